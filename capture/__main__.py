@@ -1,0 +1,8 @@
+"""``python -m capture`` is the ``capture`` command."""
+
+from __future__ import annotations
+
+from capture.cli.app import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,399 @@
+"""Frozen values that cross borders between the parts; units are in the names; no I/O.
+
+``_ns`` are integers, on the capture clock (``capture.clock``) or, where said, on the media time of
+a recording. ``_s`` are floats and appear in specs only. ``_frames`` count samples per channel of
+sound, ``_pictures`` count pictures. ``_px`` are physical pixels, ``_hz`` per second, ``_dbfs``
+decibels below full scale (0 is full scale, silence is -inf).
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+__all__ = [
+    "AudioApp",
+    "AudioBlock",
+    "AudioDevice",
+    "AudioSpec",
+    "DeviceKind",
+    "Event",
+    "EventKind",
+    "Level",
+    "Monitor",
+    "RecordingResult",
+    "RecordingSpec",
+    "Rect",
+    "ScreenPicture",
+    "Snapshot",
+    "State",
+    "TimeQuality",
+    "TrackMode",
+    "TrackReport",
+    "VideoSpec",
+    "Window",
+]
+
+NS_PER_S = 1_000_000_000
+
+
+# ---------------------------------------------------------------------------------- what there is
+
+
+@dataclass(frozen=True, slots=True)
+class Rect:
+    """A rectangle in pixels; left and top may be negative on a multi-monitor desktop.
+
+    Raises:
+        ValueError: If it has no area.
+    """
+
+    left_px: int
+    top_px: int
+    width_px: int
+    height_px: int
+
+    def __post_init__(self) -> None:
+        if self.width_px <= 0 or self.height_px <= 0:
+            raise ValueError(f"a rectangle needs an area, not {self.width_px}x{self.height_px}")
+
+    @property
+    def right_px(self) -> int:
+        """First column to the right of it."""
+        return self.left_px + self.width_px
+
+    @property
+    def bottom_px(self) -> int:
+        """First row below it."""
+        return self.top_px + self.height_px
+
+    @property
+    def area_px(self) -> int:
+        """How many pixels it covers."""
+        return self.width_px * self.height_px
+
+    def moved(self, dx_px: int, dy_px: int) -> Rect:
+        """The same rectangle elsewhere."""
+        return Rect(self.left_px + dx_px, self.top_px + dy_px, self.width_px, self.height_px)
+
+    def intersect(self, other: Rect) -> Rect | None:
+        """What both cover, or ``None`` where they do not meet."""
+        left, top = max(self.left_px, other.left_px), max(self.top_px, other.top_px)
+        right, bottom = min(self.right_px, other.right_px), min(self.bottom_px, other.bottom_px)
+        if right <= left or bottom <= top:
+            return None
+        return Rect(left, top, right - left, bottom - top)
+
+    def union(self, other: Rect) -> Rect:
+        """The smallest rectangle around both."""
+        left, top = min(self.left_px, other.left_px), min(self.top_px, other.top_px)
+        right, bottom = max(self.right_px, other.right_px), max(self.bottom_px, other.bottom_px)
+        return Rect(left, top, right - left, bottom - top)
+
+    def __str__(self) -> str:
+        return f"{self.width_px}x{self.height_px} at {self.left_px},{self.top_px}"
+
+
+@dataclass(frozen=True, slots=True)
+class Monitor:
+    """A screen. ``None`` means that the system could not tell."""
+
+    id: int
+    """1 is the first, as in ``--screen 1``."""
+    name: str | None
+    rect: Rect
+    is_primary: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A top-level window as it was when asked. ``None`` means that the system could not tell."""
+
+    id: int
+    title: str
+    rect: Rect
+    """Its content without the window manager's frame, in desktop coordinates."""
+    app_name: str | None = None
+    pid: int | None = None
+
+
+class DeviceKind(enum.StrEnum):
+    """Which way the sound goes."""
+
+    OUTPUT = "output"
+    MICROPHONE = "microphone"
+
+
+@dataclass(frozen=True, slots=True)
+class AudioDevice:
+    """A sound device; ``id`` is stable across runs and is what ``--audio system:ID`` takes."""
+
+    id: str
+    name: str
+    kind: DeviceKind
+    backend: str
+    rate_hz: int
+    channels: int
+    is_default: bool = False
+    is_muted: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AudioApp:
+    """An application that plays sound, with all its streams."""
+
+    name: str
+    stream_ids: tuple[int, ...]
+    binary: str | None = None
+    pid: int | None = None
+    title: str | None = None
+    """What it says it plays, e.g. a song or a page title."""
+    is_playing: bool = True
+    """False while all its streams are paused."""
+
+
+# ------------------------------------------------------------------------------ what sources give
+
+
+@dataclass(frozen=True, slots=True)
+class ScreenPicture:
+    """What a screen source shows at one moment.
+
+    ``pixels`` is uint8 BGRA, shape ``(height, width, 4)``; the alpha byte has no meaning. It is
+    memory that the source keeps and updates: valid until the next ``grab()``, never written to.
+    """
+
+    pixels: NDArray[np.uint8]
+    changed: tuple[Rect, ...]
+    """Where it differs from the picture before, in picture coordinates; empty: nowhere."""
+    captured_ns: int
+    """Capture clock, middle of the grab."""
+
+
+class TimeQuality(enum.StrEnum):
+    """Where a block's time comes from, best first."""
+
+    DEVICE = "device"
+    SERVER = "server"
+    ARRIVAL = "arrival"
+
+
+@dataclass(frozen=True, slots=True)
+class AudioBlock:
+    """A run of sound: float32, shape ``(frames, channels)``, -1..1, owning its memory."""
+
+    samples: NDArray[np.float32]
+    captured_ns: int
+    """Capture clock: when the first frame was heard, or reached the microphone; an estimate."""
+    position_frames: int
+    """Index of the first frame in its stream; a jump says that frames were lost in between."""
+    stream: int = 0
+    """Which stream of the source: an application may play several at once; they are summed."""
+    quality: TimeQuality = TimeQuality.ARRIVAL
+
+
+class EventKind(enum.StrEnum):
+    """What can happen during a recording."""
+
+    STARTED = "started"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    MARKED = "marked"
+    FILE_OPENED = "file-opened"
+    FILE_DONE = "file-done"
+    STREAM_STARTED = "stream-started"
+    """An application began to play (``details["stream"]``)."""
+    STREAM_ENDED = "stream-ended"
+    DEVICE_LOST = "device-lost"
+    DEVICE_BACK = "device-back"
+    DEFAULT_CHANGED = "default-changed"
+    GAP = "gap"
+    OVERLOAD = "overload"
+    WARNING = "warning"
+    FINISHING = "finishing"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened, when, and where."""
+
+    kind: EventKind
+    message: str
+    at_ns: int
+    """Capture clock."""
+    source: str | None = None
+    """The source's label, or ``None`` for the recording itself."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """Loudness of a stretch of sound; -inf for silence."""
+
+    rms_dbfs: float
+    peak_dbfs: float
+    is_clipped: bool = False
+
+
+# --------------------------------------------------------------------------- what to record, how
+
+
+class TrackMode(enum.StrEnum):
+    """How several sound sources become tracks."""
+
+    MIXED = "mixed"
+    SEPARATE = "separate"
+    BOTH = "both"
+
+
+@dataclass(frozen=True, slots=True)
+class VideoSpec:
+    """What to film and how. At most one of ``screen``, ``region`` and ``window`` is set."""
+
+    screen: int | None = None
+    """Monitor number from 1; 0 is all of them together; ``None`` is the primary one."""
+    region: Rect | None = None
+    window: str | None = None
+    """Part of a window's title, case ignored, or its id as ``0x...``."""
+    synthetic: tuple[int, int] | None = None
+    """A test card of this width and height instead of a screen."""
+    fps: float = 30.0
+    is_cfr: bool = False
+    """Constant frame rate: repeat pictures so that every slot of the grid is filled."""
+    quality: str = "medium"
+    """low, medium, high or lossless."""
+    encoder: str = "libx264"
+    """An encoder's name, or ``auto``: hardware where it really opens."""
+    with_cursor: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class AudioSpec:
+    """One sound source: ``system``, ``system:ID``, ``mic``, ``mic:ID``, ``app:NAME``, ``synthetic``."""
+
+    source: str
+    gain_db: float = 0.0
+
+    @property
+    def kind(self) -> str:
+        """The word before the colon."""
+        return self.source.partition(":")[0]
+
+    @property
+    def name(self) -> str | None:
+        """What follows the colon, or ``None``."""
+        return self.source.partition(":")[2] or None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingSpec:
+    """All that a session needs to know. CLI, schedule and Python callers build the same one."""
+
+    output: Path
+    video: VideoSpec | None = field(default_factory=VideoSpec)
+    audio: tuple[AudioSpec, ...] = (AudioSpec("system"),)
+    tracks: TrackMode = TrackMode.BOTH
+    audio_codec: str | None = None
+    """aac, opus, flac or pcm; ``None`` is what fits the container."""
+    duration_s: float | None = None
+    """Stop after this much recorded time; ``None``: until told."""
+    delay_s: float = 0.0
+    max_size_bytes: int | None = None
+    split_every_s: float | None = None
+    is_strict: bool = False
+    """A source that is dead makes the recording fail instead of being a warning."""
+    overwrite: bool = False
+    rate_hz: int = 48_000
+    tags: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] | None = None
+    """DISPLAY, XAUTHORITY, PULSE_SERVER of another desktop; ``None``: this process's own."""
+
+
+# ------------------------------------------------------------------------------ what came of it
+
+
+class State(enum.StrEnum):
+    """Where a session stands. Any state may turn to FAILED."""
+
+    READY = "ready"
+    WAITING = "waiting"
+    RECORDING = "recording"
+    PAUSED = "paused"
+    FINISHING = "finishing"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A session at one moment; immutable, made to be polled 10-20 times a second."""
+
+    state: State
+    recorded_ns: int
+    """Media time so far, without pauses."""
+    written_bytes: int
+    free_bytes: int | None
+    captured_pictures: int
+    dropped_pictures: int
+    fps: float
+    """Pictures captured in the last second."""
+    levels: Mapping[str, Level]
+    """Per track, since the snapshot before."""
+    drift_ppm: Mapping[str, float]
+    path: Path | None
+    message: str | None = None
+    """The last warning, if any."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackReport:
+    """What became of one track."""
+
+    name: str
+    kind: str
+    """video or audio."""
+    codec: str
+    start_s: float
+    end_s: float
+    silence_inserted_s: float = 0.0
+    sound_dropped_s: float = 0.0
+    gaps: int = 0
+    drift_ppm: float = 0.0
+    max_error_ms: float = 0.0
+    peak_dbfs: float | None = None
+    """Loudest sample of the whole track; ``None`` for pictures."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingResult:
+    """The end of a session; printed whole with ``--json``."""
+
+    paths: tuple[Path, ...]
+    duration_s: float
+    size_bytes: int
+    captured_pictures: int
+    unchanged_pictures: int
+    """Slots of the grid in which nothing moved, so that nothing was grabbed."""
+    dropped_pictures: int
+    tracks: tuple[TrackReport, ...]
+    warnings: tuple[str, ...]
+    stopped_by: str
+    """duration, size, request, source-ended, device-lost, disk, error."""
+    pauses_s: tuple[tuple[float, float], ...] = ()
+    """(media time, length) of every pause."""
+    markers_s: tuple[float, ...] = ()
+
+    @property
+    def path(self) -> Path:
+        """The first file."""
+        return self.paths[0]

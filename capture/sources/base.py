@@ -1,0 +1,95 @@
+"""The two contracts that every backend keeps, and that the contract tests run on all of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from capture.model import AudioBlock, Event, ScreenPicture
+
+__all__ = ["AudioSource", "ScreenSource"]
+
+
+class _Closing(ABC):
+    """Whoever opens, closes: usable in ``with``; ``close()`` may be called twice."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give everything back; idempotent."""
+
+
+class ScreenSource(_Closing):
+    """Pictures of a screen, a region or a window. Used from one thread at a time.
+
+    Attributes:
+        label: What it films, for people: ``screen 1 (HDMI-1)``, ``window "Mail"``.
+        size_px: Width and height of every picture; fixed for its life.
+        notes: Why a slower or poorer path was taken, one sentence each.
+    """
+
+    label: str
+    size_px: tuple[int, int]
+    notes: list[str]
+
+    @abstractmethod
+    def grab(self) -> ScreenPicture:
+        """The screen as it is now; the first picture says that all of it changed.
+
+        Returns:
+            A picture in memory that the source keeps: valid until the next call.
+
+        Raises:
+            SourceEndedError: The window was closed; call no more.
+            DeviceLostError: The display went away.
+        """
+
+
+class AudioSource(_Closing):
+    """Sound of an output, an application or a microphone.
+
+    Delivers from threads of its own between ``start()`` and ``close()``. It looks after its device
+    itself: reports when it is lost, opens it again when it is back. It never falls back to
+    another, louder source: an application that ends is followed by silence, not by the mix.
+
+    Attributes:
+        label: What it records, for people: ``system (Built-in Audio)``, ``app Firefox``.
+        rate_hz: Sample rate of every block; fixed for its life.
+        channels: Channels of every block; fixed for its life.
+        is_idle_silent: True where no data at all is normal while nothing plays.
+        notes: Why a poorer path was taken, one sentence each.
+    """
+
+    label: str
+    rate_hz: int
+    channels: int
+    is_idle_silent: bool
+    notes: list[str]
+
+    @abstractmethod
+    def start(
+        self, put: Callable[[AudioBlock], None], on_event: Callable[[Event], None]
+    ) -> None:
+        """Begin to deliver. Called once.
+
+        Args:
+            put: Takes a block; called from another thread, never blocks, never raises.
+            on_event: Takes what happens to the device; same rules.
+
+        Raises:
+            DeviceError: If it cannot be opened.
+        """
