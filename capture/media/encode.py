@@ -1,0 +1,306 @@
+"""Encoders: which one, with what settings, and proof that it opens.
+
+The settings serve a recorder: no picture is held back (what an encoder holds is lost with a crash),
+no B-frames (a fragmented MP4 with them is 12-27 ms out of step, ``docs/decisions.md``), and key
+pictures come when the session asks, by time: a still screen gives two pictures a second, and an
+interval counted in pictures would stretch to minutes.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import av
+import numpy as np
+from av.video.frame import PictureType
+
+from capture.errors import EncoderUnavailableError
+from capture.model import NS_PER_S
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.container import OutputContainer
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+    from numpy.typing import NDArray
+
+__all__ = [
+    "AudioEncoder",
+    "VideoEncoder",
+    "choose_video_encoder",
+    "list_video_encoders",
+    "pcm16",
+]
+
+PICTURE_TIME_BASE = Fraction(1, 90_000)
+"""What MPEG uses; a variable frame rate keeps every grab time to 11 us."""
+
+MAX_THREADS = 4
+"""More slices than this cost quality and bring little on a desktop picture."""
+
+HARDWARE_ENCODERS = (
+    "h264_nvenc",
+    "h264_qsv",
+    "h264_videotoolbox",
+    "h264_amf",
+    "h264_mf",
+    "h264_v4l2m2m",
+)
+"""In the order in which ``auto`` tries them; hevc and av1 are left out: not every player has them."""
+
+_X264 = {
+    "low": {"preset": "ultrafast", "crf": "30"},
+    "medium": {"preset": "ultrafast", "crf": "23"},
+    "high": {"preset": "veryfast", "crf": "18"},
+    "lossless": {"preset": "ultrafast", "qp": "0"},
+}
+_VPX = {
+    quality: {
+        "crf": crf,
+        "b": "0",
+        "deadline": "realtime",
+        "cpu-used": "8",
+        "row-mt": "1",
+        "lag-in-frames": "0",
+        "auto-alt-ref": "0",
+    }
+    for quality, crf in {"low": "42", "medium": "33", "high": "24"}.items()
+} | {"lossless": {"lossless": "1", "deadline": "realtime", "cpu-used": "8", "row-mt": "1"}}
+_HARDWARE_BITS_PER_PIXEL = {"low": 0.03, "medium": 0.07, "high": 0.15}
+"""Constant-quality switches differ per vendor; a bit rate is understood by all of them."""
+
+_SAMPLE_FORMATS = {"aac": "fltp", "libopus": "flt", "flac": "s16", "pcm_s16le": "s16"}
+_BITS_PER_S = {
+    "aac": {"low": 96_000, "medium": 160_000, "high": 256_000, "lossless": 320_000},
+    "libopus": {"low": 64_000, "medium": 128_000, "high": 192_000, "lossless": 256_000},
+}
+PCM_FRAME = 1024
+"""Samples per packet of a codec without a frame size of its own."""
+
+
+def pcm16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
+    """16-bit integers of float samples in -1..1; what lies outside is clipped.
+
+    The factor is 32768, as sound servers use it: sound that was 16-bit comes back bit for bit.
+    """
+    return np.clip(np.rint(samples * np.float32(32768)), -32768, 32767).astype(np.int16)
+
+
+def list_video_encoders() -> tuple[str, ...]:
+    """The video encoders that are compiled in here, software first; they may still not open."""
+    known = ("libx264", "libx264rgb", "libvpx-vp9", *HARDWARE_ENCODERS)
+    return tuple(name for name in known if name in av.codecs_available)
+
+
+def choose_video_encoder(wanted: str, size_px: tuple[int, int], fps: float) -> tuple[str, str]:
+    """The encoder to use and why, after it really opened.
+
+    Args:
+        wanted: An encoder's name, or ``auto`` for hardware where it works.
+        size_px: Even width and height of the pictures.
+        fps: Pictures per second at most.
+
+    Raises:
+        EncoderUnavailableError: It is unknown, or does not open on this machine.
+    """
+    if wanted != "auto":
+        if wanted not in av.codecs_available:
+            raise EncoderUnavailableError(
+                f"no encoder named {wanted!r}",
+                hint=f"there is: {', '.join(list_video_encoders())}, auto",
+            )
+        problem = _problem_of(wanted, size_px, fps)
+        if problem is not None:
+            raise EncoderUnavailableError(
+                f"the encoder {wanted} does not open on this machine",
+                hint="use --encoder libx264, or auto",
+                details={"reason": problem},
+            )
+        return wanted, "as asked"
+    reasons = []
+    for name in HARDWARE_ENCODERS:
+        if name in av.codecs_available:
+            problem = _problem_of(name, size_px, fps)
+            if problem is None:
+                return name, "the hardware encoder opened"
+            reasons.append(f"{name}: {problem}")
+    return "libx264", "no hardware encoder opens here" + "".join(f"; {r}" for r in reasons)
+
+
+def _problem_of(name: str, size_px: tuple[int, int], fps: float) -> str | None:
+    """Why the encoder cannot encode one grey picture; ``None`` if it can."""
+    try:
+        context: Any = av.CodecContext.create(name, "w")
+        context.width, context.height = size_px
+        context.pix_fmt = "bgr0" if name == "libx264rgb" else "yuv420p"
+        context.time_base = PICTURE_TIME_BASE
+        context.framerate = Fraction(fps).limit_denominator(1001)
+        frame = av.VideoFrame(*size_px, context.pix_fmt)
+        for plane in frame.planes:
+            plane.update(bytes(plane.buffer_size))
+        frame.pts, frame.time_base = 0, PICTURE_TIME_BASE
+        context.open()
+        context.encode(frame)
+        context.encode(None)
+    except (av.FFmpegError, ValueError) as error:
+        return str(error)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _VideoSettings:
+    options: dict[str, str]
+    bit_rate: int = 0
+
+
+def _video_settings(name: str, quality: str, size_px: tuple[int, int], fps: float) -> _VideoSettings:
+    if name in {"libx264", "libx264rgb"}:
+        return _VideoSettings(
+            _X264[quality]
+            | {
+                "tune": "zerolatency",
+                "forced-idr": "1",
+                "x264-params": "keyint=infinite:scenecut=0:bframes=0",
+            }
+        )
+    if name.startswith("libvpx"):
+        return _VideoSettings(_VPX[quality])
+    if quality == "lossless":
+        raise EncoderUnavailableError(
+            f"{name} cannot record losslessly", hint="use --encoder libx264 with --quality lossless"
+        )
+    width, height = size_px
+    return _VideoSettings({}, int(width * height * fps * _HARDWARE_BITS_PER_PIXEL[quality]))
+
+
+class VideoEncoder:
+    """Pictures in, packets out; used from one thread.
+
+    Args:
+        container: Where the stream is added; its header must not be written yet.
+        name: Encoder as FFmpeg calls it.
+        quality: low, medium, high or lossless.
+        fps: Pictures per second at most.
+        like: A picture of the size, pixel format and colour tags that all will have.
+    """
+
+    def __init__(
+        self,
+        container: OutputContainer,
+        *,
+        name: str,
+        quality: str,
+        fps: float,
+        like: av.VideoFrame,
+    ) -> None:
+        settings = _video_settings(name, quality, (like.width, like.height), fps)
+        rate = Fraction(fps).limit_denominator(1001)
+        stream: VideoStream = container.add_stream(name, rate=rate, options=settings.options)
+        context: Any = stream.codec_context
+        context.width, context.height = like.width, like.height
+        context.pix_fmt = like.format.name
+        context.time_base = PICTURE_TIME_BASE
+        stream.time_base = PICTURE_TIME_BASE
+        context.thread_count = min(MAX_THREADS, os.cpu_count() or 1)
+        context.bit_rate = settings.bit_rate
+        for tag in ("color_range", "colorspace", "color_primaries", "color_trc"):
+            setattr(context, tag, getattr(like, tag))
+        self.codec = name
+        self.stream = stream
+        self._duration = round(1 / fps / PICTURE_TIME_BASE)
+        self._last_pts = -1
+
+    def encode(self, frame: av.VideoFrame, at_ns: int, *, is_key: bool = False) -> list[Packet]:
+        """Packets that are ready after this picture.
+
+        Args:
+            frame: Like the one given to the constructor.
+            at_ns: Time in the file; moved up to one tick (11 us) where two would fall together.
+            is_key: Make it a key picture.
+        """
+        frame.pts = max(round(Fraction(at_ns, NS_PER_S) / PICTURE_TIME_BASE), self._last_pts + 1)
+        self._last_pts = frame.pts
+        frame.time_base = PICTURE_TIME_BASE
+        frame.pict_type = PictureType.I if is_key else PictureType.NONE
+        return self._timed(self.stream.encode(frame))
+
+    def flush(self) -> list[Packet]:
+        """The packets that were held back; nothing can be encoded afterwards."""
+        return self._timed(self.stream.encode(None))
+
+    def _timed(self, packets: list[Packet]) -> list[Packet]:
+        # Without a duration the last picture of the file would last no time at all.
+        for packet in packets:
+            packet.duration = self._duration
+        return packets
+
+
+class AudioEncoder:
+    """A gapless stream of samples in, packets out; used from one thread.
+
+    Args:
+        container: Where the stream is added; its header must not be written yet.
+        codec: aac, libopus, flac or pcm_s16le.
+        quality: low, medium, high or lossless.
+        rate_hz: Sample rate; Opus takes 48000.
+        channels: 1 or 2.
+        title: The track's name in players.
+    """
+
+    def __init__(
+        self,
+        container: OutputContainer,
+        *,
+        codec: str,
+        quality: str,
+        rate_hz: int,
+        channels: int,
+        title: str,
+    ) -> None:
+        stream: AudioStream = container.add_stream(codec, rate=rate_hz)
+        context: Any = stream.codec_context
+        self._layout = "mono" if channels == 1 else "stereo"
+        self._format = _SAMPLE_FORMATS[codec]
+        context.layout = self._layout
+        context.format = self._format
+        if codec in _BITS_PER_S:
+            context.bit_rate = _BITS_PER_S[codec][quality] * channels // 2
+        stream.metadata["title"] = title
+        # MP4 has no track title of its own; players show the handler's name.
+        stream.metadata["handler_name"] = title
+        self.codec = codec
+        self.stream = stream
+        self._rate_hz = rate_hz
+        self._time_base = Fraction(1, rate_hz)
+        self._rest = np.zeros((0, channels), np.float32)
+        self._encoded_frames = 0
+
+    def encode(self, samples: NDArray[np.float32]) -> list[Packet]:
+        """Packets that are ready; samples are float32 of shape ``(frames, channels)``."""
+        self._rest = np.concatenate((self._rest, samples)) if len(self._rest) else samples
+        size = self.stream.codec_context.frame_size or PCM_FRAME
+        packets: list[Packet] = []
+        done = 0
+        while len(self._rest) - done >= size:
+            packets += self._encode_frame(self._rest[done : done + size])
+            done += size
+        self._rest = self._rest[done:]
+        return packets
+
+    def flush(self) -> list[Packet]:
+        """The rest, as a short last frame; nothing can be encoded afterwards."""
+        packets = self._encode_frame(self._rest) if len(self._rest) else []
+        return packets + self.stream.encode(None)
+
+    def _encode_frame(self, samples: NDArray[np.float32]) -> list[Packet]:
+        data: NDArray[Any] = pcm16(samples) if self._format == "s16" else samples
+        is_planar = self._format.endswith("p")
+        data = np.ascontiguousarray(data.T) if is_planar else data.reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(data, format=self._format, layout=self._layout)
+        frame.sample_rate = self._rate_hz
+        frame.pts, frame.time_base = self._encoded_frames, self._time_base
+        self._encoded_frames += len(samples)
+        return self.stream.encode(frame)

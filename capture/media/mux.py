@@ -1,0 +1,448 @@
+"""Files that survive: containers, their crash-safe options, and the one who writes them.
+
+A recording is written so that whatever ends it, even ``kill -9``, leaves a file that plays: MP4 in
+fragments of a second that a clean stop turns into an ordinary MP4, Matroska in clusters of a
+second, Ogg in pages of 200 ms, each packet handed to the system at once, the disk told to keep it
+every two seconds. The figures behind the options are in ``docs/decisions.md``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import av
+import numpy as np
+
+from capture.errors import ConfigError, OutputError
+from capture.media.encode import AudioEncoder, VideoEncoder
+from capture.model import NS_PER_S
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = [
+    "CONTAINERS",
+    "AudioTrack",
+    "Container",
+    "FileWriter",
+    "VideoTrack",
+    "container_of",
+    "open_writer",
+]
+
+SYNC_EVERY_S = 2.0
+"""How often the disk is told to keep what it has; a power cut loses at most this much."""
+SLOW_SYNC_S = 0.2
+"""A disk that takes longer for it is not asked again right away."""
+
+_COMMON = {"flush_packets": "1", "max_interleave_delta": "1000000"}
+_FRAGMENTED = _COMMON | {
+    # empty_moov: the header is on the disk before the first packet, and a track that stays empty
+    # cannot hold it back. Needs an encoder without B-frames.
+    "movflags": "hybrid_fragmented+empty_moov+default_base_moof",
+    "frag_duration": "1000000",
+}
+_FRAGMENTED_LATE_HEADER = _FRAGMENTED | {
+    # Hardware encoders give their parameters with the first packet only, and may reorder.
+    "movflags": "hybrid_fragmented+delay_moov+default_base_moof",
+}
+_CLUSTERS = _COMMON | {"cluster_time_limit": "1000"}
+_PAGES = _COMMON | {"page_duration": "200000"}
+
+CODEC_NAMES = {"aac": "aac", "opus": "libopus", "flac": "flac", "pcm": "pcm_s16le"}
+"""What people write, and what FFmpeg calls it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """What a file name's ending stands for."""
+
+    suffix: str
+    format: str
+    audio_codecs: tuple[str, ...]
+    """The first is the default."""
+    video_encoder: str | None = None
+    """Default encoder; ``None`` for sound only."""
+    max_audio_tracks: int | None = None
+    options: Mapping[str, str] = field(default_factory=lambda: _COMMON)
+
+    @property
+    def is_audio_only(self) -> bool:
+        """Whether it holds no pictures."""
+        return self.video_encoder is None
+
+
+CONTAINERS: dict[str, Container] = {
+    container.suffix: container
+    for container in (
+        Container(".mp4", "mp4", ("aac", "opus", "flac"), "libx264", options=_FRAGMENTED),
+        Container(".m4v", "mp4", ("aac", "opus", "flac"), "libx264", options=_FRAGMENTED),
+        Container(".mov", "mov", ("aac", "pcm"), "libx264", options=_FRAGMENTED),
+        Container(
+            ".mkv", "matroska", ("aac", "opus", "flac", "pcm"), "libx264", options=_CLUSTERS
+        ),
+        Container(".webm", "webm", ("opus",), "libvpx-vp9", options=_CLUSTERS),
+        Container(".m4a", "mp4", ("aac", "flac"), options=_FRAGMENTED),
+        Container(".mka", "matroska", ("opus", "aac", "flac", "pcm"), options=_CLUSTERS),
+        Container(".opus", "ogg", ("opus",), max_audio_tracks=1, options=_PAGES),
+        Container(".ogg", "ogg", ("opus", "flac"), max_audio_tracks=1, options=_PAGES),
+        Container(".flac", "flac", ("flac",), max_audio_tracks=1),
+        Container(".wav", "wav", ("pcm",), max_audio_tracks=1),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class VideoTrack:
+    """How pictures are written."""
+
+    encoder: str
+    quality: str
+    fps: float
+    like: av.VideoFrame
+    """A picture of the size, pixel format and colour tags that all will have."""
+
+
+@dataclass(frozen=True, slots=True)
+class AudioTrack:
+    """How one sound track is written."""
+
+    name: str
+    rate_hz: int
+    channels: int
+
+
+def container_of(path: Path) -> Container:
+    """The container for a file name.
+
+    Raises:
+        ConfigError: The ending is missing or unknown.
+    """
+    container = CONTAINERS.get(path.suffix.lower())
+    if container is None:
+        what = f"files ending in {path.suffix!r}" if path.suffix else "a name without an ending"
+        raise ConfigError(
+            f"no recording into {what}", hint=f"use one of {' '.join(CONTAINERS)}"
+        )
+    return container
+
+
+class FileWriter(ABC):
+    """One file being written, with the encoders that belong to it.
+
+    ``write`` and ``sync`` are called from one thread; each encoder from a thread of its own.
+
+    Attributes:
+        path: The file.
+        video: Encoder of the pictures, or ``None``.
+        audio: Encoder of each sound track.
+    """
+
+    path: Path
+    video: VideoEncoder | None
+    audio: Sequence[Any]
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._sync_fd: int | None = None
+        self._next_sync_s = time.monotonic() + SYNC_EVERY_S
+
+    @property
+    def written_bytes(self) -> int:
+        """Size of the file so far."""
+        with contextlib.suppress(OSError):
+            return self.path.stat().st_size
+        return 0
+
+    @abstractmethod
+    def write(self, packet: Any) -> None:
+        """Write what an encoder of this file gave.
+
+        Raises:
+            OutputError: The disk is full, the folder went away, ...
+        """
+
+    def close(self, chapters: Sequence[tuple[float, float, str]] = ()) -> None:
+        """Finish the file and have the disk keep it; idempotent.
+
+        Args:
+            chapters: (start in s, end in s, title), where the container has chapters.
+
+        Raises:
+            OutputError: The end could not be written; what was written before still plays.
+        """
+        try:
+            with _as_output_error(self.path):
+                self._finish(chapters)
+        finally:
+            if self._sync_fd is not None:
+                with contextlib.suppress(OSError):
+                    os.fsync(self._sync_fd)
+                os.close(self._sync_fd)
+                self._sync_fd = None
+
+    @abstractmethod
+    def _finish(self, chapters: Sequence[tuple[float, float, str]]) -> None:
+        """Write the end and close; does nothing the second time."""
+
+    def _sync_now_and_then(self) -> None:
+        now_s = time.monotonic()
+        if now_s < self._next_sync_s:
+            return
+        if self._sync_fd is None:
+            # libavformat never syncs and keeps its descriptor to itself; a second one will do.
+            self._sync_fd = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        with contextlib.suppress(OSError):  # a file system without sync is no reason to stop
+            getattr(os, "fdatasync", os.fsync)(self._sync_fd)
+        took_s = time.monotonic() - now_s
+        self._next_sync_s = now_s + SYNC_EVERY_S * (5 if took_s > SLOW_SYNC_S else 1)
+
+
+class _AvWriter(FileWriter):
+    """All containers but WAV."""
+
+    def __init__(
+        self,
+        path: Path,
+        container: Container,
+        codec: str,
+        quality: str,
+        video: VideoTrack | None,
+        audio: Sequence[AudioTrack],
+        tags: Mapping[str, str],
+    ) -> None:
+        super().__init__(path)
+        options = dict(container.options)
+        if video is not None and video.encoder.startswith("h264_") and options == _FRAGMENTED:
+            options = dict(_FRAGMENTED_LATE_HEADER)
+        with _as_output_error(path):
+            self._container: Any = av.open(
+                str(path), "w", format=container.format, container_options=options
+            )
+        try:
+            self._container.metadata.update(tags)
+            self.video = video and VideoEncoder(
+                self._container,
+                name=video.encoder,
+                quality=video.quality,
+                fps=video.fps,
+                like=video.like,
+            )
+            self.audio = [
+                AudioEncoder(
+                    self._container,
+                    codec=CODEC_NAMES[codec],
+                    quality=quality,
+                    rate_hz=track.rate_hz,
+                    channels=track.channels,
+                    title=track.name,
+                )
+                for track in audio
+            ]
+            with _as_output_error(path):
+                # The header goes to the disk before the first packet: a file that is killed in
+                # its first second is an empty recording, not garbage.
+                self._container.start_encoding()
+        except BaseException:
+            with contextlib.suppress(av.FFmpegError, OSError):
+                self._container.close()
+            raise
+        self._is_open = True
+
+    def write(self, packet: Any) -> None:
+        with _as_output_error(self.path):
+            self._container.mux_one(packet)
+            self._sync_now_and_then()
+
+    def _finish(self, chapters: Sequence[tuple[float, float, str]]) -> None:
+        if not self._is_open:
+            return
+        self._is_open = False
+        if chapters:
+            milliseconds = Fraction(1, 1000)
+            self._container.set_chapters(
+                [
+                    {
+                        "id": number,
+                        "start": round(start_s * 1000),
+                        "end": round(end_s * 1000),
+                        "time_base": milliseconds,
+                        "metadata": {"title": title},
+                    }
+                    for number, (start_s, end_s, title) in enumerate(chapters, 1)
+                ]
+            )
+        self._container.close()
+
+
+class _WavEncoder:
+    """Stands where an encoder would: WAV takes samples as they are."""
+
+    codec = "pcm_s16le"
+
+    def encode(self, samples: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        return [samples] if len(samples) else []
+
+    def flush(self) -> list[NDArray[np.float32]]:
+        return []
+
+
+class _WavWriter(FileWriter):
+    """WAV through libsndfile, which keeps the header true while the file grows, RF64 past 4 GB."""
+
+    _UPDATE_HEADER_AUTO = 0x1061
+    """SFC_SET_UPDATE_HEADER_AUTO of sndfile.h: rewrite the header after each write."""
+    _RF64_AUTO_DOWNGRADE = 0x1210
+    """SFC_RF64_AUTO_DOWNGRADE: a plain WAV as long as it fits into 4 GB."""
+
+    def __init__(self, path: Path, track: AudioTrack) -> None:
+        super().__init__(path)
+        import soundfile  # noqa: PLC0415 - only WAV needs it
+
+        self.video = None
+        self.audio = [_WavEncoder()]
+        with _as_output_error(path):
+            self._file = soundfile.SoundFile(
+                str(path),
+                "w",
+                samplerate=track.rate_hz,
+                channels=track.channels,
+                format="RF64",
+                subtype="PCM_16",
+            )
+            # soundfile has no public call for these two; both are stable numbers of libsndfile.
+            for command in (self._RF64_AUTO_DOWNGRADE, self._UPDATE_HEADER_AUTO):
+                soundfile._snd.sf_command(self._file._file, command, soundfile._ffi.NULL, 1)  # noqa: SLF001
+            self._file.write(np.zeros((0, track.channels), np.float32))
+
+    def write(self, packet: Any) -> None:
+        with _as_output_error(self.path):
+            self._file.write(packet)
+            self._file.flush()
+            self._sync_now_and_then()
+
+    def _finish(self, chapters: Sequence[tuple[float, float, str]]) -> None:
+        del chapters  # WAV has none that players read
+        if not self._file.closed:
+            self._file.close()
+
+
+def open_writer(
+    path: Path,
+    *,
+    video: VideoTrack | None,
+    audio: Sequence[AudioTrack],
+    codec: str | None = None,
+    quality: str = "medium",
+    tags: Mapping[str, str] | None = None,
+) -> FileWriter:
+    """A writer for a file that does not exist yet; its header is on the disk when this returns.
+
+    Args:
+        path: Its ending decides the container.
+        video: How pictures are written, or ``None``.
+        audio: One entry a track, in their order in the file.
+        codec: aac, opus, flac or pcm; ``None`` is what fits the container.
+        quality: low, medium, high or lossless.
+        tags: File metadata: title, date, ...
+
+    Raises:
+        ConfigError: The container cannot hold that.
+        EncoderUnavailableError: An encoder does not open.
+        OutputError: The file exists or cannot be written.
+    """
+    container = container_of(path)
+    check_tracks(container, with_video=video is not None, audio_tracks=len(audio), codec=codec)
+    _reserve(path)
+    try:
+        if container.format == "wav":
+            return _WavWriter(path, audio[0])
+        return _AvWriter(
+            path,
+            container,
+            codec or container.audio_codecs[0],
+            quality,
+            video,
+            audio,
+            tags or {},
+        )
+    except BaseException:
+        path.unlink(missing_ok=True)  # ours: it was reserved a moment ago, and holds nothing
+        raise
+
+
+def check_tracks(
+    container: Container, *, with_video: bool, audio_tracks: int, codec: str | None
+) -> None:
+    """Whether a container can hold these tracks.
+
+    Raises:
+        ConfigError: It cannot; says what would.
+    """
+    suffix = container.suffix
+    if not with_video and not audio_tracks:
+        raise ConfigError("nothing to record", hint="leave out --no-video, or name an --audio")
+    if with_video and container.is_audio_only:
+        raise ConfigError(
+            f"{suffix} holds no pictures", hint="add --no-video, or write to .mp4, .mkv or .webm"
+        )
+    if audio_tracks and codec is not None and codec not in container.audio_codecs:
+        raise ConfigError(
+            f"{suffix} cannot hold {codec} sound",
+            hint=f"{suffix} takes {', '.join(container.audio_codecs)}",
+        )
+    limit = container.max_audio_tracks
+    if limit is not None and audio_tracks > limit:
+        raise ConfigError(
+            f"{suffix} holds one track, not {audio_tracks}",
+            hint="add --tracks mixed, or write to .mka or .m4a",
+        )
+
+
+def _reserve(path: Path) -> None:
+    """Make the name ours before anything is written, so that no other file is ever lost."""
+    with _as_output_error(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+
+
+_REASONS = {
+    errno.ENOSPC: ("the disk is full", "free some space, or write elsewhere"),
+    errno.EDQUOT: ("your disk quota is used up", "free some space, or write elsewhere"),
+    errno.EACCES: ("no permission to write there", "choose another folder"),
+    errno.EPERM: ("no permission to write there", "choose another folder"),
+    errno.EROFS: ("that file system is read-only", "choose another folder"),
+    errno.EEXIST: ("the file exists", "choose another name, or add --overwrite"),
+    errno.EISDIR: ("that is a folder", "add a file name"),
+    errno.ENOTDIR: ("part of that path is a file, not a folder", "choose another folder"),
+    errno.ENOENT: ("the folder is gone", "choose another folder"),
+    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter one"),
+    errno.EFBIG: ("the file system holds no larger file", "use --split-every or another disk"),
+    errno.EIO: ("the disk reports an error", "check the disk, and write elsewhere"),
+}
+
+
+class _as_output_error(contextlib.AbstractContextManager["_as_output_error"]):  # noqa: N801 - reads as a phrase
+    """Turns what the system and FFmpeg say about a file into an ``OutputError``."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if not isinstance(error, (OSError, av.FFmpegError)) or isinstance(error, OutputError):
+            return
+        code = getattr(error, "errno", None)
+        reason, hint = _REASONS.get(code or 0, (str(error), "choose another folder"))
+        raise OutputError(
+            f"cannot write {self._path}: {reason}", hint=hint, details={"errno": code}
+        ) from error

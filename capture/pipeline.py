@@ -1,0 +1,232 @@
+"""Threads joined by bounded boxes: what a session is made of.
+
+A ``Mailbox`` says beforehand what happens when it is full, a ``Stage`` is a named thread that keeps
+its error, a ``Pipeline`` ends them in order and hands the first error to the owner.
+"""
+
+from __future__ import annotations
+
+import enum
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Mailbox", "MailboxClosedError", "Pipeline", "Stage", "WhenFull"]
+
+T = TypeVar("T")
+
+
+class MailboxClosedError(Exception):
+    """Nothing more will come out of this box, or may be put in."""
+
+
+class WhenFull(enum.Enum):
+    """What ``put`` does with an item for which there is no room."""
+
+    BLOCK = enum.auto()
+    DROP_NEW = enum.auto()
+    DROP_OLDEST = enum.auto()
+
+
+class Mailbox(Generic[T]):
+    """A bounded queue with a stated policy and a way to end it; any thread may call any method.
+
+    Args:
+        capacity: How much fits, in the unit that ``weigh`` counts; one item always fits.
+        when_full: What happens to an item that does not fit.
+        weigh: The weight of an item; by default each item weighs 1.
+    """
+
+    def __init__(
+        self,
+        capacity: int,
+        *,
+        when_full: WhenFull = WhenFull.BLOCK,
+        weigh: Callable[[T], int] = lambda _item: 1,
+    ) -> None:
+        self._capacity = capacity
+        self._when_full = when_full
+        self._weigh = weigh
+        self._items: deque[T] = deque()
+        self._weight = 0
+        self._is_closed = False
+        self._condition = threading.Condition()
+        self.dropped = 0
+        """Items thrown away because there was no room."""
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def weight(self) -> int:
+        """What is inside, in the unit of ``capacity``."""
+        return self._weight
+
+    def put(self, item: T, *, force: bool = False) -> bool:
+        """Put an item in.
+
+        Args:
+            item: What to hand over.
+            force: Let it in even beyond the capacity, for what must neither wait nor be lost.
+
+        Returns:
+            False if an item, this one or the oldest, was dropped.
+
+        Raises:
+            MailboxClosedError: The box was closed, maybe while waiting for room.
+        """
+        weight = self._weigh(item)
+        is_kept = True
+        with self._condition:
+            while not force and not self._is_closed and not self._has_room(weight):
+                if self._when_full is WhenFull.DROP_NEW:
+                    self.dropped += 1
+                    return False
+                if self._when_full is WhenFull.DROP_OLDEST:
+                    self._weight -= self._weigh(self._items.popleft())
+                    self.dropped += 1
+                    is_kept = False
+                else:
+                    self._condition.wait()
+            if self._is_closed:
+                raise MailboxClosedError
+            self._items.append(item)
+            self._weight += weight
+            self._condition.notify_all()
+        return is_kept
+
+    def get(self, timeout_s: float | None = None) -> T:
+        """Take the oldest item out, waiting for one.
+
+        Raises:
+            MailboxClosedError: Closed, and all that was inside has been taken.
+            TimeoutError: Nothing came in time.
+        """
+        with self._condition:
+            if not self._condition.wait_for(lambda: self._items or self._is_closed, timeout_s):
+                raise TimeoutError
+            if not self._items:
+                raise MailboxClosedError
+            return self._take()
+
+    def get_all(self, timeout_s: float | None = None) -> list[T]:
+        """Everything inside, waiting for at least one item; errors as for ``get``."""
+        with self._condition:
+            if not self._condition.wait_for(lambda: self._items or self._is_closed, timeout_s):
+                raise TimeoutError
+            if not self._items:
+                raise MailboxClosedError
+            items = list(self._items)
+            self._items.clear()
+            self._weight = 0
+            self._condition.notify_all()
+            return items
+
+    def close(self, *, discard: bool = False) -> None:
+        """Let nothing more in; what is inside can still be taken, unless discarded."""
+        with self._condition:
+            self._is_closed = True
+            if discard:
+                self._items.clear()
+                self._weight = 0
+            self._condition.notify_all()
+
+    def _has_room(self, weight: int) -> bool:
+        return not self._items or self._weight + weight <= self._capacity
+
+    def _take(self) -> T:
+        item = self._items.popleft()
+        self._weight -= self._weigh(item)
+        self._condition.notify_all()
+        return item
+
+
+class Stage:
+    """A named thread that runs one function and keeps its error.
+
+    Args:
+        name: Shown in thread lists and logs; ``capture-`` is put before it.
+        run: The work; returns when it is done, or raises. ``MailboxClosedError`` is a normal end.
+        on_end: Called in the thread afterwards, however it ended: close the boxes here.
+    """
+
+    def __init__(
+        self, name: str, run: Callable[[], None], on_end: Callable[[], None] | None = None
+    ) -> None:
+        self.name = f"capture-{name}"
+        self.error: BaseException | None = None
+        self._run = run
+        self._on_end = on_end
+        self._on_error: Callable[[], None] = lambda: None
+        self._thread = threading.Thread(target=self._main, name=self.name, daemon=True)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it still runs."""
+        return self._thread.is_alive()
+
+    def start(self, on_error: Callable[[], None]) -> None:
+        """Run it; ``on_error`` is called in its thread when it failed."""
+        self._on_error = on_error
+        self._thread.start()
+
+    def join(self, timeout_s: float | None = None) -> bool:
+        """Wait until it ended; False if it did not in time."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _main(self) -> None:
+        try:
+            self._run()
+        except MailboxClosedError:
+            pass
+        except BaseException as error:  # noqa: BLE001 - kept for the owner, who raises it
+            self.error = error
+        finally:
+            if self._on_end is not None:
+                self._on_end()
+            if self.error is not None:
+                self._on_error()
+
+
+class Pipeline:
+    """Stages in the order in which the material flows, ended in that order too."""
+
+    def __init__(self) -> None:
+        self._stages: list[Stage] = []
+        self._first_error: BaseException | None = None
+        self._lock = threading.Lock()
+        self.failed = threading.Event()
+
+    def add(
+        self, name: str, run: Callable[[], None], on_end: Callable[[], None] | None = None
+    ) -> Stage:
+        """One more stage, downstream of those already there."""
+        stage = Stage(name, run, on_end)
+        self._stages.append(stage)
+        return stage
+
+    def start(self) -> None:
+        """Start all, the last one first, so that whoever puts finds somebody who takes."""
+        for stage in reversed(self._stages):
+            stage.start(lambda stage=stage: self._note(stage))  # type: ignore[misc]
+
+    def join(self, timeout_s: float | None = None) -> bool:
+        """Wait for each in turn; False if one is still alive after its time."""
+        return all([stage.join(timeout_s) for stage in self._stages])
+
+    @property
+    def first_error(self) -> BaseException | None:
+        """The error that came first, with its traceback."""
+        with self._lock:
+            return self._first_error
+
+    def _note(self, stage: Stage) -> None:
+        with self._lock:
+            if self._first_error is None:
+                self._first_error = stage.error
+        self.failed.set()
