@@ -1,16 +1,95 @@
-"""The one clock.
+"""The one clock, and the media time of a recording.
 
 Everything is stamped with ``now_ns()``: monotonic, in nanoseconds, the same for pictures and
-sound. Wall time is metadata and never enters a timestamp.
+sound. Wall time is metadata and never enters a timestamp. ``SessionClock`` turns stamps into the
+time of the file, from which the pauses are cut out, for pictures and sound alike.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 
-__all__ = ["now_ns"]
+from capture.model import NS_PER_S
+
+__all__ = ["SessionClock", "now_ns"]
 
 # On Linux and macOS both counters are one clock; on Windows monotonic() steps by 15.6 ms before
 # Python 3.13, while perf_counter is the QPC that the audio stack stamps with.
 now_ns = time.perf_counter_ns if sys.platform == "win32" else time.monotonic_ns
+
+
+class SessionClock:
+    """Media time of a recording; any thread may ask.
+
+    Args:
+        start_ns: Capture clock at media time 0.
+    """
+
+    def __init__(self, start_ns: int) -> None:
+        self.start_ns = start_ns
+        self._pauses: list[tuple[int, int | None]] = []
+        self._lock = threading.Lock()
+
+    def pause(self, at_ns: int) -> None:
+        """Cut out what comes from ``at_ns`` on. Does nothing while a pause is open."""
+        with self._lock:
+            if not self._pauses or self._pauses[-1][1] is not None:
+                self._pauses.append((at_ns, None))
+
+    def resume(self, at_ns: int) -> None:
+        """End the open pause, if there is one."""
+        with self._lock:
+            if self._pauses and self._pauses[-1][1] is None:
+                start_ns = self._pauses[-1][0]
+                self._pauses[-1] = (start_ns, max(at_ns, start_ns))
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether a pause is open, even if it begins a moment later."""
+        with self._lock:
+            return bool(self._pauses) and self._pauses[-1][1] is None
+
+    def media_ns(self, at_ns: int) -> int | None:
+        """Time in the file of a moment, or ``None`` where it falls into a pause."""
+        cut_ns = 0
+        for start_ns, end_ns in self.pauses:
+            if at_ns < start_ns:
+                break
+            if end_ns is None or at_ns < end_ns:
+                return None
+            cut_ns += end_ns - start_ns
+        return at_ns - self.start_ns - cut_ns
+
+    def recorded_ns(self, at_ns: int) -> int:
+        """How long the file is at that moment: like ``media_ns``, but stands still in a pause."""
+        cut_ns = 0
+        for start_ns, end_ns in self.pauses:
+            if at_ns < start_ns:
+                break
+            cut_ns += (at_ns if end_ns is None else min(end_ns, at_ns)) - start_ns
+        return max(0, at_ns - self.start_ns - cut_ns)
+
+    def moment_of(self, media_ns: int) -> int:
+        """Capture clock at which the file reaches ``media_ns``, with the pauses known by now."""
+        at_ns = self.start_ns + media_ns
+        for start_ns, end_ns in self.pauses:
+            if at_ns <= start_ns or end_ns is None:
+                break
+            at_ns += end_ns - start_ns
+        return at_ns
+
+    @property
+    def pauses(self) -> tuple[tuple[int, int | None], ...]:
+        """(start, end) of each on the capture clock; the end of an open one is ``None``."""
+        with self._lock:
+            return tuple(self._pauses)
+
+    @property
+    def pauses_s(self) -> tuple[tuple[float, float], ...]:
+        """(media time, length) of each pause that ended, in seconds."""
+        ended = [(start, end) for start, end in self.pauses if end is not None]
+        return tuple(
+            (self.recorded_ns(start) / NS_PER_S, (end - start) / NS_PER_S) for start, end in ended
+        )

@@ -1,0 +1,271 @@
+"""All sound of a recording on one axis: timelines in, tracks out.
+
+Every source has a timeline per stream (an application may play several at once). The mixer moves
+all of them forward together to one horizon, adds them up, cuts the pauses out to the sample and
+hands over tracks of equal length. Pure: no threads, no clock reads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from capture.levels import LevelMeter
+from capture.model import NS_PER_S, Level, TrackMode
+from capture.timeline import AudioTimeline
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from capture.clock import SessionClock
+    from capture.model import AudioBlock
+
+__all__ = ["Mixer", "SourceReport", "SourceSetting", "Track"]
+
+MISSING_AFTER_S = 0.6
+"""A source that gave nothing for so long gets silence, so that the file goes on."""
+HOLDBACK_S = 0.5
+"""How far behind now that silence ends: sound that is merely late still finds its place."""
+LONGEST_TICK_S = 0.05
+"""More than this between two calls is this process sleeping (SIGSTOP, suspend), not the source."""
+MIN_CHUNK_S = 0.02
+"""Nothing is handed on below this: one wake-up of the encoders per audio fragment is enough."""
+FADE_S = 0.005
+"""At the edges of a pause, so that the cut does not click."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSetting:
+    """One sound source as the mixer needs to know it."""
+
+    label: str
+    channels: int
+    gain: float = 1.0
+    """Linear."""
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One sound track of the file."""
+
+    name: str
+    channels: int
+    sources: tuple[int, ...]
+    """Which sources are in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceReport:
+    """What was done to the sound of one source, summed over its streams."""
+
+    inserted_s: float
+    dropped_s: float
+    gaps: int
+    drift_ppm: float
+    max_error_ms: float
+
+
+@dataclass(slots=True)
+class _Stream:
+    timeline: AudioTimeline
+    base_frame: int
+    """Session frame at which its timeline begins."""
+    has_ended: bool = False
+
+
+@dataclass(slots=True)
+class _Source:
+    setting: SourceSetting
+    streams: dict[int, _Stream] = field(default_factory=dict)
+    ended: list[AudioTimeline] = field(default_factory=list)
+    ready_frame: int = 0
+    idle_s: float = 0.0
+    """For how long it has not moved, counted while this process was awake."""
+
+
+def plan_tracks(sources: Sequence[SourceSetting], mode: TrackMode) -> tuple[Track, ...]:
+    """The tracks for these sources: the mix first, then each source on its own."""
+    alone = [Track(s.label, s.channels, (i,)) for i, s in enumerate(sources)]
+    if len(sources) <= 1 or mode is TrackMode.SEPARATE:
+        return tuple(alone)
+    mix = Track("mix", 2, tuple(range(len(sources))))
+    return (mix,) if mode is TrackMode.MIXED else (mix, *alone)
+
+
+class Mixer:
+    """Blocks of several sources in, tracks of equal length out; used from one thread.
+
+    ``levels()`` may be called from any thread.
+
+    Args:
+        sources: All sources, in the order of their index.
+        mode: How they become tracks.
+        clock: Start and pauses of the recording.
+        rate_hz: Sample rate of all sources.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[SourceSetting],
+        mode: TrackMode,
+        clock: SessionClock,
+        rate_hz: int,
+    ) -> None:
+        self.tracks = plan_tracks(sources, mode)
+        self.recorded_frames = 0
+        """Length of every track so far, without the pauses."""
+        self._sources = [_Source(setting) for setting in sources]
+        self._clock = clock
+        self._rate_hz = rate_hz
+        self._horizon = 0
+        self._last_now_ns = clock.start_ns
+        self._meters = [LevelMeter() for _ in self.tracks]
+
+    def push(self, source: int, block: AudioBlock) -> None:
+        """Take a block of a source in."""
+        streams = self._sources[source].streams
+        stream = streams.get(block.stream)
+        if stream is None:
+            start_ns = self._clock.start_ns + self._horizon * NS_PER_S // self._rate_hz
+            timeline = AudioTimeline(
+                rate_hz=self._rate_hz, channels=block.samples.shape[1], start_ns=start_ns
+            )
+            stream = streams[block.stream] = _Stream(timeline, self._horizon)
+        stream.timeline.push(block)
+
+    def end_stream(self, source: int, stream: int) -> None:
+        """No more blocks will come for a stream; what is there is still played out."""
+        known = self._sources[source].streams.get(stream)
+        if known is not None:
+            known.has_ended = True
+
+    def advance(self, now_ns: int, end_frame: int | None = None) -> list[NDArray[np.float32]]:
+        """Move on as far as there is sound, and past a source that stays silent too long.
+
+        Args:
+            now_ns: The capture clock.
+            end_frame: Session frame, pauses included, at which the recording ends; when it is
+                reached, ``is_at(end_frame)`` is true.
+
+        Returns:
+            Float32 of shape ``(frames, channels)`` for each track, all of one length; empty where
+            there is nothing to hand on yet.
+        """
+        limit = (now_ns - self._clock.start_ns) * self._rate_hz // NS_PER_S
+        if end_frame is not None:
+            limit = min(limit, end_frame)
+        awake_s = min((now_ns - self._last_now_ns) / NS_PER_S, LONGEST_TICK_S)
+        self._last_now_ns = now_ns
+        horizon = min(
+            (self._reach(source, limit, awake_s, now_ns) for source in self._sources),
+            default=limit,
+        )
+        is_last = horizon == end_frame
+        if horizon - self._horizon < (1 if is_last else MIN_CHUNK_S * self._rate_hz):
+            return []
+        mixed = self._pull(horizon)
+        start, self._horizon = self._horizon, horizon
+        kept = [self._without_pauses(samples, start) for samples in mixed]
+        for meter, samples in zip(self._meters, kept, strict=True):
+            if len(samples):
+                meter.accumulate(samples)
+        self.recorded_frames += len(kept[0]) if kept else 0
+        return kept
+
+    def is_at(self, end_frame: int) -> bool:
+        """Whether everything before a session frame has been handed out."""
+        return self._horizon >= end_frame
+
+    def levels(self) -> dict[str, Level]:
+        """Loudness of each track since the last call."""
+        return {
+            track.name: meter.take()
+            for track, meter in zip(self.tracks, self._meters, strict=True)
+        }
+
+    def report(self, source: int) -> SourceReport:
+        """What was done to the sound of a source so far."""
+        known = self._sources[source]
+        timelines = known.ended + [stream.timeline for stream in known.streams.values()]
+        stats = [timeline.stats for timeline in timelines]
+        return SourceReport(
+            inserted_s=sum(s.inserted_frames for s in stats) / self._rate_hz,
+            dropped_s=sum(s.dropped_frames for s in stats) / self._rate_hz,
+            gaps=sum(s.gaps for s in stats),
+            drift_ppm=max((s.drift_ppm for s in stats), key=abs, default=0.0),
+            max_error_ms=max((s.max_error_ns for s in stats), default=0) / 1e6,
+        )
+
+    def _reach(self, source: _Source, limit: int, awake_s: float, now_ns: int) -> int:
+        """Session frame up to which a source can be handed out now."""
+        waiting = [s for s in source.streams.values() if not s.has_ended]
+        ready = min((s.base_frame + s.timeline.available_frames for s in waiting), default=0)
+        ready = min(ready, limit)
+        if ready > source.ready_frame:
+            source.ready_frame, source.idle_s = ready, 0.0
+        else:
+            source.idle_s += awake_s
+        if source.idle_s < MISSING_AFTER_S:
+            return max(ready, self._horizon)
+        late = (now_ns - self._clock.start_ns) / NS_PER_S - HOLDBACK_S
+        return max(ready, self._horizon, min(limit, int(late * self._rate_hz)))
+
+    def _pull(self, horizon: int) -> list[NDArray[np.float32]]:
+        """Sound of every track up to the horizon."""
+        frames = horizon - self._horizon
+        alone = [self._pull_source(source, horizon, frames) for source in self._sources]
+        tracks = []
+        for track in self.tracks:
+            if len(track.sources) == 1:
+                tracks.append(alone[track.sources[0]])
+                continue
+            mix = np.zeros((frames, track.channels), np.float32)
+            for index in track.sources:
+                mix += alone[index]  # mono is broadcast to both sides
+            tracks.append(np.clip(mix, -1.0, 1.0, out=mix))
+        return tracks
+
+    def _pull_source(self, source: _Source, horizon: int, frames: int) -> NDArray[np.float32]:
+        total: NDArray[np.float32] | None = None
+        for key, stream in list(source.streams.items()):
+            until = horizon - stream.base_frame
+            samples = stream.timeline.pull(until, fill=True)
+            total = samples if total is None else total + samples
+            if stream.has_ended and stream.timeline.available_frames <= until:
+                source.ended.append(source.streams.pop(key).timeline)
+        if total is None:
+            return np.zeros((frames, source.setting.channels), np.float32)
+        if source.setting.gain != 1.0:
+            total = total * np.float32(source.setting.gain)
+        return total
+
+    def _without_pauses(self, samples: NDArray[np.float32], start: int) -> NDArray[np.float32]:
+        """What of ``samples``, which begin at session frame ``start``, is not paused."""
+        for pause_start_ns, pause_end_ns in reversed(self._clock.pauses):
+            begin = self._frame_of(pause_start_ns) - start
+            end = len(samples) if pause_end_ns is None else self._frame_of(pause_end_ns) - start
+            if end <= 0 or begin >= len(samples) + round(FADE_S * self._rate_hz):
+                continue
+            samples = self._cut(samples, begin, end)
+        return samples
+
+    def _cut(self, samples: NDArray[np.float32], begin: int, end: int) -> NDArray[np.float32]:
+        """Without ``samples[begin:end]``, faded at both edges; bounds may lie outside."""
+        fade = round(FADE_S * self._rate_hz)
+        ramp = np.linspace(0.0, 1.0, fade, endpoint=False, dtype=np.float32)[:, None]
+        before = samples[: max(begin, 0)].copy()
+        lead = max(begin - fade, 0)
+        if begin > 0 and len(before) > lead:
+            before[lead:] *= ramp[::-1][lead - (begin - fade) :][: len(before) - lead]
+        after = samples[max(min(end, len(samples)), 0) :].copy()
+        if 0 <= end < len(samples):
+            head = min(fade, len(after))
+            after[:head] *= ramp[:head]
+        return np.concatenate((before, after))
+
+    def _frame_of(self, at_ns: int) -> int:
+        return round((at_ns - self._clock.start_ns) * self._rate_hz / NS_PER_S)
