@@ -1,0 +1,280 @@
+"""The measuring client: the screen turns white at the moment a beep is heard.
+
+    python flashbeep.py --events 50 --out truth.jsonl
+
+Runs on the DISPLAY and PULSE_SERVER of its environment and knows nothing of the recorder that
+watches it, so that any recorder can be judged by it (``measure.py`` reads the recorded file).
+
+Sound leads. The beeps are laid into the playback stream at random distances; where the stream is
+being heard *now* is asked of the sound server all the time (``pa_stream_get_time`` with
+interpolation), and the median of these answers says when a frame of the stream will be heard on
+CLOCK_MONOTONIC. The client sleeps until then, spins through the last millisecond and draws.
+
+Each line of the output is one event; ``heard_ns`` is settled with answers from after the event,
+``drawn_ns`` is when the X server had drawn (its round trip is over), both CLOCK_MONOTONIC.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import statistics
+import sys
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xcffib
+import xcffib.xproto
+
+RATE_HZ = 48_000
+BEEP_HZ = 1000.0
+BEEP_S = 0.03
+BEEP_PEAK = 0.5
+FLASH_S = 0.15
+"""Long enough to be in a film of 10 pictures a second."""
+SPACING_S = (0.6, 0.9)
+"""Random, so that no event keeps step with a recorder's grid."""
+LEAD_S = 2.5
+"""Before the first event: the server's timing settles and the recorder gets going."""
+TAIL_S = 1.5
+LATENCY_S = 0.1
+SPIN_S = 0.001
+ANSWER_EVERY_S = 0.01
+ANSWERS_KEPT = 100
+
+_CONTEXT_READY = 4
+_STREAM_READY = 2
+_DEAD = {5, 6, 3}  # context FAILED, TERMINATED; stream FAILED is 3, which no ready wait ends in
+_SAMPLE_FLOAT32LE = 5
+_INTERPOLATE_TIMING = 0x0002
+_AUTO_TIMING_UPDATE = 0x0008
+_ADJUST_LATENCY = 0x2000
+
+
+class _SampleSpec(ctypes.Structure):
+    _fields_ = (
+        ("format", ctypes.c_int),
+        ("rate", ctypes.c_uint32),
+        ("channels", ctypes.c_uint8),
+    )
+
+
+class _BufferAttr(ctypes.Structure):
+    _fields_ = tuple(
+        (name, ctypes.c_uint32) for name in ("maxlength", "tlength", "prebuf", "minreq", "fragsize")
+    )
+
+
+_WriteCallback = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
+
+
+def _load() -> Any:
+    lib = ctypes.CDLL("libpulse.so.0")
+    pointer = ctypes.c_void_p
+    signatures: dict[str, tuple[Any, list[Any]]] = {
+        "pa_threaded_mainloop_new": (pointer, []),
+        "pa_threaded_mainloop_get_api": (pointer, [pointer]),
+        "pa_threaded_mainloop_start": (ctypes.c_int, [pointer]),
+        "pa_threaded_mainloop_stop": (None, [pointer]),
+        "pa_threaded_mainloop_lock": (None, [pointer]),
+        "pa_threaded_mainloop_unlock": (None, [pointer]),
+        "pa_threaded_mainloop_free": (None, [pointer]),
+        "pa_context_new": (pointer, [pointer, ctypes.c_char_p]),
+        "pa_context_connect": (ctypes.c_int, [pointer, ctypes.c_char_p, ctypes.c_int, pointer]),
+        "pa_context_get_state": (ctypes.c_int, [pointer]),
+        "pa_context_disconnect": (None, [pointer]),
+        "pa_stream_new": (pointer, [pointer, ctypes.c_char_p, pointer, pointer]),
+        "pa_stream_connect_playback": (
+            ctypes.c_int,
+            [pointer, ctypes.c_char_p, pointer, ctypes.c_int, pointer, pointer],
+        ),
+        "pa_stream_get_state": (ctypes.c_int, [pointer]),
+        "pa_stream_set_write_callback": (None, [pointer, _WriteCallback, pointer]),
+        "pa_stream_write": (
+            ctypes.c_int,
+            [pointer, pointer, ctypes.c_size_t, pointer, ctypes.c_int64, ctypes.c_int],
+        ),
+        "pa_stream_get_time": (ctypes.c_int, [pointer, ctypes.POINTER(ctypes.c_uint64)]),
+    }
+    for name, (result, arguments) in signatures.items():
+        function = getattr(lib, name)
+        function.restype, function.argtypes = result, arguments
+    return lib
+
+
+class Player:
+    """Plays one mono array and knows when each of its frames is heard."""
+
+    def __init__(self, samples: np.ndarray[Any, np.dtype[np.float32]]) -> None:
+        self._samples = np.ascontiguousarray(samples, dtype=np.float32)
+        self._written_frames = 0
+        self._silence = np.zeros(RATE_HZ, np.float32)
+        self._offsets_ns: deque[int] = deque(maxlen=ANSWERS_KEPT)
+        self._lib = lib = _load()
+        self._loop = lib.pa_threaded_mainloop_new()
+        self._write = _WriteCallback(self._on_writable)  # kept: C holds only its address
+        lib.pa_threaded_mainloop_start(self._loop)
+        lib.pa_threaded_mainloop_lock(self._loop)
+        self._context = lib.pa_context_new(
+            lib.pa_threaded_mainloop_get_api(self._loop), b"flashbeep"
+        )
+        lib.pa_context_connect(self._context, None, 0, None)
+        lib.pa_threaded_mainloop_unlock(self._loop)
+        self._await(lib.pa_context_get_state, self._context, _CONTEXT_READY)
+        lib.pa_threaded_mainloop_lock(self._loop)
+        spec = _SampleSpec(_SAMPLE_FLOAT32LE, RATE_HZ, 1)
+        self._stream = lib.pa_stream_new(self._context, b"beeps", ctypes.byref(spec), None)
+        lib.pa_stream_set_write_callback(self._stream, self._write, None)
+        unset = 0xFFFF_FFFF
+        attributes = _BufferAttr(unset, int(LATENCY_S * RATE_HZ) * 4, unset, unset, unset)
+        flags = _INTERPOLATE_TIMING | _AUTO_TIMING_UPDATE | _ADJUST_LATENCY
+        lib.pa_stream_connect_playback(
+            self._stream, None, ctypes.byref(attributes), flags, None, None
+        )
+        lib.pa_threaded_mainloop_unlock(self._loop)
+        self._await(lib.pa_stream_get_state, self._stream, _STREAM_READY)
+
+    def _await(self, state_of: Any, thing: Any, ready: int) -> None:
+        deadline = time.monotonic() + 5
+        while (state := state_of(thing)) != ready:
+            if time.monotonic() > deadline or (ready == _CONTEXT_READY and state in (5, 6)):
+                sys.exit("flashbeep: the sound server does not answer")
+            time.sleep(0.005)
+
+    def _on_writable(self, stream: int, size: int, _: int | None) -> None:
+        frames = size // 4
+        piece = self._samples[self._written_frames : self._written_frames + frames]
+        if len(piece) == 0:
+            piece = self._silence[:frames]
+        self._written_frames += len(piece)
+        self._lib.pa_stream_write(stream, piece.ctypes.data, len(piece) * 4, None, 0, 0)
+
+    def ask(self) -> None:
+        """Ask once which frame is being heard now."""
+        heard_us = ctypes.c_uint64()
+        self._lib.pa_threaded_mainloop_lock(self._loop)
+        failed = self._lib.pa_stream_get_time(self._stream, ctypes.byref(heard_us))
+        now_ns = time.monotonic_ns()
+        self._lib.pa_threaded_mainloop_unlock(self._loop)
+        if not failed and heard_us.value > 0:
+            self._offsets_ns.append(now_ns - heard_us.value * 1000)
+
+    def heard_ns(self, frame: int) -> int | None:
+        """When a frame of the stream is heard; ``None`` before the server has answered."""
+        if not self._offsets_ns:
+            return None
+        return round(statistics.median(self._offsets_ns)) + frame * 1_000_000_000 // RATE_HZ
+
+    def close(self) -> None:
+        """Stop at once."""
+        self._lib.pa_threaded_mainloop_lock(self._loop)
+        self._lib.pa_context_disconnect(self._context)
+        self._lib.pa_threaded_mainloop_unlock(self._loop)
+        self._lib.pa_threaded_mainloop_stop(self._loop)
+        self._lib.pa_threaded_mainloop_free(self._loop)
+
+
+class Screen:
+    """A window over the whole screen, of one colour."""
+
+    def __init__(self) -> None:
+        self._connection = connection = xcffib.connect()
+        root = connection.get_setup().roots[0]
+        self._window = connection.generate_id()
+        self._context = connection.generate_id()
+        self._white, self._black = root.white_pixel, root.black_pixel
+        self._size = root.width_in_pixels, root.height_in_pixels
+        cw, gc = xcffib.xproto.CW, xcffib.xproto.GC
+        connection.core.CreateWindow(
+            root.root_depth,
+            self._window,
+            root.root,
+            0,
+            0,
+            *self._size,
+            0,
+            xcffib.xproto.WindowClass.InputOutput,
+            root.root_visual,
+            cw.BackPixel | cw.OverrideRedirect,
+            [self._black, 1],
+        )
+        connection.core.CreateGC(self._context, self._window, gc.Foreground, [self._black])
+        connection.core.MapWindow(self._window)
+        self.fill(is_white=False)
+
+    def fill(self, *, is_white: bool) -> int:
+        """Draw, and say when the X server had done so."""
+        core = self._connection.core
+        colour = self._white if is_white else self._black
+        core.ChangeGC(self._context, xcffib.xproto.GC.Foreground, [colour])
+        whole = xcffib.xproto.RECTANGLE.synthetic(0, 0, *self._size)
+        core.PolyFillRectangle(self._window, self._context, 1, [whole])
+        core.GetInputFocus().reply()
+        return time.monotonic_ns()
+
+    def close(self) -> None:
+        """Take the window away."""
+        self._connection.disconnect()
+
+
+def plan_events(count: int, seed: int) -> list[int]:
+    """The frames of the stream at which the beeps begin."""
+    spacing = np.random.default_rng(seed).uniform(*SPACING_S, size=count)
+    return [round(second * RATE_HZ) for second in LEAD_S + np.cumsum(spacing) - spacing[0]]
+
+
+def draw_sound(beeps: list[int]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Silence with a beep at each of these frames; it sets in with the first sample."""
+    samples = np.zeros(beeps[-1] + RATE_HZ, np.float32)
+    moments = np.arange(round(BEEP_S * RATE_HZ)) / RATE_HZ
+    beep = BEEP_PEAK * np.cos(2 * np.pi * BEEP_HZ * moments)
+    for start in beeps:
+        samples[start : start + len(beep)] = beep
+    return samples
+
+
+def wait_until(target_ns: int, player: Player) -> None:
+    """Sleep, with a question to the server now and then, and spin through the last stretch."""
+    while (left_s := (target_ns - time.monotonic_ns()) / 1e9) > SPIN_S:
+        if left_s > 2 * ANSWER_EVERY_S:
+            player.ask()
+        time.sleep(min(left_s - SPIN_S, ANSWER_EVERY_S))
+    while time.monotonic_ns() < target_ns:
+        pass
+
+
+def main() -> None:
+    """Show and play all events, and write down when they were."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--events", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out", type=Path, required=True, help="the true times, JSON lines")
+    options = parser.parse_args()
+    beeps = plan_events(options.events, options.seed)
+    screen, player = Screen(), Player(draw_sound(beeps))
+    while player.heard_ns(0) is None:
+        player.ask()
+        time.sleep(ANSWER_EVERY_S)
+    with options.out.open("w", encoding="utf-8") as out:
+        for number, frame in enumerate(beeps):
+            # Far ahead the estimate is still moving: look again shortly before.
+            for ahead_ns in (50_000_000, 0):
+                wait_until((player.heard_ns(frame) or 0) - ahead_ns, player)
+            begun_ns = time.monotonic_ns()
+            drawn_ns = screen.fill(is_white=True)
+            wait_until(drawn_ns + int(FLASH_S * 1e9), player)
+            screen.fill(is_white=False)
+            event = {"event": number, "heard_ns": player.heard_ns(frame)}
+            event |= {"begun_ns": begun_ns, "drawn_ns": drawn_ns}
+            print(json.dumps(event), file=out, flush=True)
+    time.sleep(TAIL_S)
+    player.close()
+    screen.close()
+
+
+if __name__ == "__main__":
+    main()
