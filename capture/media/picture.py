@@ -1,0 +1,230 @@
+"""The kept picture: what the screen shows, in the form that an encoder takes.
+
+Owns the conversion from BGRA. A picture is kept from one frame to the next, so that only what
+changed is converted again, into memory that was allocated once. OpenCV does the arithmetic: its
+luma is exact and three to five times as fast as swscale's. Its own chroma is not used, as it looks
+at one pixel of four and frays coloured text; here the four are averaged first.
+
+``kept_picture()`` chooses between the two kinds: ``PlanarPicture`` (yuv420p, what every player
+plays) and ``PackedPicture`` (bgr0 for libx264rgb, nothing lost at all).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from math import prod
+from typing import TYPE_CHECKING, Final
+
+import av
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from capture.model import Rect
+
+__all__ = ["KeptPicture", "PackedPicture", "PlanarPicture", "kept_picture"]
+
+# The values of H.273, which codec contexts and frames of av share by attribute name. A screen is
+# sRGB: its primaries are BT.709's and its curve has a number of its own. The matrix is free, and
+# BT.601's is the one that OpenCV computes; players read it from the file.
+_SCREEN: Final = {"color_primaries": 1, "color_trc": 13}
+_BT601_LIMITED: Mapping[str, int] = {"colorspace": 6, "color_range": 1} | _SCREEN
+_RGB_FULL: Mapping[str, int] = {"colorspace": 0, "color_range": 2} | _SCREEN
+
+# BT.601: Y' = 0.299 R + 0.587 G + 0.114 B. Limited chroma reaches 112 to both sides of 128, where
+# B - Y' reaches 255 (1 - 0.114) and R - Y' 255 (1 - 0.299).
+_BLUE_SCALE: Final = 112 / 255 / (1 - 0.114)
+_RED_SCALE: Final = 112 / 255 / (1 - 0.299)
+
+# One thread: the second core belongs to the encoder, and splitting 2 ms of work costs more CPU
+# than it saves time.
+cv2.setNumThreads(1)
+
+
+class KeptPicture(ABC):
+    """What both kinds of picture offer. Used from one thread at a time.
+
+    Attributes:
+        size_px: Width and height of the frames, even: an odd picture is grown by repeating its
+            last column or row.
+        pixel_format: FFmpeg's name of the frames' format.
+        color_tags: ``colorspace``, ``color_range``, ``color_primaries`` and ``color_trc`` in
+            H.273's numbers: on every frame already, and to be set on the codec context.
+    """
+
+    size_px: tuple[int, int]
+    pixel_format: str
+    color_tags: Mapping[str, int]
+
+    @abstractmethod
+    def update(self, pixels_bgra: NDArray[np.uint8], rect: Rect) -> None:
+        """Take over what changed.
+
+        Args:
+            pixels_bgra: The whole screen picture, shape ``(height, width, 4)`` of the size given
+                to the constructor; only ``rect`` of it, grown to even borders, is read.
+            rect: Where it changed, inside the picture.
+        """
+
+    @abstractmethod
+    def to_frame(self) -> av.VideoFrame:
+        """A new frame, tagged, holding a copy: later updates don't reach it. No pts is set."""
+
+
+def kept_picture(width_px: int, height_px: int, *, is_lossless: bool = False) -> KeptPicture:
+    """The kind of picture that a quality asks for."""
+    if is_lossless:
+        return PackedPicture(width_px, height_px)
+    return PlanarPicture(width_px, height_px)
+
+
+class PlanarPicture(KeptPicture):
+    """A screen picture as yuv420p, BT.601 limited range; 1.5 bytes a pixel.
+
+    A flat colour comes back within 2 levels of 255 where the decoder rounds exactly (swscale, which
+    does not, adds another 2).
+
+    Args:
+        width_px: Width of the screen pictures.
+        height_px: Their height.
+    """
+
+    pixel_format = "yuv420p"
+    color_tags = _BT601_LIMITED
+
+    def __init__(self, width_px: int, height_px: int) -> None:
+        self._screen_px = (width_px, height_px)
+        self.size_px = width, height = _even(width_px), _even(height_px)
+        self._planes = np.empty((height * 3 // 2, width), np.uint8)
+        self._y, self._u, self._v = _split_i420(self._planes, width, height)
+        # Black in this format is not zero.
+        self._y.fill(16)
+        self._u.fill(128)
+        self._v.fill(128)
+        area = width * height
+        self._i420_scratch = np.empty(area * 3 // 2, np.uint8)
+        self._half_scratch = np.empty(area, np.uint8)
+        self._channel_scratch = np.empty((5, area // 4), np.uint8)
+        self._edge_scratch = np.empty(area * 4 if self.size_px != self._screen_px else 0, np.uint8)
+
+    def update(self, pixels_bgra: NDArray[np.uint8], rect: Rect) -> None:
+        """Convert one rectangle; see ``KeptPicture.update``."""
+        left, top = rect.left_px & ~1, rect.top_px & ~1
+        right, bottom = _even(rect.right_px), _even(rect.bottom_px)
+        width, height = right - left, bottom - top
+        source = self._with_edge(pixels_bgra[top:bottom, left:right], width, height)
+        is_whole = (width, height) == self.size_px
+
+        # Luma comes with a chroma that is written over, or left behind in the scratch memory.
+        i420_shape = (height * 3 // 2, width)
+        i420 = self._planes if is_whole else _shaped(self._i420_scratch, i420_shape)
+        cv2.cvtColor(source, cv2.COLOR_BGRA2YUV_I420, dst=i420)
+        if not is_whole:
+            self._y[top:bottom, left:right] = i420[:height]
+
+        half_shape = (height // 2, width // 2)
+        half = _shaped(self._half_scratch, (*half_shape, 4))
+        cv2.resize(source, half_shape[::-1], dst=half, interpolation=cv2.INTER_AREA)
+        blue, green, red, gray, unused = (_shaped(p, half_shape) for p in self._channel_scratch)
+        cv2.split(half, [blue, green, red, unused])
+        cv2.cvtColor(half, cv2.COLOR_BGRA2GRAY, dst=gray)
+        # Cb = k (B - Y') and Cr = k (R - Y'), rounded once.
+        part = slice(top // 2, bottom // 2), slice(left // 2, right // 2)
+        cv2.addWeighted(blue, _BLUE_SCALE, gray, -_BLUE_SCALE, 128, dst=self._u[part])
+        cv2.addWeighted(red, _RED_SCALE, gray, -_RED_SCALE, 128, dst=self._v[part])
+
+    def to_frame(self) -> av.VideoFrame:
+        """A copy for the encoder; see ``KeptPicture.to_frame``."""
+        frame = av.VideoFrame(*self.size_px, self.pixel_format)
+        for plane, kept in zip(frame.planes, (self._y, self._u, self._v), strict=True):
+            _copy_rows(kept, plane)
+        return _tagged(frame, self.color_tags)
+
+    def _with_edge(self, source: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+        """The pixels, grown to an even size by repeating the last column or row."""
+        have_height, have_width = source.shape[:2]
+        if (have_width, have_height) == (width, height):
+            return source
+        grown = _shaped(self._edge_scratch, (height, width, 4))
+        grow = (0, height - have_height, 0, width - have_width)
+        cv2.copyMakeBorder(source, *grow, cv2.BORDER_REPLICATE, dst=grown)
+        return grown
+
+
+class PackedPicture(KeptPicture):
+    """A screen picture as bgr0 for libx264rgb: every pixel comes back as it was.
+
+    RGB rather than yuv444p, because YUV of 8 bits cannot hold every RGB colour. Files are High
+    4:4:4 Predictive: mpv, VLC and editors play them, browsers and phones don't.
+
+    Args:
+        width_px: Width of the screen pictures.
+        height_px: Their height.
+    """
+
+    pixel_format = "bgr0"
+    color_tags = _RGB_FULL
+
+    def __init__(self, width_px: int, height_px: int) -> None:
+        self._screen_px = (width_px, height_px)
+        self.size_px = width, height = _even(width_px), _even(height_px)
+        self._pixels = np.zeros((height, width, 4), np.uint8)
+
+    def update(self, pixels_bgra: NDArray[np.uint8], rect: Rect) -> None:
+        """Copy one rectangle; see ``KeptPicture.update``."""
+        rows = slice(rect.top_px, rect.bottom_px)
+        columns = slice(rect.left_px, rect.right_px)
+        self._pixels[rows, columns] = pixels_bgra[rows, columns]
+        width, height = self._screen_px
+        if rect.right_px == width < self.size_px[0]:
+            self._pixels[rows, width] = self._pixels[rows, width - 1]
+        if rect.bottom_px == height < self.size_px[1]:
+            # Whole rows, as the corner belongs to neither.
+            self._pixels[height] = self._pixels[height - 1]
+
+    def to_frame(self) -> av.VideoFrame:
+        """A copy for the encoder; see ``KeptPicture.to_frame``."""
+        frame = av.VideoFrame(*self.size_px, self.pixel_format)
+        _copy_rows(self._pixels.reshape(self.size_px[1], -1), frame.planes[0])
+        return _tagged(frame, self.color_tags)
+
+
+def _even(length_px: int) -> int:
+    return length_px + (length_px & 1)
+
+
+def _shaped(scratch: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """The beginning of a flat piece of memory as an array: OpenCV writes into what fits exactly."""
+    return scratch[: prod(shape)].reshape(shape)
+
+
+def _split_i420(
+    planes: NDArray[np.uint8], width: int, height: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+    """Views of Y, U and V in the one contiguous array that OpenCV calls I420."""
+    flat = planes.reshape(-1)
+    luma, quarter = width * height, width * height // 4
+    half_shape = (height // 2, width // 2)
+    return (
+        flat[:luma].reshape(height, width),
+        flat[luma : luma + quarter].reshape(half_shape),
+        flat[luma + quarter :].reshape(half_shape),
+    )
+
+
+def _copy_rows(rows: NDArray[np.uint8], plane: av.video.plane.VideoPlane) -> None:
+    """Fill a plane, whose rows FFmpeg may have padded, from an array of bytes."""
+    target = np.frombuffer(memoryview(plane), np.uint8)
+    height, width = rows.shape
+    stride = plane.line_size
+    np.copyto(target[: height * stride].reshape(height, stride)[:, :width], rows)
+
+
+def _tagged(frame: av.VideoFrame, tags: Mapping[str, int]) -> av.VideoFrame:
+    for name, value in tags.items():
+        setattr(frame, name, value)
+    return frame
