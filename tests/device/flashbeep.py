@@ -5,10 +5,12 @@
 Runs on the DISPLAY and PULSE_SERVER of its environment and knows nothing of the recorder that
 watches it, so that any recorder can be judged by it (``measure.py`` reads the recorded file).
 
-Sound leads. The beeps are laid into the playback stream at random distances; where the stream is
-being heard *now* is asked of the sound server all the time (``pa_stream_get_time`` with
-interpolation), and the median of these answers says when a frame of the stream will be heard on
-CLOCK_MONOTONIC. The client sleeps until then, spins through the last millisecond and draws.
+Sound leads. The beeps are laid into the playback stream at random distances. The sound server is
+asked all the time which frame it is playing: what is heard at an answer's ``timestamp`` is its
+``read_index`` less the sink's latency. (Not ``pa_stream_get_time``: libpulse never lets it go back,
+so that it stands still for seconds after a sink that was asleep has woken up.) A stream without
+underruns is one straight line on CLOCK_MONOTONIC, so the median of the last answers says when a
+frame will be heard. The client sleeps until then, spins through the last millisecond and draws.
 
 Each line of the output is one event; ``heard_ns`` is settled with answers from after the event,
 ``drawn_ns`` is when the X server had drawn (its round trip is over), both CLOCK_MONOTONIC.
@@ -43,15 +45,14 @@ LEAD_S = 2.5
 TAIL_S = 1.5
 LATENCY_S = 0.1
 SPIN_S = 0.001
-ANSWER_EVERY_S = 0.01
-ANSWERS_KEPT = 100
+POLL_S = 0.01
+ANSWERS_KEPT = 50
+"""About a second of them."""
 
 _CONTEXT_READY = 4
 _STREAM_READY = 2
-_DEAD = {5, 6, 3}  # context FAILED, TERMINATED; stream FAILED is 3, which no ready wait ends in
+_OPERATION_RUNNING = 0
 _SAMPLE_FLOAT32LE = 5
-_INTERPOLATE_TIMING = 0x0002
-_AUTO_TIMING_UPDATE = 0x0008
 _ADJUST_LATENCY = 0x2000
 
 
@@ -66,6 +67,22 @@ class _SampleSpec(ctypes.Structure):
 class _BufferAttr(ctypes.Structure):
     _fields_ = tuple(
         (name, ctypes.c_uint32) for name in ("maxlength", "tlength", "prebuf", "minreq", "fragsize")
+    )
+
+
+class _TimingInfo(ctypes.Structure):
+    _fields_ = (
+        ("sec", ctypes.c_long),
+        ("usec", ctypes.c_long),
+        ("synchronized_clocks", ctypes.c_int),
+        ("sink_usec", ctypes.c_uint64),
+        ("source_usec", ctypes.c_uint64),
+        ("transport_usec", ctypes.c_uint64),
+        ("playing", ctypes.c_int),
+        ("write_index_corrupt", ctypes.c_int),
+        ("write_index", ctypes.c_int64),
+        ("read_index_corrupt", ctypes.c_int),
+        ("read_index", ctypes.c_int64),
     )
 
 
@@ -98,7 +115,10 @@ def _load() -> Any:
             ctypes.c_int,
             [pointer, pointer, ctypes.c_size_t, pointer, ctypes.c_int64, ctypes.c_int],
         ),
-        "pa_stream_get_time": (ctypes.c_int, [pointer, ctypes.POINTER(ctypes.c_uint64)]),
+        "pa_stream_update_timing_info": (pointer, [pointer, pointer, pointer]),
+        "pa_stream_get_timing_info": (ctypes.POINTER(_TimingInfo), [pointer]),
+        "pa_operation_get_state": (ctypes.c_int, [pointer]),
+        "pa_operation_unref": (None, [pointer]),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(lib, name)
@@ -113,7 +133,8 @@ class Player:
         self._samples = np.ascontiguousarray(samples, dtype=np.float32)
         self._written_frames = 0
         self._silence = np.zeros(RATE_HZ, np.float32)
-        self._offsets_ns: deque[int] = deque(maxlen=ANSWERS_KEPT)
+        self._starts_ns: deque[int] = deque(maxlen=ANSWERS_KEPT)
+        self._question: int | None = None
         self._lib = lib = _load()
         self._loop = lib.pa_threaded_mainloop_new()
         self._write = _WriteCallback(self._on_writable)  # kept: C holds only its address
@@ -131,9 +152,8 @@ class Player:
         lib.pa_stream_set_write_callback(self._stream, self._write, None)
         unset = 0xFFFF_FFFF
         attributes = _BufferAttr(unset, int(LATENCY_S * RATE_HZ) * 4, unset, unset, unset)
-        flags = _INTERPOLATE_TIMING | _AUTO_TIMING_UPDATE | _ADJUST_LATENCY
         lib.pa_stream_connect_playback(
-            self._stream, None, ctypes.byref(attributes), flags, None, None
+            self._stream, None, ctypes.byref(attributes), _ADJUST_LATENCY, None, None
         )
         lib.pa_threaded_mainloop_unlock(self._loop)
         self._await(lib.pa_stream_get_state, self._stream, _STREAM_READY)
@@ -154,20 +174,25 @@ class Player:
         self._lib.pa_stream_write(stream, piece.ctypes.data, len(piece) * 4, None, 0, 0)
 
     def ask(self) -> None:
-        """Ask once which frame is being heard now."""
-        heard_us = ctypes.c_uint64()
-        self._lib.pa_threaded_mainloop_lock(self._loop)
-        failed = self._lib.pa_stream_get_time(self._stream, ctypes.byref(heard_us))
-        now_ns = time.monotonic_ns()
-        self._lib.pa_threaded_mainloop_unlock(self._loop)
-        if not failed and heard_us.value > 0:
-            self._offsets_ns.append(now_ns - heard_us.value * 1000)
+        """Take an answer about what is heard now, if there is one, and ask again. Every 10 ms."""
+        lib = self._lib
+        lib.pa_threaded_mainloop_lock(self._loop)
+        if self._question is not None:
+            if lib.pa_operation_get_state(self._question) == _OPERATION_RUNNING:
+                lib.pa_threaded_mainloop_unlock(self._loop)
+                return
+            lib.pa_operation_unref(self._question)
+            info = lib.pa_stream_get_timing_info(self._stream)
+            if info and info.contents.playing and info.contents.read_index > 0:
+                self._starts_ns.append(_start_ns(info.contents))
+        self._question = lib.pa_stream_update_timing_info(self._stream, None, None)
+        lib.pa_threaded_mainloop_unlock(self._loop)
 
     def heard_ns(self, frame: int) -> int | None:
-        """When a frame of the stream is heard; ``None`` before the server has answered."""
-        if not self._offsets_ns:
+        """When a frame of the stream is heard; ``None`` before enough answers."""
+        if len(self._starts_ns) < ANSWERS_KEPT:
             return None
-        return round(statistics.median(self._offsets_ns)) + frame * 1_000_000_000 // RATE_HZ
+        return round(statistics.median(self._starts_ns)) + frame * 1_000_000_000 // RATE_HZ
 
     def close(self) -> None:
         """Stop at once."""
@@ -176,6 +201,15 @@ class Player:
         self._lib.pa_threaded_mainloop_unlock(self._loop)
         self._lib.pa_threaded_mainloop_stop(self._loop)
         self._lib.pa_threaded_mainloop_free(self._loop)
+
+
+def _start_ns(info: _TimingInfo) -> int:
+    """When the first frame of the stream was heard, after this answer."""
+    # The server stamps with wall time; both clocks read together turn it into the monotonic one.
+    wall_to_monotonic_ns = time.monotonic_ns() - time.time_ns()
+    at_ns = (info.sec * 1_000_000 + info.usec) * 1000 + wall_to_monotonic_ns
+    heard_frames = info.read_index // 4  # float32, mono
+    return at_ns - heard_frames * 1_000_000_000 // RATE_HZ + info.sink_usec * 1000
 
 
 class Screen:
@@ -240,9 +274,9 @@ def draw_sound(beeps: list[int]) -> np.ndarray[Any, np.dtype[np.float32]]:
 def wait_until(target_ns: int, player: Player) -> None:
     """Sleep, with a question to the server now and then, and spin through the last stretch."""
     while (left_s := (target_ns - time.monotonic_ns()) / 1e9) > SPIN_S:
-        if left_s > 2 * ANSWER_EVERY_S:
+        if left_s > 2 * POLL_S:
             player.ask()
-        time.sleep(min(left_s - SPIN_S, ANSWER_EVERY_S))
+        time.sleep(min(left_s - SPIN_S, POLL_S))
     while time.monotonic_ns() < target_ns:
         pass
 
@@ -258,7 +292,7 @@ def main() -> None:
     screen, player = Screen(), Player(draw_sound(beeps))
     while player.heard_ns(0) is None:
         player.ask()
-        time.sleep(ANSWER_EVERY_S)
+        time.sleep(POLL_S)
     with options.out.open("w", encoding="utf-8") as out:
         for number, frame in enumerate(beeps):
             # Far ahead the estimate is still moving: look again shortly before.
