@@ -209,7 +209,7 @@ def _start_ns(info: _TimingInfo) -> int:
     wall_to_monotonic_ns = time.monotonic_ns() - time.time_ns()
     at_ns = (info.sec * 1_000_000 + info.usec) * 1000 + wall_to_monotonic_ns
     heard_frames = info.read_index // 4  # float32, mono
-    return at_ns - heard_frames * 1_000_000_000 // RATE_HZ + info.sink_usec * 1000
+    return int(at_ns - heard_frames * 1_000_000_000 // RATE_HZ + info.sink_usec * 1000)
 
 
 class Screen:

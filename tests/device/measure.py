@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 PATCH_PX = 32
@@ -133,7 +134,9 @@ def _sound(path: Path | str, track: int) -> list[tuple[float, int, NDArray[np.fl
             samples = _as_float(raw)
             if not frame.format.is_planar:
                 samples = samples.reshape(-1, len(frame.layout.channels)).T
-            pieces.append((float(frame.time), frame.sample_rate, samples.mean(axis=0)))
+            pieces.append(
+                (float(frame.time), frame.sample_rate, samples.mean(axis=0, dtype=np.float32))
+            )
     return pieces
 
 
@@ -149,7 +152,9 @@ def _brightness(frame: av.VideoFrame) -> float:
     """Mean of a small patch in the middle, 0 to 255 or nearly so."""
     if frame.format.name in {"yuv420p", "yuv422p", "yuv444p", "yuvj420p", "nv12", "gray"}:
         plane = frame.planes[0]
-        luma = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height]
+        luma = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[
+            : frame.height
+        ]
     else:
         luma = frame.to_ndarray(format="gray")
     top, left = (frame.height - PATCH_PX) // 2, (frame.width - PATCH_PX) // 2
@@ -159,4 +164,4 @@ def _brightness(frame: av.VideoFrame) -> float:
 
 if __name__ == "__main__":
     for name in sys.argv[1:]:
-        print(f"{name}: {offsets(measure_events(name))}")
+        print(f"{name}: {offsets(measure_events(name))}")  # noqa: T201 - its result
