@@ -1,0 +1,114 @@
+"""How loud sound is: RMS and peak in dBFS, clipping, and the envelope behind a waveform.
+
+Owns all arithmetic about loudness. Fast enough for every block of every track: about 10 us for
+20 ms of stereo.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from capture.model import Level
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["LevelMeter", "dbfs_of", "envelope", "gain_of", "measure"]
+
+CLIP_LEVEL = 0.9999  # 16-bit full scale is 0.99997; one such sample is a peak, a run is a clip
+CLIP_RUN_FRAMES = 3
+
+
+def dbfs_of(amplitude: float) -> float:
+    """Decibels below full scale of an amplitude; -inf for 0."""
+    return 20.0 * math.log10(amplitude) if amplitude > 0.0 else -math.inf
+
+
+def gain_of(decibels: float) -> float:
+    """The factor that changes sound by this many decibels; 0 for -inf."""
+    return float(10.0 ** (decibels / 20.0))
+
+
+def measure(samples: NDArray[np.float32]) -> Level:
+    """The loudness of a stretch of sound.
+
+    Args:
+        samples: Shape (frames, channels), -1..1; all channels count alike.
+
+    Returns:
+        RMS relative to full scale (a full-scale sine is -3 dBFS), the highest sample, and whether
+        ``CLIP_RUN_FRAMES`` neighbours of one channel reach full scale; silence if there are none.
+    """
+    meter = LevelMeter()
+    meter.accumulate(samples)
+    return meter.take()
+
+
+class LevelMeter:
+    """Collects the loudness of all blocks between two looks. Any thread may call."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._energy = 0.0
+        self._count = 0
+        self._peak = 0.0
+        self._is_clipped = False
+
+    def accumulate(self, samples: NDArray[np.float32]) -> None:
+        """Add a block, shape (frames, channels), -1..1."""
+        if samples.size == 0:
+            return
+        flat = samples.reshape(-1)
+        energy = float(np.dot(flat, flat))
+        peak = max(float(flat.max()), -float(flat.min()))
+        is_clipped = peak >= CLIP_LEVEL and _has_clip(samples)
+        with self._lock:
+            self._energy += energy
+            self._count += samples.size
+            self._peak = max(self._peak, peak)
+            self._is_clipped |= is_clipped
+
+    def take(self) -> Level:
+        """The loudness since the last call; -inf if nothing came."""
+        with self._lock:
+            energy, count, peak = self._energy, self._count, self._peak
+            is_clipped = self._is_clipped
+            self._energy, self._count, self._peak, self._is_clipped = 0.0, 0, 0.0, False
+        rms = math.sqrt(energy / count) if count else 0.0
+        return Level(dbfs_of(rms), dbfs_of(peak), is_clipped)
+
+
+def envelope(samples: NDArray[np.float32], columns: int) -> NDArray[np.float32]:
+    """Lowest and highest sample of every column of a waveform.
+
+    Args:
+        samples: Shape (frames, channels) or (frames,).
+        columns: How many equal parts to cut it into; parts without a frame repeat their neighbour.
+
+    Returns:
+        Shape (columns, 2): minimum and maximum over all channels; zeros where there is no sound.
+    """
+    if samples.size == 0 or columns == 0:
+        return np.zeros((columns, 2), np.float32)
+    frames = len(samples)
+    starts = np.arange(columns) * frames // columns
+    flat = samples.reshape(frames, -1)
+    low = np.minimum.reduceat(flat, starts).min(axis=1)
+    high = np.maximum.reduceat(flat, starts).max(axis=1)
+    return np.stack((low, high), axis=1)
+
+
+def _has_clip(samples: NDArray[np.float32]) -> bool:
+    """Whether a channel stays at full scale for ``CLIP_RUN_FRAMES``; the way up and down alike."""
+    hot = np.abs(samples.reshape(len(samples), -1)) >= CLIP_LEVEL
+    frames = len(hot) - CLIP_RUN_FRAMES + 1
+    if frames <= 0:
+        return False
+    run = hot[:frames].copy()
+    for shift in range(1, CLIP_RUN_FRAMES):
+        run &= hot[shift : shift + frames]
+    return bool(run.any())

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import math
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from capture.levels import LevelMeter, dbfs_of, envelope, gain_of, measure
+
+
+def sine(
+    amplitude: float, frames: int = 48_000
+) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    wave = amplitude * np.sin(2 * np.pi * 1000 * np.arange(frames) / 48_000)
+    return np.stack((wave, wave), axis=1).astype(np.float32)
+
+
+def test_full_scale_sine_is_minus_three_rms_and_zero_peak() -> None:
+    level = measure(sine(1.0))
+    assert level.rms_dbfs == pytest.approx(-3.01, abs=0.01)
+    assert level.peak_dbfs == pytest.approx(0.0, abs=0.01)
+
+
+def test_silence_and_nothing_are_minus_infinity() -> None:
+    assert measure(np.zeros((960, 2), np.float32)).rms_dbfs == -math.inf
+    assert measure(np.zeros((0, 2), np.float32)).peak_dbfs == -math.inf
+
+
+def test_negative_peak_counts() -> None:
+    samples = np.zeros((100, 1), np.float32)
+    samples[50] = -0.5
+    assert measure(samples).peak_dbfs == pytest.approx(-6.02, abs=0.01)
+
+
+@pytest.mark.parametrize(("run", "clipped"), [(1, False), (2, False), (3, True), (10, True)])
+def test_clipping_is_a_run_at_full_scale_in_one_channel(run: int, clipped: bool) -> None:  # noqa: FBT001
+    samples = np.zeros((100, 2), np.float32)
+    samples[20 : 20 + run, 1] = -1.0
+    samples[60, 0] = samples[61, 1] = samples[62, 0] = 1.0
+    assert measure(samples).is_clipped is clipped
+
+
+def test_short_and_mono_blocks() -> None:
+    assert not measure(np.ones((2, 1), np.float32)).is_clipped
+    assert measure(np.ones(3, np.float32)).is_clipped
+
+
+def test_decibels_and_back() -> None:
+    assert gain_of(-math.inf) == 0.0
+    assert dbfs_of(0.0) == -math.inf
+    assert dbfs_of(gain_of(-23.0)) == pytest.approx(-23.0)
+
+
+def test_meter_joins_blocks_and_starts_anew() -> None:
+    meter = LevelMeter()
+    whole = sine(0.3)
+    for block in np.split(whole, 50):
+        meter.accumulate(block)
+    assert meter.take().rms_dbfs == pytest.approx(measure(whole).rms_dbfs, abs=1e-4)
+    assert meter.take().rms_dbfs == -math.inf
+
+
+def test_meter_loses_nothing_between_threads() -> None:
+    meter = LevelMeter()
+    block = np.full((10, 1), 0.5, np.float32)
+
+    def feed() -> None:
+        for _ in range(500):
+            meter.accumulate(block)
+
+    threads = [threading.Thread(target=feed) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert meter._count == 20_000
+    assert meter.take().rms_dbfs == pytest.approx(-6.02, abs=0.01)
+
+
+def test_envelope_finds_extremes_of_each_column() -> None:
+    samples = np.zeros((1000, 2), np.float32)
+    samples[250, 0], samples[999, 1] = 0.7, -0.4
+    shape = envelope(samples, 4)
+    assert shape.shape == (4, 2)
+    assert shape[1].tolist() == pytest.approx([0.0, 0.7])
+    assert shape[3].tolist() == pytest.approx([-0.4, 0.0])
+
+
+def test_envelope_of_less_sound_than_columns() -> None:
+    assert envelope(np.full((3, 1), 0.5, np.float32), 10).tolist() == [[0.5, 0.5]] * 10
+    assert not envelope(np.zeros((0, 2), np.float32), 5).any()
+
+
+def test_a_block_takes_well_below_a_millisecond() -> None:
+    block = sine(0.5, 960)
+    measure(block)
+    best = math.inf
+    for _ in range(20):
+        began = time.perf_counter()
+        measure(block)
+        best = min(best, time.perf_counter() - began)
+    assert best < 200e-6
