@@ -54,7 +54,7 @@ FADE_S = 0.005
 # at 0 to 600 ppm with jitter and spikes.
 DRIFT_WINDOW_S = 2.0
 DRIFT_ON_S = 0.003
-DRIFT_CONFIRM_S = 0.5
+DRIFT_CONFIRM_S = 2.0  # another full window, or noise of +-5 ms would get through in an hour
 DRIFT_OFF_S = 0.001
 DRIFT_OFF_INTEGRAL = 20e-6  # without it, the dead band is left and entered for ever
 DRIFT_TAU_S = 10.0
@@ -300,7 +300,9 @@ class AudioTimeline:
         middle = _median(errors)
         if self._settle_at is not None:
             if at >= self._settle_at:
-                self._accepted_error = _clamp(middle, SETTLE_ERROR_S * self._rate)
+                # Less than the loop's target may be drift already; it is not worth accepting.
+                excess = middle - _clamp(middle, DRIFT_OFF_S * self._rate)
+                self._accepted_error = _clamp(excess, SETTLE_ERROR_S * self._rate)
                 self._settle_at = None
             return
         passed_s = passed_s if 0 < passed_s < 1 else STEER_EVERY_S
