@@ -63,13 +63,13 @@ OPERATION_RUNNING = 0
 class SampleSpec(ctypes.Structure):
     """pa_sample_spec."""
 
-    _fields_ = [("format", c_int), ("rate", c_uint32), ("channels", c_uint8)]  # noqa: RUF012
+    _fields_ = [("format", c_int), ("rate", c_uint32), ("channels", c_uint8)]
 
 
 class BufferAttr(ctypes.Structure):
     """pa_buffer_attr, in bytes; ANY leaves a field to the server."""
 
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         (name, c_uint32) for name in ("maxlength", "tlength", "prebuf", "minreq", "fragsize")
     ]
 
@@ -80,7 +80,7 @@ class TimingInfo(ctypes.Structure):
     Indexes are in bytes since the stream was made.
     """
 
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         ("sec", c_long),
         ("usec", c_long),
         ("synchronized_clocks", c_int),

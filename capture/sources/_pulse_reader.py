@@ -1,0 +1,333 @@
+"""Reads record streams from a PulseAudio server and says when each frame was heard.
+
+Owns one connection, its streams and the thread that drives them. What to record is told by
+``want()``; the thread opens, re-opens and closes streams until they fit. No Python callback is
+ever called from C (see ``_libpulse``): the thread polls, then looks at its streams.
+
+When was a frame heard? Every answer to ``pa_stream_update_timing_info`` says: at ``timestamp`` the
+server had written ``write_index``, the source lags by ``source_usec`` and, of a monitor, the sink
+by ``sink_usec``. So the first frame of the stream was heard at::
+
+    origin = timestamp - write_index / rate - source_usec + sink_usec
+
+and every later one on a straight line from there. The raw answer is taken, not libpulse's
+interpolated latency, whose smoother is 0.2 to 0.7 s wrong for three seconds. On PulseAudio the
+origin is exact at any moment, from the first answer on and across the sink's latency steps
+(0.02 ms against the player's own clock; one answer in 200 is up to 5 ms late, when a block was on
+its way). On PipeWire indexes move once a cycle, so an answer is as late as it is old: it is asked
+for when data arrived. Both only ever err to the late side, so a low quantile over the last second
+is the estimate.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import time
+from collections import deque
+from ctypes import byref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from capture.clock import now_ns
+from capture.model import NS_PER_S, AudioBlock, TimeQuality
+from capture.sources import _libpulse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["BACK_OFF_S", "CHANNELS", "PulseReader", "Want"]
+
+CHANNELS = 2
+FRAME_BYTES = 4 * CHANNELS
+BACK_OFF_S = (0.5, 1.0, 2.0, 3.0)
+"""Between attempts to open what was lost; the last one repeats (OBS retries every 3 s)."""
+FRAGMENT_S = 0.02
+"""What the server is asked to send at once. PipeWire takes its cycle from it: 512 frames."""
+POLL_US = 200_000
+"""How long a round waits at most; data, answers and ``want()`` end it earlier."""
+ORIGIN_WINDOW_NS = NS_PER_S
+ORIGIN_QUANTILE = 0.1
+"""Low, because answers are late, never early; not the lowest, because hardware sinks round."""
+NO_ANSWER_NS = NS_PER_S // 2
+"""The first blocks wait this long for an answer, which takes 1 ms; then arrival must do."""
+SILENCE_NS = NS_PER_S // 5
+"""No data for so long may be a pause in which the server's indexes stood still (PipeWire)."""
+STEP_NS = 25_000_000
+"""Positions follow the time when a break moved it by more; the timeline's threshold for a gap."""
+IMPLAUSIBLE_NS = 5 * NS_PER_S
+STALL_NS = 5 * NS_PER_S
+"""A reader that slept longer starts anew: the server drops silently after 10.9 s of this format."""
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """One stream to record."""
+
+    stream: int
+    """Id on the blocks."""
+    device: str
+    """The source's name."""
+    device_index: int
+    """The source's index: a device that was removed and loaded again is another one."""
+    sink_input: int | None = None
+    """Only this stream of the monitored sink; ``None``: the mix, or a microphone."""
+
+
+@dataclass(slots=True)
+class _Position:
+    """Where a stream id stands, across re-opened streams."""
+
+    next_frames: int = 0
+    end_ns: int | None = None
+
+
+class _Stream:
+    """A pa_stream and the clock of its frames. Used by the reader's thread only."""
+
+    def __init__(
+        self, context: Any, want: Want, rate_hz: int, position: _Position, name: bytes
+    ) -> None:
+        lib = self._lib = _libpulse.load()
+        self.want = want
+        self._rate_hz = rate_hz
+        self._position = position
+        self._received_frames = 0
+        self._held: list[tuple[Any, int, int]] = []  # samples, first frame, arrival
+        self._origins: deque[tuple[int, int]] = deque()  # (asked, origin)
+        self._operation: Any = None
+        self._last_data_ns = now_ns()
+        self._is_fresh = True  # no block delivered since the stream began or paused
+        spec = _libpulse.SampleSpec(_libpulse.FLOAT32, rate_hz, CHANNELS)
+        self._stream = lib.pa_stream_new(context, name, byref(spec), None)
+        if want.sink_input is not None:
+            lib.pa_stream_set_monitor_stream(self._stream, want.sink_input)
+        fragment = round(FRAGMENT_S * rate_hz) * FRAME_BYTES
+        attr = _libpulse.BufferAttr(*[_libpulse.ANY] * 4, fragment)
+        # DONT_MOVE: without it the server replaces a lost device, or the stream of an application
+        # that ended, by another sound: a recording of what was not asked for.
+        flags = _libpulse.STREAM_DONT_MOVE | _libpulse.STREAM_ADJUST_LATENCY
+        device = want.device.encode()
+        self._refused = lib.pa_stream_connect_record(self._stream, device, byref(attr), flags) < 0
+
+    @property
+    def state(self) -> int:
+        """pa_stream_state_t."""
+        if self._refused:
+            return _libpulse.STREAM_FAILED
+        return int(self._lib.pa_stream_get_state(self._stream))
+
+    def close(self) -> None:
+        lib = self._lib
+        self._forget_operation()
+        lib.pa_stream_disconnect(self._stream)
+        lib.pa_stream_unref(self._stream)
+
+    def _forget_operation(self) -> None:
+        if self._operation:
+            self._lib.pa_operation_cancel(self._operation)
+            self._lib.pa_operation_unref(self._operation)
+            self._operation = None
+
+    def read(self, put: Callable[[AudioBlock], None]) -> None:
+        """Take all that has arrived; deliver what has a time."""
+        lib = self._lib
+        self._take_answer()
+        data, size = ctypes.c_void_p(), ctypes.c_size_t()
+        while lib.pa_stream_readable_size(self._stream):
+            arrival_ns = now_ns()
+            if lib.pa_stream_peek(self._stream, byref(data), byref(size)) < 0 or not size.value:
+                break
+            samples = np.zeros((size.value // FRAME_BYTES, CHANNELS), np.float32)
+            if data.value:  # else a hole: silence of that length
+                ctypes.memmove(samples.ctypes.data, data.value, samples.nbytes)
+            lib.pa_stream_drop(self._stream)
+            self._arrived(samples, arrival_ns)
+        self._deliver(put)
+
+    def _arrived(self, samples: Any, arrival_ns: int) -> None:
+        if arrival_ns - self._last_data_ns > SILENCE_NS and not self._is_fresh:
+            self._is_fresh = True
+            self._origins.clear()
+            self._forget_operation()
+        self._last_data_ns = arrival_ns
+        self._held.append((samples, self._received_frames, arrival_ns))
+        self._received_frames += len(samples)
+        if self._operation is None:
+            self._operation = self._lib.pa_stream_update_timing_info(self._stream, None, None)
+
+    def _take_answer(self) -> None:
+        """Turn an answer of the server, if there is one, into an origin."""
+        lib = self._lib
+        if (
+            not self._operation
+            or lib.pa_operation_get_state(self._operation) == _libpulse.OPERATION_RUNNING
+        ):
+            return
+        lib.pa_operation_unref(self._operation)
+        self._operation = None
+        pointer = lib.pa_stream_get_timing_info(self._stream)
+        if not pointer or pointer.contents.write_index <= 0:
+            return
+        info = pointer.contents
+        now = now_ns()
+        at_ns = info.sec * NS_PER_S + info.usec * 1000 - (time.time_ns() - now)
+        written_ns = info.write_index // FRAME_BYTES * NS_PER_S // self._rate_hz
+        origin = at_ns - written_ns + (info.sink_usec - info.source_usec) * 1000
+        self._origins.append((now, origin))
+        while now - self._origins[0][0] > ORIGIN_WINDOW_NS:
+            self._origins.popleft()
+
+    def _deliver(self, put: Callable[[AudioBlock], None]) -> None:
+        if not self._held:
+            return
+        quality = TimeQuality.SERVER
+        samples, first, arrival_ns = self._held[-1]
+        arrived_origin = arrival_ns - (first + len(samples)) * NS_PER_S // self._rate_hz
+        if self._origins:
+            origins = sorted(origin for _, origin in self._origins)
+            origin = origins[int(len(origins) * ORIGIN_QUANTILE)]
+        elif now_ns() - self._held[0][2] < NO_ANSWER_NS:
+            return
+        if not self._origins or abs(origin - arrived_origin) > IMPLAUSIBLE_NS:
+            quality, origin = TimeQuality.ARRIVAL, arrived_origin
+        position = self._position
+        for samples, first, _ in self._held:
+            captured_ns = origin + first * NS_PER_S // self._rate_hz
+            if self._is_fresh and position.end_ns is not None:
+                missing_ns = captured_ns - position.end_ns
+                if missing_ns > STEP_NS:
+                    position.next_frames += missing_ns * self._rate_hz // NS_PER_S
+            self._is_fresh = False
+            put(AudioBlock(samples, captured_ns, position.next_frames, self.want.stream, quality))
+            position.next_frames += len(samples)
+            position.end_ns = captured_ns + len(samples) * NS_PER_S // self._rate_hz
+        self._held.clear()
+
+
+class PulseReader:
+    """A connection that keeps the wanted streams open, on a thread of its own.
+
+    It does not reconnect: when the server is gone, ``is_alive`` turns False and the owner makes
+    another one, with the same ``positions``, so that frame counts go on.
+
+    Args:
+        server: As in PULSE_SERVER; ``None`` is the environment's.
+        rate_hz: Of the blocks; the server resamples.
+        positions: Where every stream id stands; the reader's own while it lives.
+        put: Takes a block, on the reader's thread.
+        on_state: Told on the reader's thread when a stream runs (True) or failed (False).
+    """
+
+    def __init__(
+        self,
+        server: str | None,
+        rate_hz: int,
+        positions: dict[int, _Position],
+        put: Callable[[AudioBlock], None],
+        on_state: Callable[[Want, bool], None],
+    ) -> None:
+        self._server = server
+        self._rate_hz = rate_hz
+        self._positions = positions
+        self._put = put
+        self._on_state = on_state
+        self._lib = _libpulse.load()
+        self._lock = threading.Lock()  # guards _loop against its end, and _wanted
+        self._loop: Any = self._lib.pa_mainloop_new()
+        self._wanted: frozenset[Want] = frozenset()
+        self._is_stopping = False
+        self._streams: dict[Want, _Stream] = {}
+        self._running: set[Want] = set()
+        self._failures: dict[Want, tuple[int, float]] = {}  # count, when to try again
+        self._thread = threading.Thread(target=self._run, name="capture-audio-read", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        """False once the server is gone."""
+        return self._thread.is_alive()
+
+    def want(self, wanted: frozenset[Want]) -> None:
+        """Record these and no others, from now on. Any thread."""
+        with self._lock:
+            if wanted == self._wanted:
+                return
+            self._wanted = wanted
+            self._wake()
+
+    def close(self) -> None:
+        """Disconnect and join the thread; idempotent. Not from the reader's thread."""
+        with self._lock:
+            self._is_stopping = True
+            self._wake()
+        self._thread.join()
+
+    def _wake(self) -> None:
+        if self._loop:
+            self._lib.pa_mainloop_wakeup(self._loop)
+
+    def _run(self) -> None:
+        lib, loop = self._lib, self._loop
+        context = lib.pa_context_new(lib.pa_mainloop_get_api(loop), b"capture")
+        server = self._server.encode() if self._server else None
+        flags = _libpulse.CONTEXT_NO_AUTOSPAWN
+        try:
+            if lib.pa_context_connect(context, server, flags, None) < 0:
+                return
+            last_ns = now_ns()
+            while not self._is_stopping:
+                if lib.pa_mainloop_prepare(loop, POLL_US) < 0:
+                    return
+                if lib.mainloop_poll(loop) < 0 or lib.pa_mainloop_dispatch(loop) < 0:
+                    return
+                state = lib.pa_context_get_state(context)
+                if state in (_libpulse.CONTEXT_FAILED, _libpulse.CONTEXT_TERMINATED):
+                    return
+                if state == _libpulse.CONTEXT_READY:
+                    self._round(context, is_stalled=now_ns() - last_ns > STALL_NS)
+                last_ns = now_ns()
+        finally:
+            for want in list(self._streams):
+                self._drop(want)
+            lib.pa_context_disconnect(context)
+            lib.pa_context_unref(context)
+            with self._lock:
+                self._loop = None
+                lib.pa_mainloop_free(loop)
+
+    def _round(self, context: Any, *, is_stalled: bool) -> None:
+        """Make the streams fit what is wanted, then read them all."""
+        with self._lock:
+            wanted = self._wanted
+        for want in list(self._streams):
+            if want not in wanted or is_stalled:
+                self._drop(want)
+        self._failures = {want: how for want, how in self._failures.items() if want in wanted}
+        for want in wanted:
+            if (
+                want not in self._streams
+                and time.monotonic() >= self._failures.get(want, (0, 0))[1]
+            ):
+                position = self._positions.setdefault(want.stream, _Position())
+                self._streams[want] = _Stream(context, want, self._rate_hz, position, b"record")
+        for want, stream in list(self._streams.items()):
+            state = stream.state
+            if state == _libpulse.STREAM_READY:
+                if want not in self._running:
+                    self._running.add(want)
+                    self._failures.pop(want, None)
+                    self._on_state(want, True)  # noqa: FBT003
+                stream.read(self._put)
+            elif state in (_libpulse.STREAM_FAILED, _libpulse.STREAM_TERMINATED):
+                self._drop(want)
+                count = self._failures.get(want, (0, 0.0))[0]
+                pause_s = BACK_OFF_S[min(count, len(BACK_OFF_S) - 1)]
+                self._failures[want] = (count + 1, time.monotonic() + pause_s)
+                self._on_state(want, False)  # noqa: FBT003
+
+    def _drop(self, want: Want) -> None:
+        self._streams.pop(want).close()
+        self._running.discard(want)
