@@ -144,12 +144,13 @@ def _as_float(raw: NDArray[Any]) -> NDArray[np.float32]:
     if raw.dtype.kind == "f":
         return raw.astype(np.float32)
     if raw.dtype == np.uint8:
-        return (raw.astype(np.float32) - 128) / 128
-    return raw.astype(np.float32) / float(np.iinfo(raw.dtype).max)
+        return (raw.astype(np.float32) - np.float32(128)) / np.float32(128)
+    return raw.astype(np.float32) / np.float32(np.iinfo(raw.dtype).max)
 
 
 def _brightness(frame: av.VideoFrame) -> float:
     """Mean of a small patch in the middle, 0 to 255 or nearly so."""
+    luma: NDArray[Any]
     if frame.format.name in {"yuv420p", "yuv422p", "yuv444p", "yuvj420p", "nv12", "gray"}:
         plane = frame.planes[0]
         luma = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[
