@@ -1,0 +1,474 @@
+"""A test card and a test tone that carry counters, so that a recording can be checked by itself.
+
+Owns the fake devices, which are real backends and the tests' fakes at once. Picture ``k`` is on show
+from ``epoch + k / fps_change``; second ``n`` begins at ``epoch + n`` with a flash and a beep that
+says ``n``. Order, drops, gaps and the distance between sound and picture are read back from any
+recording with ``read_counter`` and ``read_tone``.
+
+All content is a pure function of time since the epoch, which all sources of a process share.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from capture.clock import now_ns
+from capture.errors import ConfigError, DeviceLostError, SourceEndedError
+from capture.model import (
+    NS_PER_S,
+    AudioBlock,
+    Event,
+    EventKind,
+    Rect,
+    ScreenPicture,
+    TimeQuality,
+)
+from capture.sources.base import AudioSource, ScreenSource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+__all__ = [
+    "EPOCH_NS",
+    "Beep",
+    "SyntheticScreen",
+    "SyntheticTone",
+    "ToneFaults",
+    "read_counter",
+    "read_tone",
+    "tone_at",
+]
+
+EPOCH_NS = now_ns()
+"""Picture 0 and second 0 of all synthetic sources of this process."""
+
+# ---------------------------------------------------------------------------------- the test card
+
+COUNTER_BITS = 24  # 6 days at 30 per second
+CHECK_BITS = 8
+CELLS = COUNTER_BITS + CHECK_BITS
+STRIP_PART = 16  # the strip takes 1/16 of the height
+CHECK_SEED = 0xA5  # so that an all black or all white strip is no counter
+DARK, BRIGHT = 85, 170  # between them a cell is neither: half way through a bad picture
+MIN_WIDTH_PX, MIN_HEIGHT_PX = 4 * CELLS, 8 * STRIP_PART  # cells of 4x8 survive 4:2:0
+FLASH_S = 0.1
+SEGMENTS = (0x77, 0x24, 0x5D, 0x6D, 0x2E, 0x6B, 0x7B, 0x25, 0x7F, 0x6F)  # seven-segment digits
+DIGITS = 4
+BOX_SPEED_PX = 4  # per picture
+
+
+class SyntheticScreen(ScreenSource):
+    """A moving test card: a counter strip, a clock, a flash at each second and a running box.
+
+    Args:
+        width_px: At least 128.
+        height_px: At least 128.
+        fps_change: How many new pictures it shows per second.
+        epoch_ns: Capture clock of picture 0.
+        end_s: Seconds after the epoch at which it ends, as a window that is closed.
+        lost_s: Seconds after the epoch at which the display goes away.
+        now: The clock, for tests that step it.
+
+    Raises:
+        ConfigError: If it is too small for its counter.
+    """
+
+    def __init__(
+        self,
+        width_px: int,
+        height_px: int,
+        *,
+        fps_change: float = 30.0,
+        epoch_ns: int = EPOCH_NS,
+        end_s: float = math.inf,
+        lost_s: float = math.inf,
+        now: Callable[[], int] = now_ns,
+    ) -> None:
+        if width_px < MIN_WIDTH_PX or height_px < MIN_HEIGHT_PX:
+            raise ConfigError(
+                f"a test card of {width_px}x{height_px} is too small for its counter",
+                hint=f"make it {MIN_WIDTH_PX}x{MIN_HEIGHT_PX} or larger",
+            )
+        self.label = f"test card {width_px}x{height_px}"
+        self.size_px = (width_px, height_px)
+        self.notes = []
+        self._fps = fps_change
+        self._epoch_ns = epoch_ns
+        self._end_s, self._lost_s = end_s, lost_s
+        self._now = now
+        self._background = _background(width_px, height_px)
+        self._pixels = self._background.copy()
+        self._shown: dict[str, tuple[int, Rect]] = {}  # part -> (what it shows, where)
+        lane = height_px // 4
+        self._flash = Rect(width_px - lane, lane, lane // 2, lane // 2)
+        self._digits = Rect(lane // 2, lane, width_px // 2, lane)
+        self._lane_top = height_px - lane
+
+    def grab(self) -> ScreenPicture:
+        """The card as it is now; see ``ScreenSource``."""
+        captured_ns = self._now()
+        elapsed_s = (captured_ns - self._epoch_ns) / NS_PER_S
+        if elapsed_s >= self._end_s:
+            raise SourceEndedError(f"{self.label} ended after {self._end_s} s")
+        if elapsed_s >= self._lost_s:
+            raise DeviceLostError(f"{self.label} went away")
+        index = math.floor(elapsed_s * self._fps)
+        second = math.floor(index / self._fps + 1e-9)  # of the picture, not of the moment
+        is_first = not self._shown
+        parts = {
+            "strip": (index, self._strip),
+            "clock": (second, self._digits),
+            "flash": (int(index / self._fps - second < FLASH_S - 1e-9), self._flash),
+            "box": (index, self._box(index)),
+        }
+        changed: list[Rect] = []
+        for name, (value, rect) in parts.items():
+            changed += self._show(name, value, rect)
+        if is_first:
+            changed = [Rect(0, 0, *self.size_px)]
+        return ScreenPicture(self._pixels, tuple(changed), captured_ns)
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    @property
+    def _strip(self) -> Rect:
+        return Rect(0, 0, self.size_px[0], self.size_px[1] // STRIP_PART)
+
+    def _box(self, index: int) -> Rect:
+        """Where the box is: up and down its lane at the bottom."""
+        size = (self.size_px[1] - self._lane_top) // 2
+        way = self.size_px[0] - size
+        left = way - abs(index * BOX_SPEED_PX % (2 * way) - way)
+        return Rect(left, self._lane_top + size // 2, size, size)
+
+    def _show(self, name: str, value: int, rect: Rect) -> list[Rect]:
+        """Redraw one part; where the picture changed by it."""
+        before = self._shown.get(name)
+        if before == (value, rect):
+            return []
+        self._shown[name] = value, rect
+        changed = [rect]
+        if before is not None and before[1] != rect:
+            old = before[1]
+            _area(self._pixels, old)[:] = _area(self._background, old)
+            # Two touching halves are one rectangle; a jump is two.
+            changed = [rect.union(old)] if rect.intersect(old) else [old, rect]
+        area = _area(self._pixels, rect)
+        if name == "strip":
+            _draw_counter(area, value)
+        elif name == "clock":
+            area[:] = 16
+            _draw_number(area, value)
+        else:
+            area[..., :3] = 255 if name == "box" or value else 16
+        return changed
+
+
+def read_counter(picture: NDArray[np.uint8]) -> int | None:
+    """The counter of a test card, at whatever size it was scaled to.
+
+    Args:
+        picture: Shape (height, width), or (height, width, 3 or 4) as BGR or RGB.
+
+    Returns:
+        The picture's number, or None where the strip cannot be read or its checksum is wrong.
+    """
+    height, width = picture.shape[:2]
+    strip = height / STRIP_PART
+    rows = picture[int(strip * 0.3) : max(int(strip * 0.7), int(strip * 0.3) + 1)]
+    line = rows[..., :3].mean(axis=(0, 2)) if rows.ndim > 2 else rows.mean(axis=0)  # noqa: PLR2004
+    cell = width / CELLS
+    word = 0
+    for index in range(CELLS):
+        first = int((index + 0.25) * cell)
+        light = float(line[first : max(int((index + 0.75) * cell), first + 1)].mean())
+        if DARK < light < BRIGHT:
+            return None
+        word = word << 1 | (light >= BRIGHT)
+    number, check = word >> CHECK_BITS, word & 0xFF
+    return number if check == _check(number) else None
+
+
+def _check(number: int) -> int:
+    """A byte that changes with every bit of the number, and with swapped bytes."""
+    check = CHECK_SEED
+    for byte in number.to_bytes(COUNTER_BITS // 8, "big"):
+        check = ((check << 1 | check >> 7) & 0xFF) ^ byte
+    return check
+
+
+def _draw_counter(area: NDArray[np.uint8], number: int) -> None:
+    number %= 1 << COUNTER_BITS
+    word = number << CHECK_BITS | _check(number)
+    bits = np.array([word >> shift & 1 for shift in range(CELLS - 1, -1, -1)], np.uint8)
+    cells = np.arange(area.shape[1]) * CELLS // area.shape[1]
+    area[..., :3] = (bits * 255)[cells][None, :, None]
+
+
+def _draw_number(area: NDArray[np.uint8], number: int) -> None:
+    """Seven-segment digits, drawn as bars; segments are bits from the top to the bottom."""
+    height, width = area.shape[0], area.shape[1] // DIGITS
+    bar = max(height // 8, 2)
+    right, middle = width - 2 * bar, (height - bar) // 2
+    places = (
+        (0, bar, 0, right),
+        (0, middle, 0, bar),
+        (0, middle, right - bar, right),
+        (middle, middle + bar, 0, right),
+        (middle, height, 0, bar),
+        (middle, height, right - bar, right),
+        (height - bar, height, 0, right),
+    )
+    for digit in range(DIGITS):
+        figure = SEGMENTS[number // 10 ** (DIGITS - 1 - digit) % 10]
+        left = digit * width
+        for bit, (top, bottom, start, stop) in enumerate(places):
+            if figure >> bit & 1:
+                area[top:bottom, left + start : left + stop, :3] = 235
+
+
+def _background(width_px: int, height_px: int) -> NDArray[np.uint8]:
+    """Colour bars over a grey ramp, BGRA."""
+    pixels = np.full((height_px, width_px, 4), 255, np.uint8)
+    bar = np.arange(width_px) * 8 // width_px
+    for channel, bit in enumerate((1, 4, 2)):  # blue, green, red: the usual order of the bars
+        pixels[..., channel] = np.where(bar & bit, 32, 192).astype(np.uint8)
+    pixels[height_px * 3 // 4 :, :, :3] = np.linspace(0, 128, width_px, dtype=np.uint8)[:, None]
+    return pixels
+
+
+def _area(pixels: NDArray[np.uint8], rect: Rect) -> NDArray[np.uint8]:
+    return pixels[rect.top_px : rect.bottom_px, rect.left_px : rect.right_px]
+
+
+# ---------------------------------------------------------------------------------- the test tone
+
+TONE_HZ, TONE_AMPLITUDE = 1000.0, 0.1  # -20 dBFS
+# A second begins with a chirp, wide enough to be found to the sample, then says its number in bits
+# of 10 ms, long enough to survive AAC's windows of 21 ms.
+CHIRP_S, CHIRP_LOW_HZ, CHIRP_HIGH_HZ, CHIRP_AMPLITUDE = 0.020, 2000.0, 8000.0, 0.4
+BIT_S, BIT_HZ, BIT_AMPLITUDE = 0.010, (3000.0, 4500.0), 0.25
+NUMBER_BITS, SUM_BITS = 16, 4  # 18 hours
+SUM_SEED = 0xA
+BEEP_S = CHIRP_S + BIT_S * (NUMBER_BITS + SUM_BITS)
+BLOCK_S = 0.020
+MIN_LIKENESS = 0.35  # normalised correlation with the chirp; the tone alone reaches 0.1
+SEARCH_FRAMES = 1 << 20
+
+
+class Beep(NamedTuple):
+    """A second that was found in a recording."""
+
+    frame: int
+    """Where its first sample is."""
+    number: int
+    """Which second it is, modulo 65536."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToneFaults:
+    """What is wrong with a synthetic device; times in seconds after ``start()``."""
+
+    clock_error_ppm: float = 0.0
+    """Positive: its clock is fast, it delivers more frames than it should."""
+    jitter_s: float = 0.0
+    """Mean lateness of its stamps, exponentially distributed."""
+    lost_blocks: frozenset[int] = frozenset()
+    """Blocks that are not delivered; the position jumps over them."""
+    silent_s: tuple[tuple[float, float], ...] = ()
+    """(from, to): no data at all, as when nothing plays."""
+    lost_s: float = math.inf
+    """When the device goes away, with an event."""
+    back_s: float = math.inf
+    """When it is back."""
+    end_s: float = math.inf
+    """When the stream ends for good, with an event."""
+
+
+class SyntheticTone(AudioSource):
+    """A 1 kHz tone with a numbered beep at every second since the epoch, in real time.
+
+    Args:
+        rate_hz: Frames per second.
+        channels: All carry the same.
+        epoch_ns: Capture clock of second 0.
+        faults: What the device does wrong.
+        seed: Of the jitter.
+    """
+
+    def __init__(
+        self,
+        *,
+        rate_hz: int = 48_000,
+        channels: int = 2,
+        epoch_ns: int = EPOCH_NS,
+        faults: ToneFaults | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.label = "test tone"
+        self.rate_hz = rate_hz
+        self.channels = channels
+        self.is_idle_silent = bool(faults and faults.silent_s)
+        self.notes = []
+        self._epoch_ns = epoch_ns
+        self._faults = faults or ToneFaults()
+        self._random = np.random.default_rng(seed)
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, put: Callable[[AudioBlock], None], on_event: Callable[[Event], None]) -> None:
+        """Begin to deliver; see ``AudioSource``."""
+        # On a whole frame since the epoch: without a clock error, second n is frame n * rate.
+        first = (now_ns() - self._epoch_ns) * self.rate_hz // NS_PER_S
+        self._thread = threading.Thread(
+            target=self._run, args=(first, put, on_event), name="capture-audio-read", daemon=True
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop delivering; see ``AudioSource``."""
+        self._stop.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def _run(
+        self, first: int, put: Callable[[AudioBlock], None], on_event: Callable[[Event], None]
+    ) -> None:
+        faults = self._faults
+        frames = round(BLOCK_S * self.rate_hz)
+        block_s = frames / self.rate_hz / (1 + faults.clock_error_ppm * 1e-6)
+        start_ns = self._epoch_ns + math.ceil(first * NS_PER_S / self.rate_hz)
+        index, was_lost = 0, False
+        while True:
+            at_s = index * block_s
+            heard_ns = start_ns + round(at_s * NS_PER_S)
+            if self._stop.wait(max(heard_ns + round(block_s * NS_PER_S) - now_ns(), 0) / NS_PER_S):
+                return
+            if at_s >= faults.end_s:
+                on_event(Event(EventKind.STREAM_ENDED, "test tone ended", now_ns(), self.label))
+                return
+            is_lost = faults.lost_s <= at_s < faults.back_s
+            if is_lost != was_lost:
+                kind = EventKind.DEVICE_LOST if is_lost else EventKind.DEVICE_BACK
+                on_event(Event(kind, f"test tone: {kind}", now_ns(), self.label))
+                was_lost = is_lost
+            is_silent = any(start <= at_s < end for start, end in faults.silent_s)
+            if not (is_lost or is_silent or index in faults.lost_blocks):
+                put(self._block(first, index, frames, heard_ns))
+            index += 1
+
+    def _block(self, first: int, index: int, frames: int, heard_ns: int) -> AudioBlock:
+        position = index * frames
+        # A fast device reads the same sound at closer moments.
+        pace = 1 / (1 + self._faults.clock_error_ppm * 1e-6)
+        tone = tone_at((first + (position + np.arange(frames)) * pace) / self.rate_hz)
+        late_ns = 0
+        if self._faults.jitter_s:
+            late_ns = round(self._random.exponential(self._faults.jitter_s) * NS_PER_S)
+        return AudioBlock(
+            samples=np.repeat(tone[:, None], self.channels, axis=1),
+            captured_ns=heard_ns + late_ns,
+            position_frames=position,
+            quality=TimeQuality.DEVICE,
+        )
+
+
+def tone_at(seconds: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The test tone at these moments since the epoch, -1..1, same shape."""
+    number = np.floor(seconds + 1e-9)  # frame n * rate begins second n, whatever the rounding
+    within = np.maximum(seconds - number, 0.0)
+    tone = TONE_AMPLITUDE * np.sin(2 * np.pi * TONE_HZ * within)
+    (chirping,) = np.nonzero(within < CHIRP_S)
+    tone[chirping] += CHIRP_AMPLITUDE * _chirp(within[chirping])
+    (speaking,) = np.nonzero((within >= CHIRP_S) & (within < BEEP_S))
+    if len(speaking):
+        moment = within[speaking] - CHIRP_S
+        bit = np.minimum(moment // BIT_S, NUMBER_BITS + SUM_BITS - 1).astype(np.int64)
+        seconds_said, which = np.unique(number[speaking], return_inverse=True)
+        words = np.array([_word(int(said)) for said in seconds_said])[which]
+        is_set = words >> (NUMBER_BITS + SUM_BITS - 1 - bit) & 1
+        pitch = np.where(is_set, BIT_HZ[1], BIT_HZ[0])
+        shape = np.sin(np.pi * np.clip(moment / BIT_S - bit, 0, 1)) ** 2
+        tone[speaking] += BIT_AMPLITUDE * shape * np.sin(2 * np.pi * pitch * moment)
+    return tone.astype(np.float32)
+
+
+def read_tone(samples: NDArray[np.float32], rate_hz: int) -> list[Beep]:
+    """All seconds that a recording of the test tone says, in order of their place.
+
+    Args:
+        samples: Shape (frames, channels) or (frames,); the channels are averaged.
+        rate_hz: At least 22050.
+
+    Returns:
+        To the sample where the sound is lossless, to about 1 ms after AAC or Opus; a beep whose
+        number fails its checksum is left out.
+    """
+    mono = samples.mean(axis=1) if samples.ndim > 1 else samples
+    beep = math.ceil(BEEP_S * rate_hz)
+    beeps: list[Beep] = []
+    for start in range(0, len(mono), SEARCH_FRAMES):
+        part = mono[start : start + SEARCH_FRAMES + beep]
+        for frame in _chirps_in(part, rate_hz):
+            number = _read_number(part[frame : frame + beep], rate_hz)
+            if number is not None and not (beeps and start + frame - beeps[-1].frame < beep):
+                beeps.append(Beep(start + frame, number))
+    return beeps
+
+
+def _chirp(within: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A linear sweep with a raised-cosine envelope."""
+    sweep = (CHIRP_HIGH_HZ - CHIRP_LOW_HZ) / CHIRP_S
+    phase = 2 * np.pi * (CHIRP_LOW_HZ + sweep * within / 2) * within
+    wave: NDArray[np.float64] = np.sin(np.pi * within / CHIRP_S) ** 2 * np.sin(phase)
+    return wave
+
+
+def _word(number: int) -> int:
+    """Number and checksum, as they are beeped."""
+    number %= 1 << NUMBER_BITS
+    check = SUM_SEED
+    for shift in range(0, NUMBER_BITS, SUM_BITS):
+        check = ((check << 1 | check >> 3) & 0xF) ^ (number >> shift & 0xF)
+    return number << SUM_BITS | check
+
+
+def _chirps_in(mono: NDArray[np.float32], rate_hz: int) -> list[int]:
+    """Frames at which the sound looks like the chirp, one per chirp."""
+    chirp = _chirp(np.arange(round(CHIRP_S * rate_hz)) / rate_hz)
+    if len(mono) < len(chirp):
+        return []
+    chirp -= chirp.mean()
+    chirp /= np.sqrt(np.sum(chirp**2))
+    size = 1 << (len(mono) + len(chirp) - 1).bit_length()
+    spectrum = np.fft.rfft(mono, size) * np.conj(np.fft.rfft(chirp, size))
+    match = np.fft.irfft(spectrum, size)[: len(mono) - len(chirp) + 1]
+    energy = np.concatenate(([0.0], np.cumsum(np.square(mono, dtype=np.float64))))
+    local = energy[len(chirp) :] - energy[: -len(chirp)]
+    likeness = match / np.sqrt(np.maximum(local, 1e-6))
+    (places,) = np.nonzero(likeness > MIN_LIKENESS)
+    groups = np.split(places, np.nonzero(np.diff(places) > len(chirp))[0] + 1)
+    return [int(group[np.argmax(match[group])]) for group in groups if len(group)]
+
+
+def _read_number(beep: NDArray[np.float32], rate_hz: int) -> int | None:
+    """What a beep says, or None if it is cut off or damaged."""
+    word = 0
+    for bit in range(NUMBER_BITS + SUM_BITS):
+        first = round((CHIRP_S + bit * BIT_S) * rate_hz)
+        part = beep[first : first + round(BIT_S * rate_hz)]
+        if len(part) < round(BIT_S * rate_hz):
+            return None
+        turn = 2j * np.pi * np.arange(len(part)) / rate_hz
+        power = [abs(np.sum(part * np.hanning(len(part)) * np.exp(-turn * hz))) for hz in BIT_HZ]
+        word = word << 1 | int(power[1] > power[0])
+    number = word >> SUM_BITS
+    return number if word == _word(number) else None
