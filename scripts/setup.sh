@@ -83,7 +83,11 @@ install_missing_packages() { # PURPOSE PYTHON
     if [[ $purpose != check ]]; then
         lack_library libpulse.so.0 libpulse0
         lack_library libportaudio.so.2 libportaudio2 # sounddevice brings it on other systems only
-        lack_library libxcb.so.1 libxcb1
+        lack_library libxcb.so.1 libxcb1 # these five: mss and xcffib
+        lack_library libxcb-randr.so.0 libxcb-randr0
+        lack_library libxcb-render.so.0 libxcb-render0
+        lack_library libxcb-shm.so.0 libxcb-shm0
+        lack_library libxcb-xfixes.so.0 libxcb-xfixes0
         lack_library libGL.so.1 libgl1 # these two: OpenCV
         lack_library libgthread-2.0.so.0 libglib2.0-0
     fi
