@@ -6,16 +6,28 @@ native library.
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from capture.errors import BackendUnavailableError, ConfigError
 
 if TYPE_CHECKING:
-    from capture.model import AudioApp, AudioDevice, AudioSpec
-    from capture.sources.base import AudioSource
+    from collections.abc import Iterator, Mapping
 
-__all__ = ["list_audio_apps", "list_audio_devices", "open_audio"]
+    from capture.model import AudioApp, AudioDevice, AudioSpec, Monitor, VideoSpec, Window
+    from capture.sources.base import AudioSource, ScreenSource
+    from capture.sources.screen_x11 import X11Display
+
+__all__ = [
+    "list_audio_apps",
+    "list_audio_devices",
+    "list_monitors",
+    "list_windows",
+    "open_audio",
+    "open_screen",
+]
 
 
 # ----------------------------------------------------------------------------------------- sound
@@ -91,3 +103,150 @@ def list_audio_apps() -> tuple[AudioApp, ...]:
     from capture.sources import audio_pulse  # noqa: PLC0415
 
     return audio_pulse.list_apps()
+
+
+# --------------------------------------------------------------------------------------- pictures
+
+_PRIVATE_HINT = "log in to an X11 session, or record a private one: --private-desktop 1280x720"
+
+
+def open_screen(spec: VideoSpec, environment: Mapping[str, str] | None = None) -> ScreenSource:
+    """The source that a spec names, proved to give pixels.
+
+    Args:
+        spec: What to film; its rates and qualities are not looked at.
+        environment: DISPLAY and XAUTHORITY of another desktop; ``None``: this process's own.
+
+    Raises:
+        BackendUnavailableError: If this machine gives no pixels: Wayland, no display.
+        AccessDeniedError: If the display refuses this user.
+        DeviceNotFoundError: If there is no such monitor or window.
+        ConfigError: If a region lies partly outside the desktop.
+    """
+    if spec.synthetic:
+        from capture.sources.synthetic import SyntheticScreen  # noqa: PLC0415
+
+        return SyntheticScreen(*spec.synthetic)
+    if _has_x11():
+        return _open_x11(spec, environment)
+    from capture.sources import screen_mss  # noqa: PLC0415
+
+    if spec.window:
+        raise _no_windows()
+    area, label = screen_mss.find_area(screen_mss.list_monitors(), spec.screen, spec.region)
+    notes = ["the pictures are read and compared every time: nothing here says what changed"]
+    if spec.with_cursor:
+        notes.append("the pointer is not in the picture: not yet possible on this system")
+    return screen_mss.MssScreen(area, label, notes=notes)
+
+
+def list_monitors(environment: Mapping[str, str] | None = None) -> tuple[Monitor, ...]:
+    """All monitors, the first one as number 1.
+
+    Raises:
+        BackendUnavailableError: If this machine gives no pixels: Wayland, no display.
+        AccessDeniedError: If the display refuses this user.
+    """
+    from capture.sources import screen_mss  # noqa: PLC0415
+
+    if not _has_x11():
+        return screen_mss.list_monitors()
+    with _connected(environment) as display:
+        return screen_mss.list_monitors(display.name)
+
+
+def list_windows(environment: Mapping[str, str] | None = None) -> tuple[Window, ...]:
+    """All windows that can be filmed.
+
+    Raises:
+        BackendUnavailableError: If this machine cannot say: Wayland, no display, not X11.
+        AccessDeniedError: If the display refuses this user.
+    """
+    if not _has_x11():
+        raise _no_windows()
+    from capture.sources import screen_x11  # noqa: PLC0415
+
+    with _connected(environment) as display:
+        return screen_x11.list_windows(display)
+
+
+def _open_x11(spec: VideoSpec, environment: Mapping[str, str] | None) -> ScreenSource:
+    from capture.sources import screen_mss, screen_x11  # noqa: PLC0415
+
+    with _authority(environment):
+        display = _connect(environment)
+        try:
+            # Asked of mss even for a window: it refuses displays of unknown pixel layout.
+            monitors = screen_mss.list_monitors(display.name)
+            if spec.window:
+                window = screen_x11.find_window(display, spec.window)
+                area, label = window.rect, f'window "{window.title}"'
+            else:
+                window = None
+                area, label = screen_mss.find_area(monitors, spec.screen, spec.region)
+            helper = screen_x11.X11Helper(
+                display, area, window=window, with_cursor=spec.with_cursor
+            )
+        except BaseException:
+            display.close()
+            raise
+        return screen_mss.MssScreen(helper.area, label, helper=helper, display=display.name)
+
+
+@contextmanager
+def _connected(environment: Mapping[str, str] | None) -> Iterator[X11Display]:
+    with _authority(environment), _connect(environment) as display:
+        yield display
+
+
+def _connect(environment: Mapping[str, str] | None) -> X11Display:
+    """A connection to a display whose pixels can be read; never one that only gives black."""
+    around = os.environ if environment is None else environment
+    name = around.get("DISPLAY")
+    is_wayland = "WAYLAND_DISPLAY" in around or around.get("XDG_SESSION_TYPE") == "wayland"
+    if not name:
+        raise BackendUnavailableError(
+            "this is a Wayland session, which does not let programs read the screen"
+            if is_wayland
+            else "there is no screen to read: DISPLAY is not set",
+            hint=_PRIVATE_HINT,
+        )
+    from capture.sources.screen_x11 import X11Display  # noqa: PLC0415
+
+    display = X11Display(name)
+    if display.is_rootless():
+        display.close()
+        raise BackendUnavailableError(
+            f"the display {name} is Xwayland, which shows nothing of the Wayland desktop",
+            hint=_PRIVATE_HINT,
+        )
+    return display
+
+
+@contextmanager
+def _authority(environment: Mapping[str, str] | None) -> Iterator[None]:
+    """Lend libxcb the other desktop's XAUTHORITY, which it reads from this process alone."""
+    own = os.environ.get("XAUTHORITY")
+    other = environment.get("XAUTHORITY") if environment is not None else own
+    if other == own or other is None:
+        yield
+        return
+    os.environ["XAUTHORITY"] = other
+    try:
+        yield
+    finally:
+        if own is None:
+            del os.environ["XAUTHORITY"]
+        else:
+            os.environ["XAUTHORITY"] = own
+
+
+def _has_x11() -> bool:
+    return sys.platform not in ("win32", "darwin")
+
+
+def _no_windows() -> BackendUnavailableError:
+    return BackendUnavailableError(
+        "recording one window is not yet possible on this system",
+        hint="record its place on the screen with --region",
+    )

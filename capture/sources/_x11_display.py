@@ -1,0 +1,153 @@
+"""One connection to an X server: requests, events, and errors as sentences.
+
+Owns what the X11 parts share. Every request runs inside ``guarded()``, so that a display that dies
+is a ``DeviceLostError`` and never a traceback of xcffib. Used from one thread at a time.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import sys
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Self
+
+import xcffib
+import xcffib.composite
+import xcffib.damage
+import xcffib.shm
+import xcffib.xfixes
+import xcffib.xproto
+
+from capture.errors import AccessDeniedError, BackendUnavailableError, DeviceLostError
+from capture.model import Rect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
+
+__all__ = ["X11Display"]
+
+# What is asked for; every server of the last ten years has more.
+_VERSIONS = {"xfixes": (4, 0), "damage": (1, 1), "composite": (0, 4), "shm": (1, 2)}
+
+
+class X11Display:
+    """A connection to an X server.
+
+    Args:
+        name: Like ``:0``.
+
+    Raises:
+        AccessDeniedError: If a server is there and refuses.
+        BackendUnavailableError: If there is none.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        try:
+            self.connection = xcffib.connect(name)
+        except xcffib.XcffibException as error:
+            raise _refusal(name, error) from error
+        self.core = self.connection.core
+        self.root: int = self.connection.setup.roots[self.connection.pref_screen].root
+        self._listeners: list[Callable[[Any], None]] = [self._on_event]
+        with self.guarded():
+            mask = xcffib.xproto.EventMask.StructureNotify
+            self.core.ChangeWindowAttributes(self.root, xcffib.xproto.CW.EventMask, [mask])
+            size = self.core.GetGeometry(self.root).reply()
+        self.desktop = Rect(0, 0, size.width, size.height)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Disconnect, which frees all that was made on the server; idempotent."""
+        self.connection.disconnect()
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Turn the death of the display into ``DeviceLostError``; a refused request passes."""
+        try:
+            yield
+        except xcffib.Error:
+            raise
+        except xcffib.XcffibException as error:
+            raise DeviceLostError(
+                f"the display {self.name} went away",
+                hint="see whether the X server still runs, then start again",
+                details={"error": str(error)},
+            ) from error
+
+    def extension(self, module: ModuleType) -> Any | None:
+        """An extension ready for use, or ``None`` where the server has none.
+
+        Args:
+            module: Like ``xcffib.damage``.
+        """
+        with self.guarded():
+            name = module.key.name
+            if not self.core.QueryExtension(len(name), name).reply().present:
+                return None
+            extension = self.connection(module.key)
+            version = _VERSIONS[module.__name__.rpartition(".")[2]]
+            if module is xcffib.shm:
+                extension.QueryVersion().reply()
+            else:
+                extension.QueryVersion(*version).reply()
+            return extension
+
+    def new_id(self) -> int:
+        """A fresh resource id."""
+        with self.guarded():
+            return int(self.connection.generate_id())
+
+    def listen(self, on_event: Callable[[Any], None]) -> None:
+        """Have every event passed to ``on_event`` by ``drain()``."""
+        self._listeners.append(on_event)
+
+    def drain(self) -> None:
+        """Handle all events that have arrived, without waiting for more."""
+        while True:
+            with self.guarded():
+                try:
+                    event = self.connection.poll_for_event()
+                except xcffib.Error:
+                    continue  # about something that was just closed; whoever asks for it will hear
+            if event is None:
+                return
+            for on_event in self._listeners:
+                on_event(event)
+
+    def is_rootless(self) -> bool:
+        """Whether this is Xwayland, whose root is black: its windows lie on a Wayland desktop."""
+        with self.guarded():
+            names = self.core.ListExtensions().reply().names
+        return any(name.name.to_string() == "XWAYLAND" for name in names)
+
+    def _on_event(self, event: Any) -> None:
+        is_resized = isinstance(event, xcffib.xproto.ConfigureNotifyEvent)
+        if is_resized and event.window == self.root:
+            self.desktop = Rect(0, 0, event.width, event.height)
+
+
+def _refusal(name: str, error: Exception) -> AccessDeniedError | BackendUnavailableError:
+    """Why no connection came about: libxcb doesn't tell a locked door from a missing house."""
+    details = {"error": str(error)}
+    number = re.fullmatch(r"(?:unix)?:(\d+)(?:\.\d+)?", name)
+    if number and sys.platform != "win32":
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.connect(f"/tmp/.X11-unix/X{number[1]}")  # noqa: S108 - where X servers listen
+            return AccessDeniedError(
+                f"the display {name} refuses this user",
+                hint="set XAUTHORITY to the session's file, or run as the user who is logged in",
+                details=details,
+            )
+    return BackendUnavailableError(
+        f"no X server answers at DISPLAY={name}",
+        hint="set DISPLAY to the running one, or use --private-desktop 1280x720",
+        details=details,
+    )

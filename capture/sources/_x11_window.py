@@ -1,0 +1,257 @@
+"""Windows of an X11 desktop: which there are, and one of them followed.
+
+Owns what ``screen_x11`` knows of windows. A followed window gives its own pixels where the server
+has Composite: whatever lies over it is not in the film.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import xcffib
+import xcffib.composite
+import xcffib.xproto
+
+from capture.errors import DeviceNotFoundError, SourceEndedError
+from capture.model import Rect, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from capture.sources._x11_display import X11Display
+
+__all__ = ["FollowedWindow", "find_window", "list_windows"]
+
+# As many 32-bit units of a property as are read: more than any title or window list.
+_PROPERTY_LENGTH: Final = 16 * 1024
+
+# How long a window may take to draw itself anew into its own pixmap, and how often to look.
+_REPAINT_S: Final = 0.2
+_REPAINT_STEP_S: Final = 0.02
+
+
+def list_windows(display: X11Display) -> tuple[Window, ...]:
+    """All windows a person would call one, as the window manager lists them.
+
+    Without a window manager: the mapped windows on the root, or inside a frame, that have a name.
+
+    Raises:
+        DeviceLostError: If the display went away.
+    """
+    with display.guarded():
+        ids = _property_ids(display, display.root, "_NET_CLIENT_LIST") or [
+            *_named_windows(display, display.root, depth=2)
+        ]
+        return tuple(window for id_ in ids if (window := _describe(display, id_)))
+
+
+def find_window(display: X11Display, wanted: str) -> Window:
+    """One window by a part of its title, case ignored, or by its id as ``0x...``.
+
+    Raises:
+        DeviceNotFoundError: If none or several fit; the hint lists what there is.
+        DeviceLostError: If the display went away.
+    """
+    windows = list_windows(display)
+    if wanted.lower().startswith("0x"):
+        with suppress(ValueError), display.guarded():
+            id_ = int(wanted, 16)
+            listed = (window for window in windows if window.id == id_)
+            found = next(listed, None) or _describe(display, id_)
+            if found:
+                return found
+        raise DeviceNotFoundError(f"there is no window {wanted}", hint=_choice(windows))
+    fitting = [window for window in windows if wanted.casefold() in window.title.casefold()]
+    if len(fitting) == 1:
+        return fitting[0]
+    exact = [window for window in fitting if window.title.casefold() == wanted.casefold()]
+    if len(exact) == 1:
+        return exact[0]
+    if fitting:
+        message = f'{len(fitting)} windows have "{wanted}" in their title'
+        raise DeviceNotFoundError(message, hint=_choice(fitting))
+    message = f'no window has "{wanted}" in its title'
+    raise DeviceNotFoundError(message, hint=_choice(windows))
+
+
+class FollowedWindow:
+    """Where a window is, and its own pixels if wanted and possible.
+
+    Args:
+        display: Its display; stays the caller's.
+        window: What to follow.
+        has_own_pixels: Whether a pixmap can be read.
+
+    Attributes:
+        first_area: Where it is at first, in desktop coordinates.
+        has_own_pixels: Whether ``pixmap`` is kept up to date.
+        pixmap: The window's pixels, with its border; 0 where there are none.
+        notes: What is missing, one sentence each.
+
+    Raises:
+        DeviceNotFoundError: If it is hidden.
+        SourceEndedError: If it is gone already.
+    """
+
+    def __init__(self, display: X11Display, window: Window, *, has_own_pixels: bool) -> None:
+        self._display, self._window = display, window
+        self.notes: list[str] = []
+        self.pixmap = 0
+        self._border_px = 0
+        self._origin_px = (0, 0)
+        self._pixmap_size: tuple[int, int] | None = None
+        self._composite = display.extension(xcffib.composite) if has_own_pixels else None
+        if self._composite is not None:
+            try:
+                with display.guarded():
+                    mode = xcffib.composite.Redirect.Automatic
+                    self._composite.RedirectWindowChecked(window.id, mode).check()
+                    self._wait_for_repaint()
+            except xcffib.Error:
+                self._composite = None
+        self.has_own_pixels = self._composite is not None
+        if not self.has_own_pixels:
+            self.notes.append("no Composite: whatever lies over the window is in the picture, too")
+        with display.guarded():
+            area, _ = self.locate()
+        if area is None:
+            raise DeviceNotFoundError(
+                f'the window "{window.title}" is hidden',
+                hint="bring it up before the recording starts; later it may be minimised",
+            )
+        self.first_area = area
+
+    @property
+    def pixmap_origin_px(self) -> tuple[int, int]:
+        """Where on the desktop the pixmap's first pixel is."""
+        return self._origin_px
+
+    def locate(self) -> tuple[Rect | None, bool]:
+        """Where the window's content is now.
+
+        Returns:
+            Its place on the desktop (``None``: hidden), and whether its pixels are new ones.
+
+        Raises:
+            SourceEndedError: It was closed.
+        """
+        core, id_ = self._display.core, self._window.id
+        questions = (
+            core.GetWindowAttributes(id_),
+            core.GetGeometry(id_),
+            core.TranslateCoordinates(id_, self._display.root, 0, 0),
+        )
+        try:
+            attributes, geometry, place = (question.reply() for question in questions)
+        except xcffib.Error as error:
+            for question in questions:
+                with suppress(xcffib.Error):
+                    question.discard_reply()
+            raise SourceEndedError(f'the window "{self._window.title}" was closed') from error
+        if attributes.map_state != xcffib.xproto.MapState.Viewable:
+            self._pixmap_size = None  # its pixmap is another one when it comes back
+            return None, False
+        size = (geometry.width, geometry.height)
+        self._border_px = geometry.border_width
+        is_replaced = self.has_own_pixels and size != self._pixmap_size
+        if is_replaced:
+            named = self._name_pixmap()
+            if named is None:
+                return None, False
+            self._pixmap_size = size = named
+        left, top = place.dst_x, place.dst_y
+        self._origin_px = (left - self._border_px, top - self._border_px)
+        return Rect(left, top, *size), is_replaced
+
+    def _name_pixmap(self) -> tuple[int, int] | None:
+        """Take hold of the window's present pixmap.
+
+        Returns:
+            The size of its content; ``None`` if the window has just gone.
+        """
+        assert self._composite is not None
+        pixmap = self._display.new_id()
+        try:
+            self._composite.NameWindowPixmapChecked(self._window.id, pixmap).check()
+            size = self._display.core.GetGeometry(pixmap).reply()
+        except xcffib.Error:
+            return None
+        if self.pixmap:
+            self._display.core.FreePixmap(self.pixmap)
+        self.pixmap = pixmap
+        return size.width - 2 * self._border_px, size.height - 2 * self._border_px
+
+    def _wait_for_repaint(self) -> None:
+        """Have the window draw itself anew.
+
+        A fresh pixmap begins as a copy of the screen there, with what lay over the window: that
+        must not get into the film.
+        """
+        whole = (0, 0, 0, 0)
+        self._display.core.ClearAreaChecked(True, self._window.id, *whole).check()  # noqa: FBT003
+        for _ in range(round(_REPAINT_S / _REPAINT_STEP_S)):
+            time.sleep(_REPAINT_STEP_S)
+            self._display.core.GetInputFocus().reply()
+
+
+def _describe(display: X11Display, id_: int) -> Window | None:
+    """A window's facts, or ``None`` if it is gone."""
+    core = display.core
+    try:
+        geometry = core.GetGeometry(id_).reply()
+        place = core.TranslateCoordinates(id_, display.root, 0, 0).reply()
+        names = _property(display, id_, "WM_CLASS")[0].split(b"\0")
+        pids = _property_ids(display, id_, "_NET_WM_PID")
+        title = _title(display, id_)
+    except xcffib.Error:
+        return None
+    # instance, class, and an empty piece after the last zero
+    app_name = names[1].decode("utf-8", "replace") if len(names) > 1 else None
+    rect = Rect(place.dst_x, place.dst_y, geometry.width, geometry.height)
+    return Window(id_, title, rect, app_name or None, pids[0] if pids else None)
+
+
+def _named_windows(display: X11Display, parent: int, depth: int) -> Iterator[int]:
+    """Mapped windows below the parent with a name; a frame without one is looked into."""
+    for child in display.core.QueryTree(parent).reply().children:
+        with suppress(xcffib.Error):
+            attributes = display.core.GetWindowAttributes(child).reply()
+            is_shown = attributes.map_state == xcffib.xproto.MapState.Viewable
+            if not is_shown or attributes._class != xcffib.xproto.WindowClass.InputOutput:  # noqa: SLF001
+                continue
+            if _title(display, child):
+                yield child
+            elif depth > 1:
+                yield from _named_windows(display, child, depth - 1)
+
+
+def _title(display: X11Display, id_: int) -> str:
+    """_NET_WM_NAME, or the older WM_NAME in whatever encoding it says."""
+    modern, _ = _property(display, id_, "_NET_WM_NAME")
+    if modern:
+        return modern.decode("utf-8", "replace")
+    legacy, kind = _property(display, id_, "WM_NAME")
+    if kind == xcffib.xproto.Atom.STRING:
+        return legacy.decode("latin-1")
+    return legacy.decode("utf-8", "replace")
+
+
+def _property_ids(display: X11Display, id_: int, name: str) -> list[int]:
+    raw, _ = _property(display, id_, name)
+    return memoryview(raw[: len(raw) // 4 * 4]).cast("I").tolist()
+
+
+def _property(display: X11Display, id_: int, name: str) -> tuple[bytes, int]:
+    """A property's bytes and type; empty where it isn't set."""
+    atom = display.core.InternAtom(False, len(name), name).reply().atom  # noqa: FBT003
+    kind = xcffib.xproto.GetPropertyType.Any
+    reply: Any = display.core.GetProperty(False, id_, atom, kind, 0, _PROPERTY_LENGTH).reply()  # noqa: FBT003
+    return bytes(reply.value.buf()), reply.type
+
+
+def _choice(windows: Sequence[Window]) -> str:
+    if not windows:
+        return "no window is open"
+    return "there is " + ", ".join(f'"{window.title}" ({window.id:#x})' for window in windows)

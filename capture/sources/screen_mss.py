@@ -1,0 +1,401 @@
+"""Screens and regions through mss, on every system; windows where a helper follows them.
+
+Owns the kept picture: what is filmed, in memory that lives as long as the source. A ``Helper`` of
+the window system says where to look, what changed and where the pointer is, and may read pixels
+faster. Without one the whole area is read every time and compared with the picture before.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+
+import mss
+import numpy as np
+from mss.exception import ScreenShotError
+
+from capture.clock import now_ns
+from capture.errors import (
+    BackendUnavailableError,
+    ConfigError,
+    DeviceLostError,
+    DeviceNotFoundError,
+)
+from capture.model import Monitor, Rect, ScreenPicture
+from capture.sources.base import ScreenSource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["Helper", "MssScreen", "Sprite", "differing", "find_area", "list_monitors"]
+
+# Changed rows this close to each other are one rectangle: closer to one text line than to two.
+_ROW_GAP: Final = 16
+
+Sprite: TypeAlias = "tuple[Rect, NDArray[np.uint8]]"
+"""A pointer: where on the desktop, and premultiplied BGRA of that size. The same array object
+means the same shape."""
+
+
+class Helper(Protocol):
+    """What a window system adds to bare pixels. All places are in desktop coordinates.
+
+    Attributes:
+        can_read: Whether ``read`` may be used; otherwise mss reads.
+        notes: Why something is missing, one sentence each.
+    """
+
+    can_read: bool
+    notes: list[str]
+
+    def look(self) -> tuple[Rect | None, tuple[Rect, ...] | None, Sprite | None]:
+        """What happened since the last call.
+
+        Returns:
+            Where the filmed area is (``None``: hidden, keep the last picture); what changed inside
+            it (``None``: unknown, compare); the pointer to draw.
+
+        Raises:
+            SourceEndedError: The window was closed.
+            DeviceLostError: The display went away.
+        """
+
+    def read(self, rect: Rect) -> NDArray[np.uint8]:
+        """BGRA pixels, shape ``(height, width, 4)``; valid until the next call."""
+
+    def close(self) -> None:
+        """Give everything back; idempotent."""
+
+
+class MssScreen(ScreenSource):
+    """A part of the desktop, kept as one picture.
+
+    Reads the area once while being made, to prove that it works.
+
+    Args:
+        area: What to film, in desktop coordinates.
+        label: What to call it.
+        helper: Owned from now on: closed with the source, or if making it fails.
+        display: X11 display, for mss; ``None``: this process's own. Ignored elsewhere.
+        notes: Said before the helper's own.
+
+    Raises:
+        BackendUnavailableError: If the system gives no pixels.
+        DeviceLostError: If the display goes away meanwhile.
+    """
+
+    def __init__(
+        self,
+        area: Rect,
+        label: str,
+        *,
+        helper: Helper | None = None,
+        display: str | None = None,
+        notes: Iterable[str] = (),
+    ) -> None:
+        self.label = label
+        self.notes = [*notes, *(helper.notes if helper else ())]
+        self._area = area
+        self._helper = helper
+        self._mss: mss.MSS | None = None
+        self._sprite: Sprite | None = None
+        self._under: NDArray[np.uint8] | None = None
+        self._is_first = True
+        try:
+            if helper is None or not helper.can_read:
+                self._mss = _open_mss(display)
+            # Not always the area's own size: macOS counts an area in points, two pixels each.
+            self._kept = self._read(area).copy()
+        except BaseException:
+            self.close()
+            raise
+        self.size_px = (self._kept.shape[1], self._kept.shape[0])
+        self._fitted = self._kept
+
+    def grab(self) -> ScreenPicture:
+        """The area as it is now; see ``ScreenSource.grab``."""
+        begun_ns = now_ns()
+        area: Rect | None = self._area
+        changed: tuple[Rect, ...] | None = None
+        sprite: Sprite | None = None
+        if self._helper:
+            area, changed, sprite = self._helper.look()
+        if area is None:
+            area, changed, sprite = self._area, (), None
+        is_new = self._is_first or self._size_of(area) != self._size_of(self._area)
+        self._area, self._is_first = area, False
+
+        sprite = self._placed(sprite)
+        is_pointer_new = not _is_same(sprite, self._sprite)
+        if changed == () and not is_new and not is_pointer_new:
+            return ScreenPicture(self._fitted, (), (begun_ns + now_ns()) // 2)
+
+        old_spot = self._lift_pointer()
+        if is_new:
+            dirty = self._replace()
+        elif changed is None:
+            dirty = self._compare()
+        else:
+            dirty = self._refresh(changed)
+        if is_pointer_new:
+            for spot in (old_spot, sprite and sprite[0].intersect(self._bounds)):
+                if spot and not any(rect.intersect(spot) == spot for rect in dirty):
+                    dirty.append(spot)
+        captured_ns = (begun_ns + now_ns()) // 2
+        self._draw_pointer(sprite)
+        return ScreenPicture(self._fitted, tuple(self._fit(dirty)), captured_ns)
+
+    def close(self) -> None:
+        """Disconnect; idempotent."""
+        if self._helper:
+            self._helper.close()
+        if self._mss:
+            self._mss.close()
+
+    # Pixels. Rectangles are in picture coordinates from here on.
+
+    def _read(self, rect: Rect) -> NDArray[np.uint8]:
+        """Pixels of a rectangle of the desktop; valid until the next call."""
+        if self._mss is None:
+            assert self._helper is not None
+            return self._helper.read(rect)
+        try:
+            shot = self._mss.grab(
+                {
+                    "left": rect.left_px,
+                    "top": rect.top_px,
+                    "width": rect.width_px,
+                    "height": rect.height_px,
+                }
+            )
+        except (ScreenShotError, OSError) as error:
+            raise DeviceLostError(
+                f"cannot read the screen any more: {error}",
+                hint="see whether the display still runs, then start again",
+                details=dict(getattr(error, "details", {})),
+            ) from error
+        pixels: NDArray[np.uint8] = np.frombuffer(shot.raw, np.uint8)
+        return pixels.reshape(shot.height, shot.width, 4)
+
+    def _replace(self) -> list[Rect]:
+        """Take everything, at whatever size it has now."""
+        pixels = self._read(self._area)
+        if pixels.shape == self._kept.shape:
+            np.copyto(self._kept, pixels)
+        else:
+            self._kept = pixels.copy()
+        return [self._bounds]
+
+    def _refresh(self, changed: Iterable[Rect]) -> list[Rect]:
+        """Read what is said to have changed."""
+        left, top = self._area.left_px, self._area.top_px
+        inside = (rect.moved(-left, -top).intersect(self._bounds) for rect in changed)
+        dirty = [rect for rect in inside if rect]
+        for rect in dirty:
+            self._part(rect)[:] = self._read(rect.moved(left, top))
+        return dirty
+
+    def _compare(self) -> list[Rect]:
+        """Read everything and find out what changed."""
+        pixels = self._read(self._area)
+        if pixels.shape != self._kept.shape:
+            self._kept = pixels.copy()
+            return [self._bounds]
+        dirty = differing(self._kept, pixels)
+        for rect in dirty:
+            self._part(rect)[:] = _part(pixels, rect)
+        return dirty
+
+    # The pointer is drawn into the kept picture, over a copy of what lies under it.
+
+    def _placed(self, sprite: Sprite | None) -> Sprite | None:
+        """The pointer in picture coordinates, or ``None`` if none of it is inside."""
+        if sprite is None:
+            return None
+        place = sprite[0].moved(-self._area.left_px, -self._area.top_px)
+        bounds = Rect(0, 0, self._area.width_px, self._area.height_px)
+        return (place, sprite[1]) if place.intersect(bounds) else None
+
+    def _draw_pointer(self, sprite: Sprite | None) -> None:
+        self._sprite, self._under = None, None
+        spot = sprite[0].intersect(self._bounds) if sprite else None
+        if sprite is None or spot is None:
+            return
+        place, image = sprite
+        self._sprite, self._under = sprite, self._part(spot).copy()
+        cut = _part(image, spot.moved(-place.left_px, -place.top_px)).astype(np.uint16)
+        see_through = 255 - cut[..., 3:]
+        blended = cut + (self._under * see_through + 127) // 255
+        self._part(spot)[:] = np.minimum(blended, 255)
+
+    def _lift_pointer(self) -> Rect | None:
+        """Put back what lies under the pointer.
+
+        Returns:
+            Where it was.
+        """
+        if self._sprite is None or self._under is None:
+            return None
+        spot = self._sprite[0].intersect(self._bounds)
+        assert spot is not None
+        self._part(spot)[:] = self._under
+        return spot
+
+    # A window that was resized is shown within the size that the recording began with.
+
+    def _fit(self, dirty: list[Rect]) -> list[Rect]:
+        """Bring the shown picture up to date with the kept one.
+
+        Returns:
+            What changed in the shown picture.
+        """
+        width, height = self.size_px
+        have = self._bounds
+        if (have.width_px, have.height_px) == self.size_px:
+            self._fitted = self._kept
+            return [spot for rect in dirty if (spot := rect.intersect(have))]
+        import cv2  # noqa: PLC0415 - only a resized window needs it
+
+        cv2.setNumThreads(1)
+        scale = min(width / have.width_px, height / have.height_px)
+        fit_width = max(1, round(have.width_px * scale))
+        fit_height = max(1, round(have.height_px * scale))
+        left, top = (width - fit_width) // 2, (height - fit_height) // 2
+        self._fitted = np.zeros((height, width, 4), np.uint8)
+        inside = self._fitted[top : top + fit_height, left : left + fit_width]
+        way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        inside[:] = cv2.resize(self._kept, (fit_width, fit_height), interpolation=way)
+        return [Rect(0, 0, width, height)] if dirty else []
+
+    @property
+    def _bounds(self) -> Rect:
+        return Rect(0, 0, self._kept.shape[1], self._kept.shape[0])
+
+    def _part(self, rect: Rect) -> NDArray[np.uint8]:
+        return _part(self._kept, rect)
+
+    @staticmethod
+    def _size_of(rect: Rect) -> tuple[int, int]:
+        return rect.width_px, rect.height_px
+
+
+def differing(before: NDArray[np.uint8], now: NDArray[np.uint8]) -> list[Rect]:
+    """Where two pictures of one size differ, as bands of rows, each as wide as its changes.
+
+    Args:
+        before: BGRA, shape ``(height, width, 4)``.
+        now: The same of another moment.
+
+    Returns:
+        Rectangles that don't overlap, from top to bottom; empty if all is the same.
+    """
+    # A pixel is one number: four times fewer comparisons.
+    differs = before.view(np.uint32)[..., 0] != now.view(np.uint32)[..., 0]
+    rows = np.flatnonzero(differs.any(axis=1))
+    if not rows.size:
+        return []
+    cuts = np.flatnonzero(np.diff(rows) > _ROW_GAP) + 1
+    rects = []
+    for first, end in pairwise([0, *cuts.tolist(), rows.size]):
+        top, bottom = int(rows[first]), int(rows[end - 1]) + 1
+        columns = np.flatnonzero(differs[top:bottom].any(axis=0))
+        left, right = int(columns[0]), int(columns[-1]) + 1
+        rects.append(Rect(left, top, right - left, bottom - top))
+    return rects
+
+
+def list_monitors(display: str | None = None) -> tuple[Monitor, ...]:
+    """All monitors, the first one as number 1.
+
+    Args:
+        display: X11 display; ``None``: this process's own. Ignored elsewhere.
+
+    Raises:
+        BackendUnavailableError: If this system gives no screen to read.
+    """
+    screen = _open_mss(display)
+    try:
+        found = screen.monitors[1:]
+    except (ScreenShotError, OSError) as error:
+        raise _no_screen(error) from error
+    finally:
+        screen.close()
+    return tuple(_monitor(number, raw) for number, raw in enumerate(found, 1))
+
+
+def find_area(
+    monitors: Sequence[Monitor], screen: int | None, region: Rect | None
+) -> tuple[Rect, str]:
+    """What to film, and what to call it.
+
+    Args:
+        monitors: As ``list_monitors()`` gives them.
+        screen: Monitor number; 0 is all together, ``None`` the primary one.
+        region: A part of the desktop instead.
+
+    Raises:
+        DeviceNotFoundError: No such monitor, or the region is on none.
+        ConfigError: A part of the region lies outside the desktop.
+    """
+    if not monitors:
+        raise DeviceNotFoundError("no monitor is connected", hint="try --private-desktop 1280x720")
+    desktop = monitors[0].rect
+    for monitor in monitors[1:]:
+        desktop = desktop.union(monitor.rect)
+    if region:
+        return _checked(region, desktop), f"region {region}"
+    if screen == 0:
+        return desktop, "all screens"
+    if screen is None:
+        chosen = next((monitor for monitor in monitors if monitor.is_primary), monitors[0])
+    else:
+        found = [monitor for monitor in monitors if monitor.id == screen]
+        if not found:
+            there = ", ".join(f"{monitor.id} ({monitor.rect})" for monitor in monitors)
+            raise DeviceNotFoundError(f"there is no screen {screen}", hint=f"there is {there}")
+        chosen = found[0]
+    return chosen.rect, f"screen {chosen.id}" + (f" ({chosen.name})" if chosen.name else "")
+
+
+def _checked(region: Rect, desktop: Rect) -> Rect:
+    inside = region.intersect(desktop)
+    if inside == region:
+        return region
+    message = f"the region {region} lies outside the desktop, which is {desktop}"
+    if inside is None:
+        raise DeviceNotFoundError(message, hint="see `capture devices` for the screens there are")
+    numbers = (inside.left_px, inside.top_px, inside.width_px, inside.height_px)
+    hint = f"the part inside is --region {','.join(map(str, numbers))}"
+    raise ConfigError(message.replace("lies", "lies partly"), hint=hint)
+
+
+def _monitor(number: int, raw: dict[str, Any]) -> Monitor:
+    rect = Rect(raw["left"], raw["top"], raw["width"], raw["height"])
+    return Monitor(number, raw.get("output") or raw.get("name"), rect, raw.get("is_primary"))
+
+
+def _open_mss(display: str | None) -> mss.MSS:
+    try:
+        return mss.MSS() if display is None else mss.MSS(display=display)
+    except (ScreenShotError, OSError) as error:
+        raise _no_screen(error) from error
+
+
+def _no_screen(error: Exception) -> BackendUnavailableError:
+    return BackendUnavailableError(
+        f"this system gives no screen to read: {error}",
+        hint="log in to a desktop, or record a private one with --private-desktop 1280x720",
+        details=dict(getattr(error, "details", {})),
+    )
+
+
+def _part(pixels: NDArray[np.uint8], rect: Rect) -> NDArray[np.uint8]:
+    return pixels[rect.top_px : rect.bottom_px, rect.left_px : rect.right_px]
+
+
+def _is_same(a: Sprite | None, b: Sprite | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return a[0] == b[0] and a[1] is b[1]

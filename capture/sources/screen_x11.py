@@ -1,0 +1,346 @@
+"""What X11 adds to bare pixels: what changed, the pointer, shared memory, windows.
+
+Owns the helper that ``MssScreen`` takes. Each part is used where the server has it and leaves a
+note where it hasn't:
+
+* XDamage says what changed, so that a still screen costs nothing.
+* MIT-SHM gives pixels without the two copies that mss makes (0.8 against 1.05 ms for 1080p).
+* XFixes gives the pointer's picture, which screenshots lack.
+* Composite gives a window's own pixels, whatever lies over it (``_x11_window``).
+"""
+
+from __future__ import annotations
+
+import ctypes
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import xcffib
+import xcffib.damage
+import xcffib.shm
+import xcffib.xfixes
+import xcffib.xproto
+
+from capture.errors import DeviceLostError
+from capture.model import Rect
+from capture.sources._x11_display import X11Display
+from capture.sources._x11_window import FollowedWindow, find_window, list_windows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from capture.model import Window
+
+__all__ = ["X11Display", "X11Helper", "find_window", "list_windows", "merged"]
+
+# Reading a rectangle costs a round trip, as long as reading and converting this many pixels
+# takes (0.17 ms against 1.2 ns a pixel, measured).
+_READ_COST_PX: Final = 128 * 1024
+
+_ALL_PLANES: Final = 0xFFFFFFFF
+
+
+class X11Helper:
+    """Looks after one area of an X11 desktop, or one window. A ``screen_mss.Helper``.
+
+    Args:
+        display: Owned from now on.
+        area: What is filmed, in desktop coordinates; not looked at if there is a window.
+        window: To follow; ``None`` films the area.
+        with_cursor: Whether to look after the pointer.
+
+    Attributes:
+        area: What is filmed, as it was at the last look.
+
+    Raises:
+        DeviceNotFoundError: If the window is hidden.
+        SourceEndedError: If it is gone already.
+        DeviceLostError: If the display went away.
+    """
+
+    def __init__(
+        self,
+        display: X11Display,
+        area: Rect,
+        *,
+        window: Window | None = None,
+        with_cursor: bool = True,
+    ) -> None:
+        self.notes: list[str] = []
+        self._display = display
+        self.area = area
+        self._shm = _SharedMemory.open(display, area.area_px)
+        self.can_read = self._shm is not None
+        if not self.can_read:
+            self.notes.append("no shared memory with the display: pixels are read more slowly")
+        self._window: FollowedWindow | None = None
+        if window:
+            # Only shared memory can read a pixmap.
+            self._window = FollowedWindow(display, window, has_own_pixels=self.can_read)
+            self.notes += self._window.notes
+            self.area = self._window.first_area
+        drawable = window.id if window and self._has_own_pixels else display.root
+        self._damage = _Damage.open(display, drawable)
+        if self._damage is None:
+            self.notes.append("no XDamage: the picture is read and compared every time")
+        self._pointer = _Pointer.open(display) if with_cursor else None
+        if with_cursor and self._pointer is None:
+            self.notes.append("no XFixes: the pointer is not in the picture")
+
+    def look(
+        self,
+    ) -> tuple[Rect | None, tuple[Rect, ...] | None, tuple[Rect, NDArray[np.uint8]] | None]:
+        """What happened since the last call; see ``screen_mss.Helper``."""
+        with self._display.guarded():
+            # Asked first: all damage up to the answers has arrived when they have.
+            pointer = self._pointer.ask() if self._pointer else None
+            area: Rect | None = self.area
+            is_replaced = False
+            if self._window:
+                area, is_replaced = self._window.locate()
+            sprite = self._pointer.sprite(pointer) if self._pointer else None
+            self._display.drain()
+            if area is None:
+                return None, (), None
+            changed: tuple[Rect, ...] | None = None
+            if self._damage:
+                origin = (area.left_px, area.top_px) if self._has_own_pixels else (0, 0)
+                changed = self._damage.take(origin, area)
+            if is_replaced or (area != self.area and not self._has_own_pixels):
+                changed = (area,)
+            self.area = area
+            return area, changed, sprite
+
+    def read(self, rect: Rect) -> NDArray[np.uint8]:
+        """Pixels of a rectangle inside the area; see ``screen_mss.Helper``."""
+        assert self._shm is not None
+        if self._window and self._window.pixmap:
+            left, top = self._window.pixmap_origin_px
+            return self._shm.read(self._window.pixmap, rect.moved(-left, -top))
+        inside = rect.intersect(self._display.desktop)
+        if inside == rect:
+            return self._shm.read(self._display.root, rect)
+        if inside is None:
+            raise DeviceLostError(
+                f"the filmed area, {rect}, is no longer on the screen",
+                hint="start again with the screen's new size",
+            )
+        # A window that hangs over the edge, or a screen that shrank: what is left, on black.
+        whole = np.zeros((rect.height_px, rect.width_px, 4), np.uint8)
+        part = inside.moved(-rect.left_px, -rect.top_px)
+        pixels = self._shm.read(self._display.root, inside)
+        whole[part.top_px : part.bottom_px, part.left_px : part.right_px] = pixels
+        return whole
+
+    def close(self) -> None:
+        """Disconnect; idempotent."""
+        self._display.close()
+        if self._shm:
+            self._shm.close()
+
+    @property
+    def _has_own_pixels(self) -> bool:
+        return self._window is not None and self._window.has_own_pixels
+
+
+def merged(rects: list[Rect], cost_px: int = _READ_COST_PX) -> tuple[Rect, ...]:
+    """Fewer rectangles covering the same, where reading more pixels costs less than more reads.
+
+    Args:
+        rects: In any order; the server sends them from top to bottom.
+        cost_px: What one read costs, in pixels.
+    """
+    result: list[Rect] = []
+    for rect in rects:
+        grown = rect
+        for other in result.copy():
+            union = grown.union(other)
+            if union.area_px <= grown.area_px + other.area_px + cost_px:
+                result.remove(other)
+                grown = union
+        result.append(grown)
+    return tuple(result)
+
+
+class _Damage:
+    """What was drawn into a drawable and all that lies in it.
+
+    Of the report levels, non-empty sends one event until it is subtracted, however much is
+    drawn; what was drawn is then fetched as one region (0.04 ms, even of 180 rectangles).
+    """
+
+    def __init__(self, display: X11Display, damage: Any, fixes: Any, drawable: int) -> None:
+        self._extension, self._fixes = damage, fixes
+        self._region = display.new_id()
+        fixes.CreateRegionChecked(self._region, 0, []).check()
+        self._id = display.new_id()
+        level = xcffib.damage.ReportLevel.NonEmpty
+        damage.CreateChecked(self._id, drawable, level).check()
+        self._is_pending = False
+        display.listen(self._on_event)
+
+    @classmethod
+    def open(cls, display: X11Display, drawable: int) -> _Damage | None:
+        damage = display.extension(xcffib.damage)
+        fixes = display.extension(xcffib.xfixes)
+        if damage is None or fixes is None:
+            return None
+        with display.guarded():
+            return cls(display, damage, fixes, drawable)
+
+    def take(self, origin_px: tuple[int, int], area: Rect) -> tuple[Rect, ...]:
+        """What was drawn since the last call, inside the area, in desktop coordinates.
+
+        It is taken off before anything is read: what is drawn in between is in the pixels
+        already and reported once more, never lost.
+        """
+        if not self._is_pending:
+            return ()
+        self._is_pending = False
+        self._extension.Subtract(self._id, xcffib.NONE, self._region)
+        try:
+            found = self._fixes.FetchRegion(self._region).reply().rectangles
+        except xcffib.Error:
+            return ()  # the window is going; the next look says so
+        rects = (Rect(r.x, r.y, r.width, r.height).moved(*origin_px) for r in found)
+        return merged([inside for rect in rects if (inside := rect.intersect(area))])
+
+    def _on_event(self, event: Any) -> None:
+        if isinstance(event, xcffib.damage.NotifyEvent) and event.damage == self._id:
+            self._is_pending = True
+
+
+class _Pointer:
+    """The pointer: its picture is fetched again only when it changes."""
+
+    def __init__(self, display: X11Display, fixes: Any) -> None:
+        self._display, self._fixes = display, fixes
+        mask = xcffib.xfixes.CursorNotifyMask.DisplayCursor
+        fixes.SelectCursorInputChecked(display.root, mask).check()
+        self._is_stale = True
+        self._hot_px = (0, 0)
+        self._image = np.zeros((1, 1, 4), np.uint8)
+        display.listen(self._on_event)
+
+    @classmethod
+    def open(cls, display: X11Display) -> _Pointer | None:
+        fixes = display.extension(xcffib.xfixes)
+        if fixes is None:
+            return None
+        with display.guarded():
+            return cls(display, fixes)
+
+    def ask(self) -> Any:
+        """Send the question where it is."""
+        return self._display.core.QueryPointer(self._display.root)
+
+    def sprite(self, question: Any) -> tuple[Rect, NDArray[np.uint8]] | None:
+        """Its place on the desktop and premultiplied BGRA; ``None``: it is on another screen."""
+        answer = question.reply()
+        self._display.drain()
+        if not answer.same_screen:
+            return None
+        if self._is_stale:
+            self._is_stale = False
+            with suppress(xcffib.Error):  # a server without a pointer has no picture of it
+                self._fetch()
+        height, width = self._image.shape[:2]
+        left, top = answer.root_x - self._hot_px[0], answer.root_y - self._hot_px[1]
+        return Rect(left, top, width, height), self._image
+
+    def _fetch(self) -> None:
+        cursor = self._fixes.GetCursorImage().reply()
+        pixels = np.frombuffer(cursor.cursor_image.buf(), np.uint8)
+        if pixels.size:
+            self._image = pixels.reshape(cursor.height, cursor.width, 4)
+            self._hot_px = (cursor.xhot, cursor.yhot)
+
+    def _on_event(self, event: Any) -> None:
+        if isinstance(event, xcffib.xfixes.CursorNotifyEvent):
+            self._is_stale = True
+
+
+class _SharedMemory:
+    """Memory that the X server writes pixels into."""
+
+    # shmget(2): a private segment, to be made, for this user alone.
+    _PRIVATE, _CREATE, _REMOVE = 0, 0o1000 | 0o600, 0
+
+    def __init__(self, display: X11Display, extension: Any, area_px: int) -> None:
+        self._display, self._extension = display, extension
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._libc.shmget.argtypes = [ctypes.c_int, ctypes.c_size_t, ctypes.c_int]
+        self._libc.shmat.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_int]
+        self._libc.shmat.restype = ctypes.c_void_p
+        self._libc.shmdt.argtypes = [ctypes.c_void_p]
+        self._address: int | None = None
+        self._segment = 0
+        self._bytes: NDArray[np.uint8]
+        self._make_room(area_px)
+
+    @classmethod
+    def open(cls, display: X11Display, area_px: int) -> _SharedMemory | None:
+        """Memory for so many pixels; ``None`` where display and program share none."""
+        extension = display.extension(xcffib.shm)
+        if extension is None:
+            return None
+        with display.guarded():
+            try:
+                return cls(display, extension, area_px)
+            except (xcffib.Error, OSError):
+                return None
+
+    def read(self, drawable: int, rect: Rect) -> NDArray[np.uint8]:
+        """BGRA pixels of a part of a drawable, which must hold it; valid until the next call."""
+        with self._display.guarded():
+            try:
+                if rect.area_px * 4 > self._bytes.size:
+                    self._make_room(rect.area_px)
+                self._extension.GetImage(
+                    drawable,
+                    rect.left_px,
+                    rect.top_px,
+                    rect.width_px,
+                    rect.height_px,
+                    _ALL_PLANES,
+                    xcffib.xproto.ImageFormat.ZPixmap,
+                    self._segment,
+                    0,
+                ).reply()
+            except (xcffib.Error, OSError) as error:
+                raise DeviceLostError(
+                    f"the display no longer gives the pixels of {rect}",
+                    hint="start again with the screen's new size",
+                    details={"error": repr(error)},
+                ) from error
+        pixels = self._bytes[: rect.area_px * 4]
+        return pixels.reshape(rect.height_px, rect.width_px, 4)
+
+    def close(self) -> None:
+        """Give the memory back; idempotent. Arrays from ``read`` must be gone."""
+        if self._address is not None:
+            self._bytes = np.empty(0, np.uint8)
+            self._libc.shmdt(self._address)
+            self._address = None
+
+    def _make_room(self, area_px: int) -> None:
+        if self._address is not None:
+            self._extension.Detach(self._segment)
+            self.close()
+        size = area_px * 4
+        segment = self._libc.shmget(self._PRIVATE, size, self._CREATE)
+        if segment < 0:
+            raise OSError(ctypes.get_errno(), "shmget")
+        try:
+            address = self._libc.shmat(segment, None, 0)
+            if address == ctypes.c_void_p(-1).value:
+                raise OSError(ctypes.get_errno(), "shmat")
+            self._address = address
+            self._segment = self._display.new_id()
+            self._extension.AttachChecked(self._segment, segment, read_only=False).check()
+        finally:
+            # Goes for good when both sides have let go, however they end.
+            self._libc.shmctl(segment, self._REMOVE, None)
+        memory = (ctypes.c_uint8 * size).from_address(address)
+        self._bytes = np.ctypeslib.as_array(memory)
