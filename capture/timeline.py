@@ -139,7 +139,7 @@ class AudioTimeline:
             dropped_frames=self._dropped_frames,
             gaps=self._gaps,
             corrected_frames=self._corrected_frames,
-            drift_ppm=-self._loop.integral * 1e6,
+            drift_ppm=0.0 - self._loop.integral * 1e6,
             max_error_ns=round(self._max_error / self._rate * NS_PER_S),
         )
 
@@ -161,6 +161,12 @@ class AudioTimeline:
         held = sum(len(waiting.samples) for waiting in self._waiting)
         if len(self._waiting) >= PLACE_BLOCKS or held >= PLACE_S * self._rate:
             self._place()
+
+    def finish(self) -> None:
+        """No more blocks will come: lay what still waits for its place or for more sound."""
+        if self._waiting:
+            self._place()
+        self._flush()
 
     def pull(self, until_frame: int, *, fill: bool) -> Samples:
         """Everything from the last pull up to a session frame.

@@ -1,6 +1,6 @@
 """A test card and a test tone that carry counters, so that a recording can be checked by itself.
 
-Owns the fake devices, which are real backends and the tests' fakes at once. Picture ``k`` is on show
+Owns the fake devices: real backends and the tests' fakes at once. Picture ``k`` is on show
 from ``epoch + k / fps_change``; second ``n`` begins at ``epoch + n`` with a flash and a beep that
 says ``n``. Order, drops, gaps and the distance between sound and picture are read back from any
 recording with ``read_counter`` and ``read_tone``.
