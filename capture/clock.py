@@ -71,12 +71,14 @@ class SessionClock:
             cut_ns += (at_ns if end_ns is None else min(end_ns, at_ns)) - start_ns
         return max(0, at_ns - self.start_ns - cut_ns)
 
-    def moment_of(self, media_ns: int) -> int:
-        """Capture clock at which the file reaches ``media_ns``, with the pauses known by now."""
+    def moment_of(self, media_ns: int) -> int | None:
+        """Capture clock at which the file reaches a length; ``None`` if a pause is in the way."""
         at_ns = self.start_ns + media_ns
         for start_ns, end_ns in self.pauses:
-            if at_ns <= start_ns or end_ns is None:
+            if at_ns <= start_ns:
                 break
+            if end_ns is None:
+                return None
             at_ns += end_ns - start_ns
         return at_ns
 

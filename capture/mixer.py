@@ -183,8 +183,7 @@ class Mixer:
     def levels(self) -> dict[str, Level]:
         """Loudness of each track since the last call."""
         return {
-            track.name: meter.take()
-            for track, meter in zip(self.tracks, self._meters, strict=True)
+            track.name: meter.take() for track, meter in zip(self.tracks, self._meters, strict=True)
         }
 
     def report(self, source: int) -> SourceReport:
@@ -248,7 +247,7 @@ class Mixer:
         for pause_start_ns, pause_end_ns in reversed(self._clock.pauses):
             begin = self._frame_of(pause_start_ns) - start
             end = len(samples) if pause_end_ns is None else self._frame_of(pause_end_ns) - start
-            if end <= 0 or begin >= len(samples) + round(FADE_S * self._rate_hz):
+            if end < 0 or begin >= len(samples) + round(FADE_S * self._rate_hz):
                 continue
             samples = self._cut(samples, begin, end)
         return samples

@@ -12,12 +12,11 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = [
@@ -204,6 +203,8 @@ class AudioBlock:
 class EventKind(enum.StrEnum):
     """What can happen during a recording."""
 
+    CHOICE = "choice"
+    """Something was picked automatically; the message says what and why."""
     STARTED = "started"
     PAUSED = "paused"
     RESUMED = "resumed"
@@ -279,9 +280,10 @@ class VideoSpec:
 
 @dataclass(frozen=True, slots=True)
 class AudioSpec:
-    """One sound source: ``system``, ``system:ID``, ``mic``, ``mic:ID``, ``app:NAME``, ``synthetic``."""
+    """One sound source."""
 
     source: str
+    """``system``, ``system:ID``, ``mic``, ``mic:ID``, ``app:NAME`` or ``synthetic``."""
     gain_db: float = 0.0
 
     @property
@@ -315,8 +317,8 @@ class RecordingSpec:
     overwrite: bool = False
     rate_hz: int = 48_000
     tags: Mapping[str, str] = field(default_factory=dict)
-    environment: Mapping[str, str] | None = None
-    """DISPLAY, XAUTHORITY, PULSE_SERVER of another desktop; ``None``: this process's own."""
+    min_free_bytes: int = 200_000_000
+    """The recording ends cleanly before the disk has less."""
 
 
 # ------------------------------------------------------------------------------ what came of it

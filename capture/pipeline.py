@@ -210,14 +210,15 @@ class Pipeline:
         self._stages.append(stage)
         return stage
 
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """All of them, in their order."""
+        return tuple(self._stages)
+
     def start(self) -> None:
         """Start all, the last one first, so that whoever puts finds somebody who takes."""
         for stage in reversed(self._stages):
             stage.start(lambda stage=stage: self._note(stage))  # type: ignore[misc]
-
-    def join(self, timeout_s: float | None = None) -> bool:
-        """Wait for each in turn; False if one is still alive after its time."""
-        return all([stage.join(timeout_s) for stage in self._stages])
 
     @property
     def first_error(self) -> BaseException | None:

@@ -21,10 +21,8 @@ from capture.errors import EncoderUnavailableError
 from capture.model import NS_PER_S
 
 if TYPE_CHECKING:
-    from av.audio.stream import AudioStream
     from av.container import OutputContainer
     from av.packet import Packet
-    from av.video.stream import VideoStream
     from numpy.typing import NDArray
 
 __all__ = [
@@ -49,7 +47,7 @@ HARDWARE_ENCODERS = (
     "h264_mf",
     "h264_v4l2m2m",
 )
-"""In the order in which ``auto`` tries them; hevc and av1 are left out: not every player has them."""
+"""In the order in which ``auto`` tries them; not every player has hevc and av1."""
 
 _X264 = {
     "low": {"preset": "ultrafast", "crf": "30"},
@@ -86,7 +84,9 @@ def pcm16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
 
     The factor is 32768, as sound servers use it: sound that was 16-bit comes back bit for bit.
     """
-    return np.clip(np.rint(samples * np.float32(32768)), -32768, 32767).astype(np.int16)
+    scaled = np.rint(samples * np.float32(32768))
+    np.clip(scaled, -32768, 32767, out=scaled)
+    return scaled.astype(np.int16)
 
 
 def list_video_encoders() -> tuple[str, ...]:
@@ -156,7 +156,9 @@ class _VideoSettings:
     bit_rate: int = 0
 
 
-def _video_settings(name: str, quality: str, size_px: tuple[int, int], fps: float) -> _VideoSettings:
+def _video_settings(
+    name: str, quality: str, size_px: tuple[int, int], fps: float
+) -> _VideoSettings:
     if name in {"libx264", "libx264rgb"}:
         return _VideoSettings(
             _X264[quality]
@@ -198,7 +200,7 @@ class VideoEncoder:
     ) -> None:
         settings = _video_settings(name, quality, (like.width, like.height), fps)
         rate = Fraction(fps).limit_denominator(1001)
-        stream: VideoStream = container.add_stream(name, rate=rate, options=settings.options)
+        stream: Any = container.add_stream(name, rate=rate, options=settings.options)
         context: Any = stream.codec_context
         context.width, context.height = like.width, like.height
         context.pix_fmt = like.format.name
@@ -213,7 +215,9 @@ class VideoEncoder:
         self._duration = round(1 / fps / PICTURE_TIME_BASE)
         self._last_pts = -1
 
-    def encode(self, frame: av.VideoFrame, at_ns: int, *, is_key: bool = False) -> list[Packet]:
+    def encode(
+        self, frame: av.VideoFrame, at_ns: int, *, is_key: bool = False
+    ) -> list[Packet[Any]]:
         """Packets that are ready after this picture.
 
         Args:
@@ -227,11 +231,11 @@ class VideoEncoder:
         frame.pict_type = PictureType.I if is_key else PictureType.NONE
         return self._timed(self.stream.encode(frame))
 
-    def flush(self) -> list[Packet]:
+    def flush(self) -> list[Packet[Any]]:
         """The packets that were held back; nothing can be encoded afterwards."""
         return self._timed(self.stream.encode(None))
 
-    def _timed(self, packets: list[Packet]) -> list[Packet]:
+    def _timed(self, packets: list[Packet[Any]]) -> list[Packet[Any]]:
         # Without a duration the last picture of the file would last no time at all.
         for packet in packets:
             packet.duration = self._duration
@@ -260,7 +264,7 @@ class AudioEncoder:
         channels: int,
         title: str,
     ) -> None:
-        stream: AudioStream = container.add_stream(codec, rate=rate_hz)
+        stream: Any = container.add_stream(codec, rate=rate_hz)
         context: Any = stream.codec_context
         self._layout = "mono" if channels == 1 else "stereo"
         self._format = _SAMPLE_FORMATS[codec]
@@ -278,11 +282,11 @@ class AudioEncoder:
         self._rest = np.zeros((0, channels), np.float32)
         self._encoded_frames = 0
 
-    def encode(self, samples: NDArray[np.float32]) -> list[Packet]:
+    def encode(self, samples: NDArray[np.float32]) -> list[Packet[Any]]:
         """Packets that are ready; samples are float32 of shape ``(frames, channels)``."""
         self._rest = np.concatenate((self._rest, samples)) if len(self._rest) else samples
         size = self.stream.codec_context.frame_size or PCM_FRAME
-        packets: list[Packet] = []
+        packets: list[Packet[Any]] = []
         done = 0
         while len(self._rest) - done >= size:
             packets += self._encode_frame(self._rest[done : done + size])
@@ -290,12 +294,12 @@ class AudioEncoder:
         self._rest = self._rest[done:]
         return packets
 
-    def flush(self) -> list[Packet]:
+    def flush(self) -> list[Packet[Any]]:
         """The rest, as a short last frame; nothing can be encoded afterwards."""
         packets = self._encode_frame(self._rest) if len(self._rest) else []
         return packets + self.stream.encode(None)
 
-    def _encode_frame(self, samples: NDArray[np.float32]) -> list[Packet]:
+    def _encode_frame(self, samples: NDArray[np.float32]) -> list[Packet[Any]]:
         data: NDArray[Any] = pcm16(samples) if self._format == "s16" else samples
         is_planar = self._format.endswith("p")
         data = np.ascontiguousarray(data.T) if is_planar else data.reshape(1, -1)

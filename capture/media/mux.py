@@ -15,7 +15,6 @@ import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -23,10 +22,11 @@ import numpy as np
 
 from capture.errors import ConfigError, OutputError
 from capture.media.encode import AudioEncoder, VideoEncoder
-from capture.model import NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
 
     from numpy.typing import NDArray
 
@@ -88,9 +88,7 @@ CONTAINERS: dict[str, Container] = {
         Container(".mp4", "mp4", ("aac", "opus", "flac"), "libx264", options=_FRAGMENTED),
         Container(".m4v", "mp4", ("aac", "opus", "flac"), "libx264", options=_FRAGMENTED),
         Container(".mov", "mov", ("aac", "pcm"), "libx264", options=_FRAGMENTED),
-        Container(
-            ".mkv", "matroska", ("aac", "opus", "flac", "pcm"), "libx264", options=_CLUSTERS
-        ),
+        Container(".mkv", "matroska", ("aac", "opus", "flac", "pcm"), "libx264", options=_CLUSTERS),
         Container(".webm", "webm", ("opus",), "libvpx-vp9", options=_CLUSTERS),
         Container(".m4a", "mp4", ("aac", "flac"), options=_FRAGMENTED),
         Container(".mka", "matroska", ("opus", "aac", "flac", "pcm"), options=_CLUSTERS),
@@ -131,9 +129,7 @@ def container_of(path: Path) -> Container:
     container = CONTAINERS.get(path.suffix.lower())
     if container is None:
         what = f"files ending in {path.suffix!r}" if path.suffix else "a name without an ending"
-        raise ConfigError(
-            f"no recording into {what}", hint=f"use one of {' '.join(CONTAINERS)}"
-        )
+        raise ConfigError(f"no recording into {what}", hint=f"use one of {' '.join(CONTAINERS)}")
     return container
 
 
@@ -215,6 +211,7 @@ class _AvWriter(FileWriter):
         self,
         path: Path,
         container: Container,
+        *,
         codec: str,
         quality: str,
         video: VideoTrack | None,
@@ -231,13 +228,15 @@ class _AvWriter(FileWriter):
             )
         try:
             self._container.metadata.update(tags)
-            self.video = video and VideoEncoder(
-                self._container,
-                name=video.encoder,
-                quality=video.quality,
-                fps=video.fps,
-                like=video.like,
-            )
+            self.video = None
+            if video is not None:
+                self.video = VideoEncoder(
+                    self._container,
+                    name=video.encoder,
+                    quality=video.quality,
+                    fps=video.fps,
+                    like=video.like,
+                )
             self.audio = [
                 AudioEncoder(
                     self._container,
@@ -370,11 +369,11 @@ def open_writer(
         return _AvWriter(
             path,
             container,
-            codec or container.audio_codecs[0],
-            quality,
-            video,
-            audio,
-            tags or {},
+            codec=codec or container.audio_codecs[0],
+            quality=quality,
+            video=video,
+            audio=audio,
+            tags=tags or {},
         )
     except BaseException:
         path.unlink(missing_ok=True)  # ours: it was reserved a moment ago, and holds nothing
@@ -438,7 +437,12 @@ class _as_output_error(contextlib.AbstractContextManager["_as_output_error"]):  
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if not isinstance(error, (OSError, av.FFmpegError)) or isinstance(error, OutputError):
             return
         code = getattr(error, "errno", None)

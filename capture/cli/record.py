@@ -1,0 +1,280 @@
+"""``capture record``: options into a spec, a spec into a session, a session onto the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from cyclopts import Parameter
+
+from capture.cli.app import EXIT_FAILED, print_error
+from capture.cli.values import Dimensions, Duration, RectOption, Size
+from capture.cli.views import View, choose_view
+from capture.config import default_output
+from capture.errors import CaptureError, ConfigError, DeviceNotFoundError
+from capture.model import AudioSpec, RecordingResult, RecordingSpec, State, TrackMode, VideoSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import FrameType, TracebackType
+
+    from capture.desktop import PrivateDesktop
+    from capture.session import Session
+
+__all__ = ["record", "run_recording"]
+
+EXIT_DEAD_SOURCE = 4
+COMMAND_GRACE_S = 3.0
+"""A command that we started has so long to end by itself after the recording."""
+
+
+def record(
+    output: Path | None = None,
+    /,
+    *,
+    screen: int | None = None,
+    region: RectOption = None,
+    window: str | None = None,
+    test_card: Dimensions = None,
+    video: bool = True,
+    audio: Annotated[tuple[str, ...], Parameter(negative="", metavar="SOURCE")] = (),
+    tracks: TrackMode = TrackMode.BOTH,
+    audio_codec: Literal["aac", "opus", "flac", "pcm"] | None = None,
+    fps: float = 30.0,
+    cfr: Annotated[bool, Parameter(negative="")] = False,
+    quality: Literal["low", "medium", "high", "lossless"] = "medium",
+    encoder: str = "libx264",
+    cursor: bool = True,
+    duration: Duration = None,
+    delay: Duration = None,
+    max_size: Size = None,
+    split_every: Duration = None,
+    strict: Annotated[bool, Parameter(negative="")] = False,
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
+    private_desktop: Dimensions = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
+    quiet: Annotated[bool, Parameter(alias="-q", negative="")] = False,
+    words: Annotated[tuple[str, ...], Parameter(parse=False)] = (),
+) -> int:
+    """Record the screen together with what the speakers play.
+
+    Ends with ^C, q, the duration, the closing of the window, or the end of the command after `--`.
+
+    Args:
+        output: The file; its ending decides the format (.mp4 .mov .mkv .webm, and for sound
+            alone .m4a .opus .ogg .mka .flac .wav). By default a new file in Videos/Capture.
+        screen: Monitor by its number in `capture devices`; 0 is all of them.
+        region: A part of the desktop, in pixels.
+        window: The window with this in its title; followed when it moves.
+        test_card: A moving test card of this size instead of a screen.
+        video: Record pictures.
+        audio: system, system:OUTPUT, mic, mic:NAME, app:NAME, synthetic or none; may be repeated.
+            By default system: what the speakers play.
+        tracks: With several sources: one mixed track, separate ones, or both.
+        audio_codec: By default what fits the file.
+        fps: Pictures per second at most.
+        cfr: Constant frame rate, for editors that want it.
+        quality: Of the picture and of the sound.
+        encoder: An encoder's name, or auto for hardware where it works.
+        cursor: Draw the mouse pointer.
+        duration: Stop after this long, pauses not counted.
+        delay: Wait this long first.
+        max_size: Stop when the file is about this large.
+        split_every: Begin a new file after this long, without a gap.
+        strict: Fail with exit code 4 when a source goes away.
+        overwrite: Replace the file if it exists, once the new one is whole.
+        private_desktop: Record a desktop of its own that nobody sees, where the command runs.
+        json: Events on stdout, one JSON object a line; the last one is the result.
+        quiet: Say nothing but errors.
+        words: A command to record: it is started with the recording and ends it.
+    """
+    spec = RecordingSpec(
+        output=output or default_output(".mp4" if video else ".m4a"),
+        video=VideoSpec(
+            screen=screen,
+            region=region,
+            window=window,
+            synthetic=test_card,
+            fps=fps,
+            is_cfr=cfr,
+            quality=quality,
+            encoder=encoder,
+            with_cursor=cursor,
+        )
+        if video
+        else None,
+        audio=_audio_specs(audio),
+        tracks=tracks,
+        audio_codec=audio_codec,
+        duration_s=duration,
+        delay_s=delay or 0.0,
+        max_size_bytes=max_size,
+        split_every_s=split_every,
+        is_strict=strict,
+        overwrite=overwrite,
+    )
+    view = choose_view(is_json=json, is_quiet=quiet)
+    with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(_StopSignals())
+        desktop = None
+        if private_desktop is not None:
+            desktop = stack.enter_context(enter_private_desktop(*private_desktop))
+        code, _ = run_recording(spec, view, words=words, desktop=desktop, stop=stop)
+    return code
+
+
+@contextlib.contextmanager
+def enter_private_desktop(width_px: int, height_px: int) -> Iterator[PrivateDesktop]:
+    """A private desktop that is this process's own as long as it lasts."""
+    from capture.desktop import HIDDEN_VARIABLES, PrivateDesktop  # noqa: PLC0415
+
+    with PrivateDesktop(width_px, height_px) as desktop:
+        saved = dict(os.environ)
+        for name in HIDDEN_VARIABLES:
+            os.environ.pop(name, None)
+        os.environ.update(desktop.environment)
+        try:
+            yield desktop
+        finally:
+            os.environ.clear()
+            os.environ.update(saved)
+
+
+def run_recording(
+    spec: RecordingSpec,
+    view: View,
+    *,
+    words: Sequence[str] = (),
+    desktop: PrivateDesktop | None = None,
+    stop: _StopSignals | None = None,
+) -> tuple[int, RecordingResult | None]:
+    """Record to the end, showing how it goes; gives the exit code and what was kept.
+
+    Args:
+        spec: What to record.
+        view: Where it is shown.
+        words: A command that is started once the recording runs, and ends it.
+        desktop: Where the command runs; ``None``: here.
+        stop: Signals that end the recording.
+
+    Raises:
+        CaptureError: It could not start, or nothing was kept.
+    """
+    from capture.session import Session  # noqa: PLC0415 - NumPy is slow to load
+
+    if words and desktop is None and shutil.which(words[0]) is None:
+        raise DeviceNotFoundError(
+            f"there is no program {words[0]!r}", hint="check the command after `--`"
+        )
+    session = Session(spec, view.on_event)
+    if stop is not None:
+        stop.session = session
+    session.start()
+    command: subprocess.Popen[bytes] | None = None
+    try:
+        view.notes(session.notes)
+        if words:
+            command = desktop.run(words) if desktop else _start(words)
+        with view:
+            while not session.wait_for_stop(0):
+                view.show(session)
+                if command is not None and command.poll() is not None:
+                    session.stop("command-ended")
+    except KeyboardInterrupt:  # without our signal handlers
+        session.stop("interrupt")
+    finally:
+        session.stop()
+        if command is not None:
+            _end(command)
+    return _conclude(session, view, command.returncode if command is not None else 0)
+
+
+def _conclude(
+    session: Session, view: View, command_code: int
+) -> tuple[int, RecordingResult | None]:
+    """Wait for the file and tell what came of it."""
+    error: CaptureError | None = None
+    try:
+        session.wait()
+    except CaptureError as failure:
+        if session.result is None:
+            raise
+        error = failure
+    result = session.result
+    assert result is not None
+    if command_code and result.stopped_by == "command-ended":
+        note = f"the command ended with exit code {command_code}"
+        result = dataclasses.replace(result, warnings=(*result.warnings, note))
+    view.finish(result)
+    if error is None:
+        return 0, result
+    print_error(error.message, error.hint)
+    is_dead = result.stopped_by == "device-lost" and session.spec.is_strict
+    return EXIT_DEAD_SOURCE if is_dead else EXIT_FAILED, result
+
+
+def _audio_specs(names: Sequence[str]) -> tuple[AudioSpec, ...]:
+    if not names:
+        return (AudioSpec("system"),)
+    if "none" in names:
+        if len(names) > 1:
+            raise ConfigError("--audio none and another source", hint="leave one of them out")
+        return ()
+    return tuple(AudioSpec(name) for name in names)
+
+
+def _start(words: Sequence[str]) -> subprocess.Popen[bytes]:
+    # stdout is for our results; a session of its own keeps ^C for us.
+    return subprocess.Popen(list(words), stdout=2, start_new_session=True)  # noqa: S603 - it is asked for
+
+
+def _end(command: subprocess.Popen[bytes]) -> None:
+    if command.poll() is None:
+        command.terminate()
+    try:
+        command.wait(COMMAND_GRACE_S)
+    except subprocess.TimeoutExpired:
+        command.kill()
+        command.wait()
+
+
+class _StopSignals:
+    """^C and SIGTERM: the first ends the recording cleanly, the second does not wait."""
+
+    _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+
+    def __init__(self) -> None:
+        self.session: Session | None = None
+        self._saved: dict[int, Any] = {}
+        self._count = 0
+
+    def __enter__(self) -> Self:
+        for name in self._NAMES:
+            number = getattr(signal, name, None)  # Windows has no SIGHUP
+            if number is not None:
+                self._saved[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._saved.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._count += 1
+        if self.session is None or self.session.state in {State.READY, State.WAITING}:
+            raise KeyboardInterrupt
+        if self._count == 1:
+            self.session.stop("interrupt" if number == signal.SIGINT else "terminate")
+        else:
+            self.session.abort()

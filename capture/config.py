@@ -1,0 +1,27 @@
+"""Where recordings go and what they are called when nobody says."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import platformdirs
+
+__all__ = ["default_output"]
+
+
+def default_output(suffix: str, *, now: datetime | None = None) -> Path:
+    """A path that does not exist yet, such as ``~/Videos/Capture/2026-11-22 14.31.05.mp4``.
+
+    Args:
+        suffix: The ending, with its dot; it decides nothing but the name.
+        now: Local time; by default the present.
+    """
+    stamp = (now or datetime.now().astimezone()).strftime("%Y-%m-%d %H.%M.%S")
+    folder = Path(platformdirs.user_videos_dir()) / "Capture"
+    path = folder / f"{stamp}{suffix}"
+    number = 2
+    while path.exists():
+        path = folder / f"{stamp} ({number}){suffix}"
+        number += 1
+    return path

@@ -1,0 +1,381 @@
+"""The files of a recording: where one ends and the next begins, and what goes into which.
+
+``PictureLane`` and ``SoundLane`` belong to the two encoding threads, ``Segments.write_all`` to the
+writing one; packets go from the first two to the third through one bounded box. A file is opened by
+whichever lane reaches it first and closed when both have left it, so pictures and sound of a split
+recording part at the same media time, the sound to the sample.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from capture.media.mux import AudioTrack, FileWriter, VideoTrack, container_of, open_writer
+from capture.model import NS_PER_S
+from capture.pipeline import Mailbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from av import VideoFrame
+    from numpy.typing import NDArray
+
+    from capture.mixer import Track
+
+__all__ = ["PictureLane", "Segments", "SoundLane"]
+
+PACKETS_BYTES = 64 * 1024 * 1024
+"""What may wait for the disk; beyond it pictures wait, and are dropped where they are taken."""
+KEY_PICTURE_EVERY_NS = 5 * NS_PER_S
+"""A player seeks to key pictures; one a second would double the file of a still desktop."""
+
+
+@dataclass(slots=True)
+class _Segment:
+    path: Path
+    """Where it will be."""
+    writer: FileWriter
+    open_lanes: int
+    start_ns: int
+    """Media time at its beginning."""
+    end_ns: int | None = None
+    packets: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """Something for the writing thread; without a packet: one lane has left the segment."""
+
+    segment: _Segment
+    packet: Any = None
+
+    @property
+    def size_bytes(self) -> int:
+        """About what it holds in memory."""
+        if self.packet is None:
+            return 1
+        return int(getattr(self.packet, "size", 0) or getattr(self.packet, "nbytes", 0)) or 1
+
+
+@dataclass(slots=True)
+class Segments:
+    """All files of one recording.
+
+    Args:
+        path: The file; with ``split_ns`` a number is put before its ending.
+        video: How pictures are written, or ``None``.
+        tracks: Sound tracks.
+        rate_hz: Sample rate of the sound.
+        codec: aac, opus, flac, pcm, or ``None`` for what fits.
+        quality: low, medium, high or lossless.
+        split_ns: Length of each file in media time, or ``None``.
+        overwrite: Replace a file that exists, once the new one is whole.
+        tags: File metadata.
+        on_done: Called in the writing thread with each finished file.
+    """
+
+    path: Path
+    video: VideoTrack | None
+    tracks: Sequence[Track]
+    rate_hz: int
+    codec: str | None
+    quality: str
+    split_ns: int | None
+    overwrite: bool
+    tags: Mapping[str, str]
+    on_done: Callable[[Path], None]
+    markers_ns: list[int] = field(default_factory=list)
+    """Media times that become chapters; appended by any thread."""
+    paths: list[Path] = field(default_factory=list)
+    """Files that were finished."""
+    box: Mailbox[_Written] = field(
+        default_factory=lambda: Mailbox(PACKETS_BYTES, weigh=lambda item: item.size_bytes)
+    )
+    _open: dict[int, _Segment] = field(default_factory=dict)
+    _finished_bytes: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def written_bytes(self) -> int:
+        """Size of all files so far."""
+        with self._lock:
+            segments = list(self._open.values())
+        return self._finished_bytes + sum(s.writer.written_bytes for s in segments)
+
+    @property
+    def current_path(self) -> Path | None:
+        """The file that grows now."""
+        with self._lock:
+            newest = max(self._open, default=None)
+            return None if newest is None else self._open[newest].writer.path
+
+    @property
+    def codec_name(self) -> str:
+        """Codec of the sound, as people write it."""
+        return self.codec or container_of(self.path).audio_codecs[0]
+
+    def start_of(self, index: int) -> int:
+        """Media time in ns at which a file begins."""
+        return 0 if self.split_ns is None else index * self.split_ns
+
+    def index_at(self, media_ns: int) -> int:
+        """Which file a media time falls into."""
+        return 0 if self.split_ns is None else media_ns // self.split_ns
+
+    def segment(self, index: int) -> _Segment:
+        """The file with that number, opened if it is not yet.
+
+        Raises:
+            OutputError: It exists or cannot be written.
+        """
+        with self._lock:
+            if index not in self._open:
+                self._open[index] = self._create(index)
+            return self._open[index]
+
+    def leave(self, segment: _Segment, end_ns: int) -> None:
+        """A lane puts nothing more into a segment, which lasts until ``end_ns``."""
+        segment.end_ns = max(segment.end_ns or 0, end_ns)
+        self.box.put(_Written(segment), force=True)
+
+    def write_all(self) -> None:
+        """Write packets until the box is closed and empty; then close what is left open."""
+        try:
+            while True:
+                for item in self.box.get_all():
+                    if item.packet is not None:
+                        item.segment.writer.write(item.packet)
+                        item.segment.packets += 1
+                        continue
+                    item.segment.open_lanes -= 1
+                    if item.segment.open_lanes == 0:
+                        self._close(item.segment)
+        finally:
+            # After an error the end of the file may fail as well; what is in it plays all the
+            # same, and the first error is the one to tell.
+            for segment in list(self._open.values()):
+                with contextlib.suppress(OSError):
+                    self._close(segment)
+
+    def _create(self, index: int) -> _Segment:
+        path = self.path
+        if self.split_ns is not None:
+            path = path.with_name(f"{path.stem}-{index + 1:03d}{path.suffix}")
+        work_path = path
+        if self.overwrite and path.exists():
+            # The old file stays until the new one is whole.
+            work_path = path.with_name(f"{path.stem}.new{path.suffix}")
+        audio = [AudioTrack(track.name, self.rate_hz, track.channels) for track in self.tracks]
+        writer = open_writer(
+            work_path,
+            video=self.video,
+            audio=audio,
+            codec=self.codec,
+            quality=self.quality,
+            tags=self.tags,
+        )
+        lanes = int(self.video is not None) + int(bool(self.tracks))
+        return _Segment(path, writer, lanes, self.start_of(index))
+
+    def _close(self, segment: _Segment) -> None:
+        try:
+            segment.writer.close(self._chapters(segment))
+        finally:
+            self._retire(segment)
+
+    def _retire(self, segment: _Segment) -> None:
+        with self._lock:
+            for index, known in list(self._open.items()):
+                if known is segment:
+                    del self._open[index]
+        if not segment.packets:
+            segment.writer.path.unlink(missing_ok=True)
+            return
+        if segment.writer.path != segment.path:
+            segment.writer.path.replace(segment.path)
+        self._finished_bytes += segment.path.stat().st_size
+        self.paths.append(segment.path)
+        self.on_done(segment.path)
+
+    def _chapters(self, segment: _Segment) -> list[tuple[float, float, str]]:
+        """(start, end, title) in seconds of the file; none without a marker."""
+        end_ns = segment.end_ns or segment.start_ns
+        inside = [m for m in sorted(self.markers_ns) if segment.start_ns < m < end_ns]
+        if not inside:
+            return []
+        edges = [segment.start_ns, *inside, end_ns]
+        spans = itertools.pairwise(edges)
+        return [
+            (
+                (start - segment.start_ns) / NS_PER_S,
+                (end - segment.start_ns) / NS_PER_S,
+                f"Chapter {number}",
+            )
+            for number, (start, end) in enumerate(spans, 1)
+        ]
+
+
+class PictureLane:
+    """Pictures with their media time into the right file; used by the picture-encoding thread.
+
+    Args:
+        segments: The files.
+        fps: The grid's pictures per second.
+        is_cfr: Fill every slot of the grid by repeating pictures.
+    """
+
+    def __init__(self, segments: Segments, fps: float, *, is_cfr: bool) -> None:
+        self._segments = segments
+        self._slot_ns = NS_PER_S / fps
+        self._is_cfr = is_cfr
+        self._index = -1
+        self._segment: _Segment | None = None
+        self._last: VideoFrame | None = None
+        self._last_ns = 0
+        self._last_slot = -1
+        self._key_ns = 0
+
+    def put(self, frame: VideoFrame | None, media_ns: int, *, is_key: bool = False) -> None:
+        """Write a picture; ``None`` repeats the one before."""
+        self._enter(self._segments.index_at(media_ns))
+        if not self._is_cfr:
+            self._last = frame or self._last
+            self._encode(media_ns, is_key=is_key)
+            return
+        slot = round((media_ns - self._start_ns) / self._slot_ns)
+        self._fill(slot)
+        self._last = frame or self._last
+        if slot > self._last_slot:
+            self._encode(self._at_slot(slot), is_key=is_key)
+            self._last_slot = slot
+
+    def end(self, media_ns: int) -> None:
+        """Let the pictures last until exactly ``media_ns``, and leave."""
+        self._enter(self._segments.index_at(max(media_ns - 1, 0)))
+        self._leave(media_ns)
+
+    def _enter(self, index: int) -> None:
+        while self._index < index:
+            if self._segment is not None:
+                self._leave(self._segments.start_of(self._index + 1))
+                self._index += 1
+            else:
+                self._index = index
+            self._segment = self._segments.segment(self._index)
+            self._last_slot = -1
+            self._key_ns = -KEY_PICTURE_EVERY_NS
+            if self._last is not None:
+                # The file begins with what the screen showed at that moment.
+                self._encode(self._start_ns, is_key=True)
+                self._last_slot = 0
+
+    def _leave(self, end_ns: int) -> None:
+        assert self._segment is not None
+        if self._last is not None:
+            last_ns = round(end_ns - self._slot_ns)
+            if self._is_cfr:
+                self._fill(round((end_ns - self._start_ns) / self._slot_ns))
+            elif last_ns - self._last_ns > self._slot_ns / 2:
+                self._encode(last_ns)
+        assert self._segment.writer.video is not None
+        for packet in self._segment.writer.video.flush():
+            self._segments.box.put(_Written(self._segment, packet))
+        self._segments.leave(self._segment, end_ns)
+
+    def _fill(self, end_slot: int) -> None:
+        """Repeat the last picture in every free slot before ``end_slot``."""
+        if self._last is None:
+            return
+        for slot in range(self._last_slot + 1, end_slot):
+            self._encode(self._at_slot(slot))
+            self._last_slot = slot
+
+    def _encode(self, media_ns: int, *, is_key: bool = False) -> None:
+        assert self._segment is not None
+        assert self._segment.writer.video is not None
+        assert self._last is not None
+        is_key = is_key or media_ns - self._key_ns >= KEY_PICTURE_EVERY_NS
+        if is_key:
+            self._key_ns = media_ns
+        self._last_ns = media_ns
+        packets = self._segment.writer.video.encode(
+            self._last, media_ns - self._start_ns, is_key=is_key
+        )
+        for packet in packets:
+            self._segments.box.put(_Written(self._segment, packet))
+
+    def _at_slot(self, slot: int) -> int:
+        return self._start_ns + round(slot * self._slot_ns)
+
+    @property
+    def _start_ns(self) -> int:
+        return self._segment.start_ns if self._segment is not None else 0
+
+
+class SoundLane:
+    """Samples of all tracks into the right files; used by the sound thread.
+
+    Args:
+        segments: The files.
+    """
+
+    def __init__(self, segments: Segments) -> None:
+        self._segments = segments
+        self._index = -1
+        self._segment: _Segment | None = None
+        self._frames = 0
+
+    def put(self, tracks: Sequence[NDArray[np.float32]]) -> None:
+        """Encode the next samples of every track; all of one length."""
+        done, count = 0, len(tracks[0])
+        while done < count:
+            self._enter(self._segments.index_at(self._media_ns))
+            room = self._frames_before(self._index + 1) - self._frames
+            take = min(count - done, room)
+            assert self._segment is not None
+            for encoder, samples in zip(self._segment.writer.audio, tracks, strict=True):
+                self._give(encoder.encode(samples[done : done + take]))
+            done += take
+            self._frames += take
+
+    def end(self) -> None:
+        """Leave: what was put is all there is."""
+        self._enter(self._segments.index_at(max(self._media_ns - 1, 0)))
+        self._leave()
+
+    def _enter(self, index: int) -> None:
+        while self._index < index:
+            if self._segment is not None:
+                self._leave()
+                self._index += 1
+            else:
+                self._index = index
+            self._segment = self._segments.segment(self._index)
+
+    def _leave(self) -> None:
+        assert self._segment is not None
+        for encoder in self._segment.writer.audio:
+            self._give(encoder.flush())
+        self._segments.leave(self._segment, self._media_ns)
+
+    def _give(self, packets: Sequence[Any]) -> None:
+        assert self._segment is not None
+        for packet in packets:
+            # Sound never waits for the disk: a few kilobytes a second always have room.
+            self._segments.box.put(_Written(self._segment, packet), force=True)
+
+    @property
+    def _media_ns(self) -> int:
+        # Rounded up, so that the first sample of a file never falls into the one before.
+        return -(-self._frames * NS_PER_S // self._segments.rate_hz)
+
+    def _frames_before(self, index: int) -> int:
+        if self._segments.split_ns is None:
+            return 1 << 62
+        return round(self._segments.start_of(index) * self._segments.rate_hz / NS_PER_S)

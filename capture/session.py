@@ -1,0 +1,554 @@
+"""A recording from its spec to its result: opens the sources, runs the threads, ends them in order.
+
+Threads, in the order in which the material flows::
+
+    capture-screen ──pictures──> capture-encode ──packets──┐
+                                                           ├──> capture-mux ──> file
+    (source threads) ──blocks──> capture-sound ──packets───┘
+    capture-watchdog: duration, size, disk, errors; ends the recording and computes its result
+
+Pictures are dropped where they are taken when the encoder or the disk is slow; sound never is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import shutil
+import threading
+import time
+from typing import TYPE_CHECKING, Self
+
+from capture.clock import SessionClock, now_ns
+from capture.errors import CaptureError, DeviceLostError, OutputError, SourceEndedError
+from capture.mixer import Mixer, SourceSetting, plan_tracks
+from capture.model import (
+    NS_PER_S,
+    AudioBlock,
+    Event,
+    EventKind,
+    Level,
+    RecordingResult,
+    RecordingSpec,
+    Snapshot,
+    State,
+    TrackReport,
+)
+from capture.pipeline import Mailbox, MailboxClosedError, Pipeline, WhenFull
+from capture.plan import check_spec, plan_segments
+from capture.sources import open_audio, open_screen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from capture.film import Film
+    from capture.segments import Segments
+    from capture.sources.base import AudioSource
+
+__all__ = ["Session", "record"]
+
+READY_WITHIN_S = 0.3
+"""How long the first picture waits for sound; what comes later begins with silence."""
+BLOCKS_WAITING_S = 10
+"""Sound between its source and the timeline; a reader that is never late keeps this empty."""
+SOUND_TICK_S = 0.05
+WATCH_TICK_S = 0.1
+DISK_EVERY_NS = NS_PER_S
+MAX_SIZE_MARGIN_S = 2.0
+"""What is still in the boxes when the size is checked."""
+DRAIN_WITHIN_S = 20.0
+"""After the end; a disk that takes longer to answer is given up."""
+
+
+class Session:
+    """One recording. ``with Session(spec) as session: ...`` starts it and ends it.
+
+    Any thread may call its methods.
+
+    Args:
+        spec: What to record.
+        on_event: Called with everything that happens, from several threads; must not block.
+    """
+
+    def __init__(
+        self, spec: RecordingSpec, on_event: Callable[[Event], None] | None = None
+    ) -> None:
+        check_spec(spec)
+        self.spec = spec
+        self._tell = on_event or (lambda _event: None)
+        self._state = State.READY
+        self._warnings: list[str] = []
+        self._stopped_by = ""
+        self._error: BaseException | None = None
+        self._result: RecordingResult | None = None
+        self._end_ns: int | None = None
+        self._lock = threading.RLock()
+        self._stop_asked = threading.Event()
+        self._finished = threading.Event()
+        self._pipeline = Pipeline()
+        self._film: Film | None = None
+        self._sounds: list[AudioSource] = []
+        self._blocks: Mailbox[tuple[int, AudioBlock | Event]] = Mailbox(
+            BLOCKS_WAITING_S * spec.rate_hz * max(1, len(spec.audio)),
+            when_full=WhenFull.DROP_OLDEST,
+            weigh=lambda item: len(item[1].samples) if isinstance(item[1], AudioBlock) else 0,
+        )
+        self._peaks: dict[str, float] = {}
+        self._free_bytes: int | None = None
+        self._clock = SessionClock(now_ns())
+        self._mixer: Mixer | None = None
+        self._segments: Segments | None = None
+        self._watchdog = threading.Thread(target=self._watch, name="capture-watchdog", daemon=True)
+
+    # ------------------------------------------------------------------------------ for the owner
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+        if kind is None:
+            self.wait()
+        else:
+            self._finished.wait(DRAIN_WITHIN_S)
+
+    def start(self) -> None:
+        """Open everything, wait for the delay, and record from then on.
+
+        Raises:
+            CaptureError: Something that is needed is not there; nothing is left behind.
+        """
+        try:
+            self._open_sources()
+            if self.spec.delay_s > 0:
+                self._state = State.WAITING
+                self._stop_asked.wait(self.spec.delay_s)
+            self._begin()
+        except BaseException:
+            self._state = State.FAILED
+            self._close_sources()
+            self._finished.set()
+            raise
+
+    def pause(self) -> None:
+        """Leave out what comes from the next picture on."""
+        if self._state is State.RECORDING:
+            self._clock.pause(self._next_slot_ns())
+            self._state = State.PAUSED
+            self._emit(EventKind.PAUSED, "paused")
+
+    def resume(self) -> None:
+        """Go on with the next picture."""
+        if self._state is State.PAUSED:
+            self._clock.resume(self._next_slot_ns())
+            self._state = State.RECORDING
+            self._emit(EventKind.RESUMED, "recording")
+
+    def mark(self) -> None:
+        """Begin a chapter here."""
+        if self._segments is not None and self._state is State.RECORDING:
+            media_ns = self._clock.recorded_ns(now_ns())
+            self._segments.markers_ns.append(media_ns)
+            self._emit(EventKind.MARKED, f"chapter at {media_ns / NS_PER_S:.1f} s")
+
+    def stop(self, reason: str = "request") -> None:
+        """End the recording now; ``wait()`` gives the result. Does nothing the second time."""
+        with self._lock:
+            if not self._stop_asked.is_set():
+                self._stopped_by = self._stopped_by or reason
+                planned_ns = self._planned_end()
+                self._end_ns = now_ns() if planned_ns is None else min(planned_ns, now_ns())
+                self._stop_asked.set()
+
+    def abort(self) -> None:
+        """End at once, without waiting for what is still in the boxes; the file stays whole."""
+        self.stop("abort")
+        if self._film is not None:
+            self._film.box.close(discard=True)
+        self._blocks.close(discard=True)
+
+    def wait(self, timeout_s: float | None = None) -> RecordingResult | None:
+        """The result, once the file is finished; ``None`` if that takes longer than the timeout.
+
+        Raises:
+            CaptureError: The recording failed; what was kept is said in its hint.
+        """
+        if not self._finished.wait(timeout_s):
+            return None
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+    def wait_for_stop(self, timeout_s: float) -> bool:
+        """Wait at most so long for the end to come near; true once it did."""
+        return self._stop_asked.wait(timeout_s)
+
+    @property
+    def state(self) -> State:
+        """Where it stands."""
+        return self._state
+
+    @property
+    def result(self) -> RecordingResult | None:
+        """What was kept, even where ``wait()`` raises; ``None`` if nothing was."""
+        return self._result
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Why a slower or poorer path was taken, one sentence each."""
+        sound = [note for source in self._sounds for note in source.notes]
+        return (*(self._film.notes if self._film else ()), *sound)
+
+    def snapshot(self) -> Snapshot:
+        """The session at this moment; cheap, made to be polled."""
+        at_ns = min(now_ns(), self._end_ns or (1 << 63))
+        film, segments, mixer = self._film, self._segments, self._mixer
+        drift = (
+            {
+                source.label: mixer.report(index).drift_ppm
+                for index, source in enumerate(self._sounds)
+            }
+            if mixer
+            else {}
+        )
+        return Snapshot(
+            state=self._state,
+            recorded_ns=self._clock.recorded_ns(at_ns) if segments else 0,
+            written_bytes=segments.written_bytes if segments else 0,
+            free_bytes=self._free_bytes,
+            captured_pictures=film.captured if film else 0,
+            dropped_pictures=film.dropped if film else 0,
+            fps=film.fps_at(at_ns) if film else 0.0,
+            levels=self._take_levels(),
+            drift_ppm=drift,
+            path=segments.current_path if segments else None,
+            message=self._warnings[-1] if self._warnings else None,
+        )
+
+    # ------------------------------------------------------------------------------------- starting
+
+    def _open_sources(self) -> None:
+        spec = self.spec
+        if spec.video is not None:
+            screen = open_screen(spec.video)
+            try:
+                from capture.film import Film  # noqa: PLC0415 - av and cv2 are slow to load
+
+                is_lossless = spec.video.quality == "lossless"
+                self._film = Film(screen, spec.video.fps, is_lossless=is_lossless)
+            except BaseException:
+                screen.close()
+                raise
+        for audio in spec.audio:
+            self._sounds.append(open_audio(audio, rate_hz=spec.rate_hz))
+
+    def _begin(self) -> None:
+        self._segments = plan_segments(
+            self.spec,
+            like=self._film.like if self._film else None,
+            tracks=plan_tracks(self._settings, self.spec.tracks),
+            on_choice=lambda message: self._emit(EventKind.CHOICE, message),
+            on_done=lambda path: self._emit(EventKind.FILE_DONE, str(path)),
+        )
+        self._start_sounds()
+        # Opening the encoder took its time before this: the first picture is media time 0.
+        self._clock = SessionClock(self._film.begin() if self._film else now_ns())
+        self._mixer = Mixer(self._settings, self.spec.tracks, self._clock, self.spec.rate_hz)
+        self._segments.segment(0)
+        self._start_threads()
+        self._state = State.RECORDING
+        self._emit(EventKind.STARTED, f"recording to {self._segments.current_path}")
+
+    def _start_sounds(self) -> None:
+        """Start all sound sources, and wait a moment until each has given something."""
+        heard: set[int] = set()
+        ready = threading.Event()
+
+        def take(index: int, item: AudioBlock | Event) -> None:
+            heard.add(index)
+            if len(heard) == len(self._sounds):
+                ready.set()
+            if isinstance(item, Event):
+                self._on_source_event(item)
+                if item.kind is not EventKind.STREAM_ENDED:
+                    return
+            with contextlib.suppress(MailboxClosedError):
+                if not self._blocks.put((index, item)):
+                    self._warn("sound was lost: this machine is too busy to keep up")
+
+        for index, source in enumerate(self._sounds):
+            source.start(functools.partial(take, index), functools.partial(take, index))
+        if self._sounds:
+            ready.wait(READY_WITHIN_S)
+
+    @property
+    def _settings(self) -> list[SourceSetting]:
+        return [
+            SourceSetting(source.label, source.channels, 10 ** (audio.gain_db / 20))
+            for source, audio in zip(self._sounds, self.spec.audio, strict=True)
+        ]
+
+    def _start_threads(self) -> None:
+        assert self._segments is not None
+        pipeline, segments, film = self._pipeline, self._segments, self._film
+        if film is not None:
+            pipeline.add("screen", self._run_film, film.box.close)
+            pipeline.add("encode", self._encode, lambda: film.box.close(discard=True))
+        if self._sounds:
+            pipeline.add("sound", self._listen, lambda: self._blocks.close(discard=True))
+        # Ends last: the watchdog closes its box when all others have ended.
+        pipeline.add("mux", segments.write_all, lambda: segments.box.close(discard=True))
+        pipeline.start()
+        self._watchdog.start()
+
+    # ------------------------------------------------------------------------------- the threads
+
+    def _run_film(self) -> None:
+        """capture-screen: keep the grid, ask what changed, hand pictures over."""
+        assert self._film is not None
+        self._film.run(self._clock, self._planned_end, self._stop_asked, self._on_screen_gone)
+
+    def _on_screen_gone(self, error: SourceEndedError | DeviceLostError) -> bool:
+        """Whether the recording goes on without its screen."""
+        if isinstance(error, SourceEndedError):
+            self._emit(EventKind.FINISHING, str(error))
+            self.stop("source-ended")
+            return False
+        if self._sounds and not self.spec.is_strict:
+            # What can still be kept is kept: the sound goes on over the last picture.
+            self._warn(f"{error.message}; the sound is still recorded")
+            return True
+        self._fail(error)
+        self.stop("device-lost")
+        return False
+
+    def _encode(self) -> None:
+        """capture-encode: pictures into packets."""
+        from capture.segments import PictureLane  # noqa: PLC0415 - loads av
+
+        assert self.spec.video is not None
+        assert self._segments is not None
+        assert self._film is not None
+        lane = PictureLane(self._segments, self.spec.video.fps, is_cfr=self.spec.video.is_cfr)
+        while True:
+            try:
+                picture = self._film.box.get()
+            except MailboxClosedError:
+                break
+            lane.put(picture.frame, picture.media_ns, is_key=picture.is_key)
+        lane.end(self._recorded_until_ns())
+
+    def _listen(self) -> None:
+        """capture-sound: blocks onto the timelines, tracks into packets."""
+        from capture.segments import SoundLane  # noqa: PLC0415 - loads av
+
+        assert self._segments is not None
+        assert self._mixer is not None
+        lane = SoundLane(self._segments)
+        end_frame = None
+        while end_frame is None or not self._mixer.is_at(end_frame):
+            try:
+                items = self._blocks.get_all(SOUND_TICK_S)
+            except TimeoutError:
+                items = []
+            except MailboxClosedError:
+                break
+            for index, item in items:
+                if isinstance(item, AudioBlock):
+                    self._mixer.push(index, item)
+                elif item.kind is EventKind.STREAM_ENDED:
+                    self._mixer.end_stream(index, item.details["stream"])
+            end_ns = self._planned_end()
+            if end_ns is not None:
+                end_frame = self._frame_of(end_ns)
+            tracks = self._mixer.advance(now_ns(), end_frame)
+            if tracks and len(tracks[0]):
+                lane.put(tracks)
+        lane.end()
+
+    def _watch(self) -> None:
+        """capture-watchdog: end the recording when it is time, then finish it."""
+        next_disk_ns = 0
+        while not self._stop_asked.wait(WATCH_TICK_S):
+            at_ns = now_ns()
+            end_ns = self._planned_end()
+            if self._pipeline.failed.is_set():
+                self.stop("error")
+            elif end_ns is not None and at_ns >= end_ns:
+                self.stop("duration")
+            elif at_ns >= next_disk_ns:
+                next_disk_ns = at_ns + DISK_EVERY_NS
+                self._watch_disk()
+        try:
+            self._finish()
+        except BaseException as error:  # noqa: BLE001 - the owner gets it
+            self._fail(error)
+        finally:
+            self._state = State.FAILED if self._error else State.DONE
+            self._emit(EventKind.DONE, self._stopped_by)
+            self._finished.set()
+
+    def _watch_disk(self) -> None:
+        assert self._segments is not None
+        written = self._segments.written_bytes
+        recorded_s = max(1.0, self._clock.recorded_ns(now_ns()) / NS_PER_S)
+        per_s = written / recorded_s
+        limit = self.spec.max_size_bytes
+        if limit is not None and written + per_s * MAX_SIZE_MARGIN_S >= limit:
+            self.stop("size")
+        with contextlib.suppress(OSError):
+            self._free_bytes = shutil.disk_usage(self.spec.output.parent).free
+            if self._free_bytes < max(self.spec.min_free_bytes, 10 * per_s):
+                self._warn(f"the disk is almost full: {self._free_bytes // 1_000_000} MB left")
+                self.stop("disk")
+
+    # ----------------------------------------------------------------------------------- finishing
+
+    def _finish(self) -> None:
+        assert self._segments is not None
+        self._state = State.FINISHING
+        self._emit(EventKind.FINISHING, "finishing the file")
+        *upstream, mux = self._pipeline.stages
+        deadline = time.monotonic() + DRAIN_WITHIN_S
+        for stage in upstream:
+            stage.join(max(0.1, deadline - time.monotonic()))
+        self._segments.box.close()
+        if not mux.join(max(1.0, deadline - time.monotonic())):
+            self._fail(
+                OutputError(
+                    f"the disk does not answer; {self.spec.output} may be incomplete",
+                    hint="the file plays up to the last second or two that reached the disk",
+                )
+            )
+        self._close_sources()
+        if self._pipeline.first_error is not None:
+            self._fail(self._pipeline.first_error)
+        paths = tuple(self._segments.paths)
+        if not paths:
+            if self._error is None:
+                self._fail(CaptureError("nothing was recorded"))
+            return
+        self._result = RecordingResult(
+            paths=paths,
+            duration_s=self._recorded_until_ns() / NS_PER_S,
+            size_bytes=sum(path.stat().st_size for path in paths if path.exists()),
+            captured_pictures=self._film.captured if self._film else 0,
+            unchanged_pictures=self._film.unchanged if self._film else 0,
+            dropped_pictures=self._film.dropped if self._film else 0,
+            tracks=self._track_reports(),
+            warnings=tuple(dict.fromkeys(self._warnings)),
+            stopped_by=self._stopped_by,
+            pauses_s=self._clock.pauses_s,
+            markers_s=tuple(m / NS_PER_S for m in self._segments.markers_ns),
+        )
+
+    def _track_reports(self) -> tuple[TrackReport, ...]:
+        assert self._segments is not None
+        reports = []
+        if self._segments.video is not None:
+            codec = self._segments.video.encoder
+            end_s = self._recorded_until_ns() / NS_PER_S
+            reports.append(TrackReport("picture", "video", codec, 0.0, end_s))
+        if self._mixer is None:
+            return tuple(reports)
+        self._take_levels()
+        end_s = self._mixer.recorded_frames / self.spec.rate_hz
+        for track in self._mixer.tracks:
+            parts = [self._mixer.report(index) for index in track.sources]
+            reports.append(
+                TrackReport(
+                    name=track.name,
+                    kind="audio",
+                    codec=self._segments.codec_name,
+                    start_s=0.0,
+                    end_s=end_s,
+                    silence_inserted_s=sum(p.inserted_s for p in parts),
+                    sound_dropped_s=sum(p.dropped_s for p in parts),
+                    gaps=sum(p.gaps for p in parts),
+                    drift_ppm=max((p.drift_ppm for p in parts), key=abs),
+                    max_error_ms=max(p.max_error_ms for p in parts),
+                    peak_dbfs=self._peaks.get(track.name),
+                )
+            )
+        return tuple(reports)
+
+    def _close_sources(self) -> None:
+        for source in self._sounds:
+            source.close()
+        if self._film is not None:
+            self._film.close()
+
+    # --------------------------------------------------------------------------------------- small
+
+    def _planned_end(self) -> int | None:
+        """Capture clock at which the recording ends, as far as that is known now."""
+        with self._lock:
+            if self._end_ns is not None:
+                return self._end_ns
+        if self.spec.duration_s is None:
+            return None
+        return self._clock.moment_of(round(self.spec.duration_s * NS_PER_S))
+
+    def _recorded_until_ns(self) -> int:
+        """Length of the recording when it has ended."""
+        return self._clock.recorded_ns(self._planned_end() or now_ns())
+
+    def _next_slot_ns(self) -> int:
+        """The next picture of the grid; now, where there is no grid."""
+        return self._film.slot_after(self._clock, now_ns()) if self._film else now_ns()
+
+    def _frame_of(self, at_ns: int) -> int:
+        return round((at_ns - self._clock.start_ns) * self.spec.rate_hz / NS_PER_S)
+
+    def _take_levels(self) -> dict[str, Level]:
+        if self._mixer is None:
+            return {}
+        with self._lock:
+            levels = self._mixer.levels()
+            for name, level in levels.items():
+                self._peaks[name] = max(self._peaks.get(name, -math.inf), level.peak_dbfs)
+        return levels
+
+    def _on_source_event(self, event: Event) -> None:
+        if event.kind in {EventKind.WARNING, EventKind.DEVICE_LOST, EventKind.GAP}:
+            self._warnings.append(event.message)
+        self._tell(event)
+        if event.kind is EventKind.DEVICE_LOST and self.spec.is_strict:
+            self._fail(DeviceLostError(event.message))
+            self.stop("device-lost")
+
+    def _warn(self, message: str) -> None:
+        if message not in self._warnings:
+            self._warnings.append(message)
+            self._emit(EventKind.WARNING, message)
+
+    def _fail(self, error: BaseException) -> None:
+        with self._lock:
+            self._error = self._error or error
+
+    def _emit(self, kind: EventKind, message: str) -> None:
+        self._tell(Event(kind, message, now_ns()))
+
+
+def record(spec: RecordingSpec, on_event: Callable[[Event], None] | None = None) -> RecordingResult:
+    """Record until the spec's duration is over, its window closes, or ^C; gives what was kept.
+
+    Raises:
+        CaptureError: It could not start, or failed on the way.
+    """
+    with Session(spec, on_event) as session:
+        try:
+            session.wait()
+        except KeyboardInterrupt:
+            session.stop("interrupt")
+    result = session.wait()
+    assert result is not None
+    return result
