@@ -261,7 +261,8 @@ SUM_SEED = 0xA
 BEEP_S = CHIRP_S + BIT_S * (NUMBER_BITS + SUM_BITS)
 BLOCK_S = 0.020
 MIN_LIKENESS = 0.35  # normalised correlation with the chirp; the tone alone reaches 0.1
-SEARCH_FRAMES = 1 << 20
+FAINTEST_BIT = 0.3  # of the loudest in its beep; below, a part of it was lost
+SEARCH_FRAMES = 1 << 20  # 22 s at a time, so that a recording of hours fits into memory
 
 
 class Beep(NamedTuple):
@@ -461,14 +462,18 @@ def _chirps_in(mono: NDArray[np.float32], rate_hz: int) -> list[int]:
 
 def _read_number(beep: NDArray[np.float32], rate_hz: int) -> int | None:
     """What a beep says, or None if it is cut off or damaged."""
+    frames = round(BIT_S * rate_hz)
+    starts = np.round((CHIRP_S + np.arange(NUMBER_BITS + SUM_BITS) * BIT_S) * rate_hz)
+    places = starts.astype(np.intp)[:, None] + np.arange(frames)
+    if places[-1, -1] >= len(beep):
+        return None
+    turns = np.exp(-2j * np.pi / rate_hz * np.outer(np.arange(frames), BIT_HZ))
+    power = np.abs((beep[places] * np.hanning(frames)) @ turns)
+    strongest = power.max(axis=1)
+    if strongest.min() < FAINTEST_BIT * strongest.max():
+        return None
     word = 0
-    for bit in range(NUMBER_BITS + SUM_BITS):
-        first = round((CHIRP_S + bit * BIT_S) * rate_hz)
-        part = beep[first : first + round(BIT_S * rate_hz)]
-        if len(part) < round(BIT_S * rate_hz):
-            return None
-        turn = 2j * np.pi * np.arange(len(part)) / rate_hz
-        power = [abs(np.sum(part * np.hanning(len(part)) * np.exp(-turn * hz))) for hz in BIT_HZ]
-        word = word << 1 | int(power[1] > power[0])
+    for low, high in power:
+        word = word << 1 | int(high > low)
     number = word >> SUM_BITS
     return number if word == _word(number) else None
