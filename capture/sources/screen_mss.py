@@ -7,6 +7,7 @@ faster. Without one the whole area is read every time and compared with the pict
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
@@ -145,21 +146,24 @@ class MssScreen(ScreenSource):
                     dirty.append(spot)
         captured_ns = (begun_ns + now_ns()) // 2
         self._draw_pointer(sprite)
-        return ScreenPicture(self._fitted, tuple(self._fit(dirty)), captured_ns)
+        dirty = self._fit(dirty)
+        return ScreenPicture(self._fitted, tuple(dirty), captured_ns)
 
     def close(self) -> None:
         """Disconnect; idempotent."""
         if self._helper:
             self._helper.close()
-        if self._mss:
-            self._mss.close()
+        screen, self._mss = self._mss, None  # a second close of a dead display would crash
+        if screen:
+            with suppress(ScreenShotError):  # it died before us
+                screen.close()
 
     # Pixels. Rectangles are in picture coordinates from here on.
 
     def _read(self, rect: Rect) -> NDArray[np.uint8]:
         """Pixels of a rectangle of the desktop; valid until the next call."""
         if self._mss is None:
-            assert self._helper is not None
+            assert self._helper is not None, "a closed source"
             return self._helper.read(rect)
         try:
             shot = self._mss.grab(
@@ -170,7 +174,7 @@ class MssScreen(ScreenSource):
                     "height": rect.height_px,
                 }
             )
-        except (ScreenShotError, OSError) as error:
+        except (ScreenShotError, OSError, AssertionError) as error:  # mss asserts an answer
             raise DeviceLostError(
                 f"cannot read the screen any more: {error}",
                 hint="see whether the display still runs, then start again",
@@ -321,7 +325,8 @@ def list_monitors(display: str | None = None) -> tuple[Monitor, ...]:
     except (ScreenShotError, OSError) as error:
         raise _no_screen(error) from error
     finally:
-        screen.close()
+        with suppress(ScreenShotError):
+            screen.close()
     return tuple(_monitor(number, raw) for number, raw in enumerate(found, 1))
 
 

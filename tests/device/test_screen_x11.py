@@ -1,0 +1,573 @@
+"""Screens and windows of real X servers, drawn on by the tests themselves."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pytest
+import xcffib
+import xcffib.xfixes
+import xcffib.xproto
+
+from capture.errors import (
+    AccessDeniedError,
+    BackendUnavailableError,
+    ConfigError,
+    DeviceLostError,
+    DeviceNotFoundError,
+    SourceEndedError,
+)
+from capture.model import Rect, VideoSpec
+from capture.sources import list_monitors, list_windows, open_screen
+from capture.sources.screen_mss import MssScreen, differing
+from capture.sources.screen_x11 import X11Display, merged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from capture.sources.base import ScreenSource
+
+pytestmark = pytest.mark.device
+
+WIDTH, HEIGHT = 640, 480
+RED, GREEN, BLUE, GREY = 0xFF0000, 0x00FF00, 0x0000FF, 0x404040
+
+
+@contextmanager
+def x_server(*options: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """An X server of our own and its DISPLAY."""
+    read, write = os.pipe()
+    size = ["-screen", "0", f"{WIDTH}x{HEIGHT}x24", "-nolisten", "tcp", "-noreset"]
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(write), *size, *options],
+        pass_fds=[write],
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(write)
+    try:
+        with os.fdopen(read) as answer:
+            yield f":{answer.readline().strip()}", server
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+@pytest.fixture(scope="session")
+def screen_display() -> Iterator[str]:
+    with x_server() as (display, _):
+        yield display
+
+
+@pytest.fixture
+def painter(screen_display: str) -> Iterator[Painter]:
+    with Painter(screen_display) as painter:
+        yield painter
+
+
+class Painter:
+    """A small X client that makes windows and draws; every call is done when it returns."""
+
+    def __init__(self, display: str) -> None:
+        self.connection = xcffib.connect(display)
+        self.core = self.connection.core
+        self.screen = self.connection.setup.roots[0]
+        self.root: int = self.screen.root
+        self.gc = self.connection.generate_id()
+        mode = xcffib.xproto.SubwindowMode.IncludeInferiors
+        mask = xcffib.xproto.GC.SubwindowMode
+        self.core.CreateGCChecked(self.gc, self.root, mask, [mode]).check()
+        self.warp(WIDTH - 1, HEIGHT - 1)
+        self.fill(self.root, Rect(0, 0, WIDTH, HEIGHT), GREY)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.connection.disconnect()
+
+    def window(self, at: Rect, colour: int, title: str = "", border: int = 0) -> int:
+        id_: int = self.connection.generate_id()
+        self.core.CreateWindowChecked(
+            24,
+            id_,
+            self.root,
+            at.left_px,
+            at.top_px,
+            at.width_px,
+            at.height_px,
+            border,
+            xcffib.xproto.WindowClass.InputOutput,
+            self.screen.root_visual,
+            xcffib.xproto.CW.BackPixel,
+            [colour],
+        ).check()
+        if title:
+            self.set(id_, "_NET_WM_NAME", "UTF8_STRING", title.encode())
+        self.core.MapWindowChecked(id_).check()
+        return id_
+
+    def set(self, window: int, name: str, kind: str, value: bytes, bits: int = 8) -> None:
+        property_, type_ = (
+            self.core.InternAtom(False, len(word), word).reply().atom  # noqa: FBT003
+            for word in (name, kind)
+        )
+        self.core.ChangePropertyChecked(
+            xcffib.xproto.PropMode.Replace,
+            window,
+            property_,
+            type_,
+            bits,
+            len(value) * 8 // bits,
+            value,
+        ).check()
+
+    def fill(self, drawable: int, at: Rect, colour: int) -> None:
+        self.core.ChangeGC(self.gc, xcffib.xproto.GC.Foreground, [colour])
+        area = xcffib.xproto.RECTANGLE.synthetic(at.left_px, at.top_px, at.width_px, at.height_px)
+        self.core.PolyFillRectangleChecked(drawable, self.gc, 1, [area]).check()
+
+    def place(self, window: int, **where: int) -> None:
+        fields = xcffib.xproto.ConfigWindow
+        mask = {"x": fields.X, "y": fields.Y, "width": fields.Width, "height": fields.Height}
+        values = [where[name] for name in mask if name in where]
+        bits = sum(mask[name] for name in where)
+        self.core.ConfigureWindowChecked(window, bits, values).check()
+
+    def warp(self, x: int, y: int) -> None:
+        self.core.WarpPointerChecked(0, self.root, 0, 0, 0, 0, x, y).check()
+
+
+def spec(**fields: Any) -> VideoSpec:
+    return VideoSpec(**{"with_cursor": False, **fields})
+
+
+def opened(display: str, **fields: Any) -> ScreenSource:
+    return open_screen(spec(**fields), {"DISPLAY": display})
+
+
+def truth(display: str) -> NDArray[np.uint8]:
+    """The whole screen, grabbed by another path: mss, nothing kept."""
+    with MssScreen(Rect(0, 0, WIDTH, HEIGHT), "truth", display=display) as source:
+        return source.grab().pixels.copy()
+
+
+def colours(pixels: NDArray[np.uint8]) -> set[int]:
+    return {int(value) & 0xFFFFFF for value in np.unique(pixels.copy().view("<u4"))}
+
+
+# ------------------------------------------------------------------------------- screens, regions
+
+
+def test_a_still_screen_changes_only_once(screen_display: str, painter: Painter) -> None:
+    painter.window(Rect(10, 20, 100, 50), RED)
+    with opened(screen_display) as source:
+        first = source.grab()
+        assert source.size_px == (WIDTH, HEIGHT)
+        assert source.notes == []
+        assert first.changed == (Rect(0, 0, WIDTH, HEIGHT),)
+        assert colours(first.pixels[20:70, 10:110]) == {RED}
+        assert [source.grab().changed for _ in range(10)] == [()] * 10
+
+
+def test_a_changed_corner_is_reported_and_read(screen_display: str, painter: Painter) -> None:
+    with opened(screen_display) as source:
+        source.grab()
+        painter.fill(painter.root, Rect(WIDTH - 7, HEIGHT - 5, 7, 5), BLUE)
+        picture = source.grab()
+        assert picture.changed == (Rect(WIDTH - 7, HEIGHT - 5, 7, 5),)
+        assert colours(picture.pixels[-5:, -7:]) == {BLUE}
+        assert colours(picture.pixels[:-5]) == {GREY}
+        assert source.grab().changed == ()
+
+
+@pytest.mark.parametrize("region", [None, Rect(33, 17, 301, 255)])
+def test_no_change_is_missed(screen_display: str, painter: Painter, region: Rect | None) -> None:
+    rng = np.random.default_rng(11)
+    area = region or Rect(0, 0, WIDTH, HEIGHT)
+    windows = [painter.window(Rect(40 * n, 30 * n, 200, 150), GREY) for n in range(3)]
+    with opened(screen_display, region=region) as source:
+        copy = source.grab().pixels.copy()
+        for round_ in range(150):
+            for _ in range(int(rng.integers(1, 6))):
+                drawable = [painter.root, *windows][int(rng.integers(4))]
+                x, y, width, height = (int(rng.integers(1, limit)) for limit in (600, 440, 90, 70))
+                painter.fill(drawable, Rect(x, y, width, height), int(rng.integers(1 << 24)))
+            if round_ % 10 == 0:
+                painter.place(windows[round_ % 3], x=int(rng.integers(400)))
+            if round_ % 3:
+                continue
+            picture = source.grab()
+            for rect in picture.changed:
+                part = slice(rect.top_px, rect.bottom_px), slice(rect.left_px, rect.right_px)
+                copy[part] = picture.pixels[part]
+            assert np.array_equal(copy, picture.pixels), "something changed without being said"
+        picture = source.grab()
+        kept = picture.pixels.copy()
+    now = truth(screen_display)
+    now = now[area.top_px : area.bottom_px, area.left_px : area.right_px]
+    assert np.array_equal(kept[..., :3], now[..., :3])
+
+
+def test_monitors_and_labels(screen_display: str) -> None:
+    monitors = list_monitors({"DISPLAY": screen_display})
+    assert [(m.id, m.rect) for m in monitors] == [(1, Rect(0, 0, WIDTH, HEIGHT))]
+    with opened(screen_display, screen=0) as source:
+        assert source.label == "all screens"
+    with opened(screen_display, screen=1) as source:
+        assert source.label.startswith("screen 1")
+
+
+def test_places_off_the_screen_are_refused(screen_display: str) -> None:
+    with pytest.raises(ConfigError, match="partly outside") as caught:
+        opened(screen_display, region=Rect(WIDTH - 10, 0, 20, 20))
+    assert caught.value.hint == f"the part inside is --region {WIDTH - 10},0,10,20"
+    with pytest.raises(DeviceNotFoundError, match="outside the desktop"):
+        opened(screen_display, region=Rect(WIDTH, 0, 20, 20))
+    with pytest.raises(DeviceNotFoundError, match="no screen 7"):
+        opened(screen_display, screen=7)
+
+
+# ------------------------------------------------------------------------------------ the pointer
+
+
+def pointer_image(painter: Painter) -> tuple[int, int, NDArray[np.uint8]]:
+    fixes = painter.connection(xcffib.xfixes.key)
+    fixes.QueryVersion(4, 0).reply()
+    answer = fixes.GetCursorImage().reply()
+    pixels = np.frombuffer(answer.cursor_image.buf(), np.uint8)
+    image = pixels.reshape(answer.height, answer.width, 4)
+    return answer.x - answer.xhot, answer.y - answer.yhot, image
+
+
+def test_the_pointer_is_drawn_and_leaves_no_trace(screen_display: str, painter: Painter) -> None:
+    with opened(screen_display, with_cursor=True) as source:
+        source.grab()
+        painter.warp(200, 100)
+        picture = source.grab()
+        left, top, image = pointer_image(painter)
+        height, width = image.shape[:2]
+        spot = Rect(left, top, width, height)
+        assert spot in picture.changed
+        shown = picture.pixels[top : top + height, left : left + width, :3].astype(int)
+        rest = 255 - image[..., 3:].astype(int)
+        assert np.abs(shown - (image[..., :3] + 0x40 * rest / 255)).max() <= 1
+        assert len(colours(picture.pixels)) > 1
+
+        assert source.grab().changed == ()
+        painter.fill(painter.root, Rect(left + 2, top + 2, 3, 3), GREEN)
+        assert source.grab().changed == (Rect(left + 2, top + 2, 3, 3),)
+
+        painter.warp(WIDTH - 1, HEIGHT - 1)
+        picture = source.grab()
+        assert spot in picture.changed
+        assert colours(picture.pixels[: HEIGHT - 20, : WIDTH - 20]) == {GREY, GREEN}
+        assert colours(picture.pixels[top + 2 : top + 5, left + 2 : left + 5]) == {GREEN}
+
+
+def test_another_pointer_shape_is_a_change(screen_display: str, painter: Painter) -> None:
+    painter.warp(200, 100)
+    with opened(screen_display, with_cursor=True) as source:
+        before = source.grab().pixels.copy()
+        font, cursor = painter.connection.generate_id(), painter.connection.generate_id()
+        painter.core.OpenFontChecked(font, len("cursor"), "cursor").check()
+        shape = (font, font, 58, 59, 0, 0, 0, 65535, 0, 0)
+        painter.core.CreateGlyphCursorChecked(cursor, *shape).check()
+        mask = xcffib.xproto.CW.Cursor
+        painter.core.ChangeWindowAttributesChecked(painter.root, mask, [cursor]).check()
+        try:
+            picture = source.grab()
+            assert picture.changed
+            assert not np.array_equal(before, picture.pixels)
+        finally:
+            painter.core.ChangeWindowAttributesChecked(painter.root, mask, [0]).check()
+
+
+def test_without_the_pointer_there_is_none(screen_display: str, painter: Painter) -> None:
+    with opened(screen_display, region=Rect(100, 100, 99, 77)) as source:
+        source.grab()
+        painter.warp(150, 150)
+        picture = source.grab()
+        assert picture.changed == ()
+        assert colours(picture.pixels) == {GREY}
+
+
+# ---------------------------------------------------------------------------------------- windows
+
+
+def test_windows_are_listed_with_what_they_are(screen_display: str, painter: Painter) -> None:
+    id_ = painter.window(Rect(30, 40, 200, 100), RED, "Grüße 日本")
+    painter.set(id_, "WM_CLASS", "STRING", b"mail\0Mail\0")
+    painter.set(id_, "_NET_WM_PID", "CARDINAL", (4321).to_bytes(4, "little"), bits=32)
+    old = painter.window(Rect(300, 40, 50, 50), RED)
+    painter.set(old, "WM_NAME", "STRING", "Grüße".encode("latin-1"))
+    painter.window(Rect(400, 40, 50, 50), RED)
+    windows = {window.id: window for window in list_windows({"DISPLAY": screen_display})}
+    assert set(windows) == {id_, old}
+    mail = windows[id_]
+    assert (mail.title, mail.app_name, mail.pid) == ("Grüße 日本", "Mail", 4321)
+    assert mail.rect == Rect(30, 40, 200, 100)
+    assert windows[old].title == "Grüße"
+
+
+def test_a_window_manager_is_believed(screen_display: str, painter: Painter) -> None:
+    ids = [painter.window(Rect(10, 10, 50, 50), RED, title) for title in ("one", "two")]
+    gone = 0x7FFFFF
+    listed = b"".join(id_.to_bytes(4, "little") for id_ in (ids[1], gone))
+    painter.set(painter.root, "_NET_CLIENT_LIST", "WINDOW", listed, bits=32)
+    try:
+        windows = list_windows({"DISPLAY": screen_display})
+        assert [window.title for window in windows] == ["two"]
+    finally:
+        painter.set(painter.root, "_NET_CLIENT_LIST", "WINDOW", b"", bits=32)
+
+
+def test_a_window_is_found_by_title_or_id(screen_display: str, painter: Painter) -> None:
+    mail = painter.window(Rect(30, 40, 200, 100), RED, "Mail - Inbox")
+    painter.window(Rect(30, 200, 100, 100), BLUE, "Mail - Draft")
+    for wanted in ("inbox", hex(mail)):
+        with opened(screen_display, window=wanted) as source:
+            assert source.label == 'window "Mail - Inbox"'
+            assert source.size_px == (200, 100)
+            assert colours(source.grab().pixels) == {RED}
+    for wanted in ("mail", "chess", "0x99", "0xnonsense"):
+        with pytest.raises(DeviceNotFoundError) as caught:
+            opened(screen_display, window=wanted)
+        assert "Mail - Draft" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("border", [0, 3])
+def test_a_window_is_followed_to_its_end(
+    screen_display: str, painter: Painter, border: int
+) -> None:
+    id_ = painter.window(Rect(30, 40, 200, 100), RED, "Followed", border)
+    with opened(screen_display, window="followed") as source:
+        assert colours(source.grab().pixels) == {RED}
+        assert source.grab().changed == ()
+
+        painter.place(id_, x=300, y=250)
+        assert colours(source.grab().pixels) == {RED}
+        painter.fill(id_, Rect(10, 20, 30, 40), GREEN)
+        picture = source.grab()
+        assert picture.changed == (Rect(10, 20, 30, 40),)
+        assert colours(picture.pixels[20:60, 10:40]) == {GREEN}
+
+        painter.place(id_, x=-50, y=HEIGHT - 20)
+        assert colours(source.grab().pixels[20:60, 10:40]) == {GREEN}
+
+        painter.core.UnmapWindowChecked(id_).check()
+        picture = source.grab()
+        assert picture.changed == ()
+        assert colours(picture.pixels[20:60, 10:40]) == {GREEN}
+
+        painter.core.MapWindowChecked(id_).check()
+        assert colours(source.grab().pixels) == {RED}
+
+        painter.core.DestroyWindowChecked(id_).check()
+        with pytest.raises(SourceEndedError, match="Followed"):
+            source.grab()
+
+
+def test_a_resized_window_keeps_the_recorded_size(screen_display: str, painter: Painter) -> None:
+    id_ = painter.window(Rect(30, 40, 200, 100), RED, "Elastic")
+    with opened(screen_display, window="elastic") as source:
+        source.grab()
+        painter.place(id_, width=100, height=100)
+        painter.fill(id_, Rect(0, 0, 100, 100), GREEN)
+        picture = source.grab()
+        assert picture.changed == (Rect(0, 0, 200, 100),)
+        assert picture.pixels.shape == (100, 200, 4)
+        assert colours(picture.pixels[:, 50:150]) == {GREEN}
+        assert colours(picture.pixels[:, :50]) == {0} == colours(picture.pixels[:, 150:])
+        assert source.grab().changed == ()
+
+        painter.place(id_, width=400, height=300)
+        painter.fill(id_, Rect(0, 0, 400, 300), BLUE)
+        assert colours(source.grab().pixels[:, 40:160]) == {BLUE}
+
+        painter.place(id_, width=200, height=100)
+        painter.fill(id_, Rect(0, 0, 200, 100), RED)
+        assert colours(source.grab().pixels) == {RED}
+
+
+def test_what_lies_over_a_window_is_not_in_its_film(screen_display: str, painter: Painter) -> None:
+    id_ = painter.window(Rect(30, 40, 200, 100), RED, "Below")
+    painter.window(Rect(100, 60, 300, 200), BLUE)
+    with opened(screen_display, window="below") as source:
+        assert source.notes == []
+        assert colours(source.grab().pixels) == {RED}
+        secret = painter.window(Rect(50, 50, 60, 60), GREEN)
+        painter.fill(secret, Rect(5, 5, 10, 10), GREY)
+        picture = source.grab()
+        assert picture.changed == ()
+        painter.fill(id_, Rect(80, 30, 20, 20), GREY)
+        picture = source.grab()
+        assert picture.changed == (Rect(80, 30, 20, 20),)
+        assert colours(picture.pixels) == {RED, GREY}
+
+
+def test_the_pointer_is_drawn_where_it_is_in_the_window(
+    screen_display: str, painter: Painter
+) -> None:
+    painter.window(Rect(30, 40, 200, 100), RED, "Pointed")
+    with opened(screen_display, window="pointed", with_cursor=True) as source:
+        assert colours(source.grab().pixels) == {RED}
+        painter.warp(130, 90)
+        assert len(colours(source.grab().pixels[40:60, 90:110])) > 1
+        painter.warp(30, 40)  # half of it hangs over the edge
+        picture = source.grab()
+        assert colours(picture.pixels[40:60, 90:110]) == {RED}
+        assert len(colours(picture.pixels[:16, :16])) > 1
+        painter.warp(300, 300)
+        assert colours(source.grab().pixels) == {RED}
+
+
+def test_a_hidden_window_is_refused(screen_display: str, painter: Painter) -> None:
+    id_ = painter.window(Rect(30, 40, 200, 100), RED, "Hidden")
+    painter.core.UnmapWindowChecked(id_).check()
+    with pytest.raises(DeviceNotFoundError, match="hidden"):
+        opened(screen_display, window=hex(id_))
+
+
+# ------------------------------------------------------------------------ what servers don't have
+
+
+def test_without_damage_pictures_are_compared() -> None:
+    with (
+        x_server("-extension", "DAMAGE") as (display, _),
+        Painter(display) as painter,
+        opened(display, with_cursor=True) as source,
+    ):
+        assert [note for note in source.notes if "compared" in note]
+        source.grab()
+        assert source.grab().changed == ()
+        painter.fill(painter.root, Rect(10, 20, 30, 40), RED)
+        painter.fill(painter.root, Rect(100, 200, 5, 4), BLUE)
+        picture = source.grab()
+        assert picture.changed == (Rect(10, 20, 30, 40), Rect(100, 200, 5, 4))
+        assert colours(picture.pixels[20:60, 10:40]) == {RED}
+        painter.warp(300, 300)
+        assert source.grab().changed
+
+
+def test_a_bare_server_is_filmed_all_the_same() -> None:
+    bare = [word for name in ("DAMAGE", "MIT-SHM", "Composite") for word in ("-extension", name)]
+    with x_server(*bare) as (display, _), Painter(display) as painter:
+        with opened(display, with_cursor=True) as source:
+            assert len(source.notes) == 2
+            source.grab()
+            painter.fill(painter.root, Rect(10, 20, 30, 40), RED)
+            picture = source.grab()
+            assert picture.changed == (Rect(10, 20, 30, 40),)
+            assert colours(picture.pixels[20:60, 10:40]) == {RED}
+        painter.window(Rect(30, 40, 200, 100), RED, "Plain")
+        with opened(display, window="plain") as source:
+            assert [note for note in source.notes if "lies over" in note]
+            assert colours(source.grab().pixels) == {RED}
+
+
+def test_without_composite_the_screen_is_filmed_at_the_windows_place() -> None:
+    with x_server("-extension", "Composite") as (display, _), Painter(display) as painter:
+        id_ = painter.window(Rect(30, 40, 200, 100), RED, "Plain")
+        with opened(display, window="plain") as source:
+            assert [note for note in source.notes if "lies over" in note]
+            assert colours(source.grab().pixels) == {RED}
+            assert source.grab().changed == ()
+            painter.place(id_, x=WIDTH - 100, y=HEIGHT - 50)
+            picture = source.grab()
+            assert colours(picture.pixels[:50, :100]) == {RED}
+            assert colours(picture.pixels[50:]) == {0}
+
+
+@pytest.mark.parametrize("fields", [{}, {"window": "doomed"}])
+def test_a_dying_display_is_a_lost_device(fields: dict[str, str]) -> None:
+    with x_server() as (display, server), Painter(display) as painter:
+        painter.window(Rect(30, 40, 200, 100), RED, "Doomed")
+        with opened(display, with_cursor=True, **fields) as source:
+            source.grab()
+            server.kill()
+            server.wait(10)
+            begun = time.monotonic()
+            with pytest.raises(DeviceLostError):
+                source.grab()
+            assert time.monotonic() - begun < 1
+            with pytest.raises(DeviceLostError):
+                source.grab()
+
+
+def test_a_dying_display_is_a_lost_device_for_mss_alone() -> None:
+    area = Rect(0, 0, WIDTH, HEIGHT)
+    with x_server() as (display, server), MssScreen(area, "screen", display=display) as source:
+        source.grab()
+        server.kill()
+        server.wait(10)
+        with pytest.raises(DeviceLostError):
+            source.grab()
+        source.close()
+
+
+def test_no_display_is_said_clearly() -> None:
+    with pytest.raises(BackendUnavailableError, match="DISPLAY is not set"):
+        open_screen(spec(), {})
+    for wayland in ({"WAYLAND_DISPLAY": "wayland-0"}, {"XDG_SESSION_TYPE": "wayland"}):
+        with pytest.raises(BackendUnavailableError, match="Wayland") as caught:
+            open_screen(spec(), wayland)
+        assert "--private-desktop" in (caught.value.hint or "")
+    for nowhere in (":9876", "nonsense"):
+        with pytest.raises(BackendUnavailableError, match="no X server"):
+            list_windows({"DISPLAY": nowhere})
+
+
+def test_xwayland_is_refused_instead_of_filmed_black(
+    screen_display: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with X11Display(screen_display) as display:
+        assert not display.is_rootless()
+    monkeypatch.setattr(X11Display, "is_rootless", lambda _self: True)
+    with pytest.raises(BackendUnavailableError, match="Xwayland"):
+        opened(screen_display)
+
+
+def test_a_locked_display_says_who_may(tmp_path: Path) -> None:
+    cookie = b"0123456789abcdef"
+    locked = tmp_path / "authority"
+    # Any host, any display: family 0xffff and three counted strings.
+    entry = [b"", b"", b"MIT-MAGIC-COOKIE-1", cookie]
+    locked.write_bytes(
+        b"\xff\xff" + b"".join(len(part).to_bytes(2, "big") + part for part in entry)
+    )
+    with x_server("-auth", str(locked)) as (display, _):
+        wrong = {"DISPLAY": display, "XAUTHORITY": str(tmp_path / "none")}
+        with pytest.raises(AccessDeniedError, match="refuses"):
+            open_screen(spec(), wrong)
+        with open_screen(spec(), {**wrong, "XAUTHORITY": str(locked)}) as source:
+            assert source.grab().pixels.shape == (HEIGHT, WIDTH, 4)
+
+
+# ------------------------------------------------------------------------------------ arithmetic
+
+
+def test_differences_are_bands_as_wide_as_the_change() -> None:
+    before = np.zeros((200, 100, 4), np.uint8)
+    now = before.copy()
+    now[3:5, 10:20] = 1
+    now[9, 50] = 1
+    now[150:, 99] = 1
+    assert differing(before, before) == []
+    assert differing(before, now) == [Rect(10, 3, 41, 7), Rect(99, 150, 1, 50)]
+    assert differing(before, now + 1) == [Rect(0, 0, 100, 200)]
+
+
+def test_rectangles_are_merged_where_one_read_is_cheaper() -> None:
+    near, far = Rect(0, 0, 10, 10), Rect(1000, 1000, 10, 10)
+    assert merged([near, near.moved(20, 0)]) == (Rect(0, 0, 30, 10),)
+    assert merged([near, far], cost_px=1000) == (near, far)
+    assert merged([near, far, near.moved(500, 0)], cost_px=5000) == (far, Rect(0, 0, 510, 10))
+    assert merged([]) == ()
