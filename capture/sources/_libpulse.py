@@ -1,10 +1,10 @@
 """The part of libpulse that recording needs, through ctypes; owns the loading of the library.
 
-Nothing here calls back into Python: whoever drives the main loop prepares, polls and dispatches it
-and then looks at the states of its streams. So no callback can be alive when the interpreter ends,
-and the GIL changes hands once a round, not once a call: only ``mainloop_poll`` waits, so only it
-lets go of the GIL (CDLL); every other call is a few microseconds and keeps it (PyDLL). With three
-busy Python threads this reads 48 000 frames/s, where a hand-over per call fell to 39 980.
+Whoever drives the main loop prepares, polls and dispatches it, and then looks at the states of its
+streams. So the GIL changes hands once a round, not once a call: only ``mainloop_poll`` waits, so
+only it lets go of the GIL (CDLL); every other call is a few microseconds and keeps it (PyDLL). With
+three busy Python threads this reads 48 000 frames/s, where a hand-over per call fell to 39 980.
+The one callback, ``SourceOutputCallback``, runs inside ``pa_mainloop_dispatch``, never on its own.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ __all__ = [
     "STREAM_TERMINATED",
     "BufferAttr",
     "SampleSpec",
+    "SourceOutputCallback",
     "TimingInfo",
     "load",
 ]
@@ -98,6 +99,30 @@ class TimingInfo(ctypes.Structure):
     ]
 
 
+class ChannelMap(ctypes.Structure):
+    """pa_channel_map."""
+
+    _fields_ = [("channels", c_uint8), ("map", c_int * 32)]
+
+
+class SourceOutputInfo(ctypes.Structure):
+    """The beginning of pa_source_output_info."""
+
+    _fields_ = [
+        ("index", c_uint32),
+        ("name", c_char_p),
+        ("owner_module", c_uint32),
+        ("client", c_uint32),
+        ("source", c_uint32),
+        ("sample_spec", SampleSpec),
+        ("channel_map", ChannelMap),
+        ("buffer_usec", c_uint64),
+    ]
+
+
+SourceOutputCallback = ctypes.PYFUNCTYPE(None, c_void_p, POINTER(SourceOutputInfo), c_int, c_void_p)
+"""Gets the answers of ``pa_context_get_source_output_info``; NULL ends them."""
+
 _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "pa_strerror": (c_char_p, (c_int,)),
     "pa_mainloop_new": (c_void_p, ()),
@@ -112,9 +137,14 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "pa_context_unref": (None, (c_void_p,)),
     "pa_context_get_state": (c_int, (c_void_p,)),
     "pa_context_errno": (c_int, (c_void_p,)),
+    "pa_context_get_source_output_info": (
+        c_void_p,
+        (c_void_p, c_uint32, SourceOutputCallback, c_void_p),
+    ),
     "pa_stream_new": (c_void_p, (c_void_p, c_char_p, POINTER(SampleSpec), c_void_p)),
     "pa_stream_unref": (None, (c_void_p,)),
     "pa_stream_get_state": (c_int, (c_void_p,)),
+    "pa_stream_get_index": (c_uint32, (c_void_p,)),
     "pa_stream_set_monitor_stream": (c_int, (c_void_p, c_uint32)),
     "pa_stream_connect_record": (c_int, (c_void_p, c_char_p, POINTER(BufferAttr), c_int)),
     "pa_stream_disconnect": (c_int, (c_void_p,)),

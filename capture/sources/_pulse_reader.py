@@ -1,22 +1,24 @@
 """Reads record streams from a PulseAudio server and says when each frame was heard.
 
 Owns one connection, its streams and the thread that drives them. What to record is told by
-``want()``; the thread opens, re-opens and closes streams until they fit. No Python callback is
-ever called from C (see ``_libpulse``): the thread polls, then looks at its streams.
+``want()``; the thread opens, re-opens and closes streams until they fit. The thread polls,
+dispatches, then looks at its streams (see ``_libpulse``): no C thread ever calls Python.
 
 When was a frame heard? Every answer to ``pa_stream_update_timing_info`` says: at ``timestamp`` the
 server had written ``write_index``, the source lags by ``source_usec`` and, of a monitor, the sink
-by ``sink_usec``. So the first frame of the stream was heard at::
+by ``sink_usec``. What the server holds back, because it could still be rewound, is in none of
+these, but in ``buffer_usec`` of the source output (10 ms with a player of 100 ms latency; as much
+as the device's latency is on a sound card). So the first frame of the stream was heard at::
 
-    origin = timestamp - write_index / rate - source_usec + sink_usec
+    origin = timestamp - write_index / rate - buffer_usec - source_usec + sink_usec
 
-and every later one on a straight line from there. The raw answer is taken, not libpulse's
+and every later one on a straight line from there. These raw answers are taken, not libpulse's
 interpolated latency, whose smoother is 0.2 to 0.7 s wrong for three seconds. On PulseAudio the
-origin is exact at any moment, from the first answer on and across the sink's latency steps
-(0.02 ms against the player's own clock; one answer in 200 is up to 5 ms late, when a block was on
-its way). On PipeWire indexes move once a cycle, so an answer is as late as it is old: it is asked
-for when data arrived. Both only ever err to the late side, so a low quantile over the last second
-is the estimate.
+origin is exact from the first answer on, across the sink's latency steps: 0.02 ms against the
+player's own clock. On PipeWire indexes move once a cycle, so an answer is as late as it is old: it
+is asked for when data arrived. Disturbances only make answers late (a block on its way: 5 ms; this
+thread waiting for the GIL), so a low quantile over the last second is the estimate. Measured with
+``tests/device/counted_player.py``.
 """
 
 from __future__ import annotations
@@ -91,13 +93,16 @@ class _Stream:
         self, context: Any, want: Want, rate_hz: int, position: _Position, name: bytes
     ) -> None:
         lib = self._lib = _libpulse.load()
+        self._context = context
         self.want = want
         self._rate_hz = rate_hz
         self._position = position
         self._received_frames = 0
         self._held: list[tuple[Any, int, int]] = []  # samples, first frame, arrival
         self._origins: deque[tuple[int, int]] = deque()  # (asked, origin)
-        self._operation: Any = None
+        self._operations: list[Any] = []  # the questions on their way, the last one last
+        self._buffered_us = 0
+        self._on_info = _libpulse.SourceOutputCallback(self._take_info)
         self._last_data_ns = now_ns()
         self._is_fresh = True  # no block delivered since the stream began or paused
         spec = _libpulse.SampleSpec(_libpulse.FLOAT32, rate_hz, CHANNELS)
@@ -120,16 +125,27 @@ class _Stream:
         return int(self._lib.pa_stream_get_state(self._stream))
 
     def close(self) -> None:
-        lib = self._lib
-        self._forget_operation()
-        lib.pa_stream_disconnect(self._stream)
-        lib.pa_stream_unref(self._stream)
+        self._forget_questions()
+        self._lib.pa_stream_disconnect(self._stream)
+        self._lib.pa_stream_unref(self._stream)
 
-    def _forget_operation(self) -> None:
-        if self._operation:
-            self._lib.pa_operation_cancel(self._operation)
-            self._lib.pa_operation_unref(self._operation)
-            self._operation = None
+    def _ask(self) -> None:
+        """Ask where the server stands; both answers come within about 1 ms, in this order."""
+        lib = self._lib
+        index = lib.pa_stream_get_index(self._stream)
+        info = lib.pa_context_get_source_output_info(self._context, index, self._on_info, None)
+        timing = lib.pa_stream_update_timing_info(self._stream, None, None)
+        self._operations = [operation for operation in (info, timing) if operation]
+
+    def _take_info(self, _context: Any, info: Any, _end: int, _data: Any) -> None:
+        if info:
+            self._buffered_us = info.contents.buffer_usec
+
+    def _forget_questions(self) -> None:
+        for operation in self._operations:
+            self._lib.pa_operation_cancel(operation)
+            self._lib.pa_operation_unref(operation)
+        self._operations = []
 
     def read(self, put: Callable[[AudioBlock], None]) -> None:
         """Take all that has arrived; deliver what has a time."""
@@ -151,23 +167,22 @@ class _Stream:
         if arrival_ns - self._last_data_ns > SILENCE_NS and not self._is_fresh:
             self._is_fresh = True
             self._origins.clear()
-            self._forget_operation()
+            self._forget_questions()
         self._last_data_ns = arrival_ns
         self._held.append((samples, self._received_frames, arrival_ns))
         self._received_frames += len(samples)
-        if self._operation is None:
-            self._operation = self._lib.pa_stream_update_timing_info(self._stream, None, None)
+        if not self._operations:
+            self._ask()
 
     def _take_answer(self) -> None:
         """Turn an answer of the server, if there is one, into an origin."""
         lib = self._lib
-        if (
-            not self._operation
-            or lib.pa_operation_get_state(self._operation) == _libpulse.OPERATION_RUNNING
+        if not self._operations or any(
+            lib.pa_operation_get_state(each) == _libpulse.OPERATION_RUNNING
+            for each in self._operations
         ):
             return
-        lib.pa_operation_unref(self._operation)
-        self._operation = None
+        self._forget_questions()
         pointer = lib.pa_stream_get_timing_info(self._stream)
         if not pointer or pointer.contents.write_index <= 0:
             return
@@ -175,7 +190,8 @@ class _Stream:
         now = now_ns()
         at_ns = info.sec * NS_PER_S + info.usec * 1000 - (time.time_ns() - now)
         written_ns = info.write_index // FRAME_BYTES * NS_PER_S // self._rate_hz
-        origin = at_ns - written_ns + (info.sink_usec - info.source_usec) * 1000
+        lag_us = info.sink_usec - info.source_usec - self._buffered_us
+        origin = at_ns - written_ns + lag_us * 1000
         self._origins.append((now, origin))
         while now - self._origins[0][0] > ORIGIN_WINDOW_NS:
             self._origins.popleft()

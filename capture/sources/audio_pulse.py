@@ -40,7 +40,6 @@ __all__ = [
 ]
 
 CLIENT_NAME = "capture"
-CONNECT_S = 3.0
 LISTEN_S = 0.1
 """How long the watch sleeps at most: it bounds ``close()`` and the reaction to a lost reader."""
 SETTLE_S = 0.03
@@ -113,7 +112,7 @@ def _connect(server: str | None) -> Iterator[Any]:
     pulse = pulsectl.Pulse(CLIENT_NAME, server=server, connect=False)
     try:
         try:
-            pulse.connect(timeout=CONNECT_S)
+            pulse.connect()  # with a timeout, pulsectl always sleeps all of it
         except pulsectl.PulseError as error:
             raise BackendUnavailableError(
                 "no sound server answers",
