@@ -183,7 +183,7 @@ for name in sys.argv[2:]:  # older pips know no --group
     print(*expand(name), sep="\n")
 PYTHON
     )
-    (cd "$project" && "$venv/bin/python" -m pip install --quiet --no-input \
+    (cd "$project" && "$venv/bin/python" -m pip install -qq --no-input \
         --disable-pip-version-check --constraint constraints.txt --editable . "${more[@]}" >&2) ||
         give_up "the Python packages could not be installed" \
             "see above; without a network, set one up or give pip a folder of wheels"
