@@ -22,6 +22,9 @@ from capture.errors import BackendUnavailableError, ConfigError, DeviceNotFoundE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+if sys.platform == "win32":
+    pytest.skip("a private desktop needs Linux", allow_module_level=True)
+
 TREE = "setsid sh -c 'sleep 1234 & env -i setsid sleep 1234' & sleep 1234"
 """A shell with a child, and grandchildren in sessions of their own, one with no environment."""
 OWNER = f"""
