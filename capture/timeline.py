@@ -16,12 +16,19 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from capture.drift import (
+    DRIFT_OFF_S,
+    DRIFT_WINDOW_S,
+    TAPS,
+    DriftLoop,
+    Samples,
+    Stretcher,
+    clamp,
+)
 from capture.model import NS_PER_S
 
 if TYPE_CHECKING:
@@ -30,8 +37,6 @@ if TYPE_CHECKING:
     from capture.model import AudioBlock
 
 __all__ = ["AudioTimeline", "TimelineStats"]
-
-Samples: TypeAlias = NDArray[np.float32]
 
 # -------------------------------------------------------------------------------- thresholds
 # SSR steps at 50 ms, OBS at 70, FFmpeg at 100; 25 keeps a clear distance to the 45 ms at which
@@ -50,23 +55,8 @@ PLACE_S = 0.25
 SETTLE_ERROR_S = 0.020
 SETTLE_S = 3.0  # latencies reported in the first second are not looked at: 3 s minus the window
 FADE_S = 0.005
-# Drift: scrcpy corrects from 4 ms to 1 ms; this loop with these figures was simulated for 900 s
-# at 0 to 600 ppm with jitter and spikes.
-DRIFT_WINDOW_S = 2.0
-DRIFT_ON_S = 0.003
-DRIFT_CONFIRM_S = 2.0  # another full window, or noise of +-5 ms would get through in an hour
-DRIFT_OFF_S = 0.001
-DRIFT_OFF_INTEGRAL = 20e-6  # without it, the dead band is left and entered for ever
-DRIFT_TAU_S = 10.0
-DRIFT_CAP = 1000e-6  # 1.7 cents; PulseAudio holds 2000 ppm a step for inaudible
-DRIFT_INTEGRAL_CAP = 500e-6  # sound cards are within 300 ppm
-DRIFT_SLEW_PER_S = 100e-6
 STEER_EVERY_S = 0.05
-LANDING_S = 0.25
-# Windowed sinc, Kaiser window for 110 dB; measured 128 dB at 1 kHz, 106 dB at 20 kHz.
-TAPS = 64
-PHASES = 512
-KAISER_BETA = 0.1102 * (110 - 8.7)  # Kaiser's formula (Oppenheim/Schafer, 7.62)
+LANDING_S = 0.25  # from the resampler back to an input frame: 0.5 frames at 42 ppm at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +103,14 @@ class AudioTimeline:
         self._has_sound = False  # was any laid yet
         self._is_filled = False  # since the last block that could be placed
         self._past = _silence(TAPS // 2, channels)  # last input laid, for the resampler
-        self._stretcher: _Stretcher | None = None
+        self._stretcher: Stretcher | None = None
         self._errors: deque[tuple[float, float]] = deque()  # (session frame, error in frames)
         self._doubts: deque[tuple[float, float]] = deque()  # the same for implausible stamps
         self._beyond_since: float | None = None
         self._steered_at = -math.inf
         self._settle_at: float | None = None  # when the first placement's error becomes known
         self._accepted_error = 0.0  # frames
-        self._loop = _DriftLoop()
+        self._loop = DriftLoop()
         self._lead_frames = self._inserted_frames = self._dropped_frames = self._gaps = 0
         self._corrected_frames = 0
         self._max_error = 0.0
@@ -307,8 +297,8 @@ class AudioTimeline:
         if self._settle_at is not None:
             if at >= self._settle_at:
                 # Less than the loop's target may be drift already; it is not worth accepting.
-                excess = middle - _clamp(middle, DRIFT_OFF_S * self._rate)
-                self._accepted_error = _clamp(excess, SETTLE_ERROR_S * self._rate)
+                excess = middle - clamp(middle, DRIFT_OFF_S * self._rate)
+                self._accepted_error = clamp(excess, SETTLE_ERROR_S * self._rate)
                 self._settle_at = None
             return
         passed_s = passed_s if 0 < passed_s < 1 else STEER_EVERY_S
@@ -352,7 +342,7 @@ class AudioTimeline:
     def _emit(self, samples: Samples) -> None:
         """Lay sound right behind what is laid, through the resampler while the device drifts."""
         if self._loop.is_active and self._stretcher is None:
-            self._stretcher = _Stretcher(self._past)
+            self._stretcher = Stretcher(self._past)
         if len(samples) < len(self._past):
             self._past = np.concatenate((self._past, samples))[-len(self._past) :]
         else:
@@ -412,138 +402,6 @@ class AudioTimeline:
             self._laid += len(samples)
 
 
-class _DriftLoop:
-    """How much longer to play the sound: a PI loop with a dead band and a slew limit.
-
-    Critically damped: integral gain 1 / (4 tau^2), as in SimpleScreenRecorder's synchronizer.
-
-    Attributes:
-        is_active: Outside the dead band; the sound goes through the resampler.
-        correction: Output frames per input frame, minus 1.
-        integral: Its steady part; minus the drift of the device.
-    """
-
-    def __init__(self) -> None:
-        self.is_active = False
-        self.correction = 0.0
-        self.integral = 0.0
-        self._beyond_s = 0.0
-
-    def update(self, error_s: float, passed_s: float) -> None:
-        """Take the median error, positive where sound is laid too early, and the time passed."""
-        if not self.is_active:
-            self._beyond_s = self._beyond_s + passed_s if abs(error_s) > DRIFT_ON_S else 0.0
-            if self._beyond_s < DRIFT_CONFIRM_S:
-                return
-            self.is_active = True
-        elif abs(error_s) < DRIFT_OFF_S and abs(self.integral) < DRIFT_OFF_INTEGRAL:
-            self.is_active = False
-            self.correction = self._beyond_s = 0.0
-            return
-        gain = passed_s / (4 * DRIFT_TAU_S**2)
-        self.integral = _clamp(self.integral + gain * error_s, DRIFT_INTEGRAL_CAP)
-        wanted = _clamp(error_s / DRIFT_TAU_S + self.integral, DRIFT_CAP)
-        self.correction += _clamp(wanted - self.correction, DRIFT_SLEW_PER_S * passed_s)
-
-
-class _Stretcher:
-    """Plays a stream a little slower or faster by windowed-sinc interpolation.
-
-    Instead of soxr's variable-rate stream, because its place is known exactly: it starts on an
-    input frame and lands on one, where interpolation is the identity, so that bit-exact sound
-    joins on both sides without a seam. Measured 106 dB (20 kHz) to 128 dB (1 kHz).
-
-    Args:
-        past: The ``TAPS // 2`` frames before the first that is pushed, already laid.
-    """
-
-    def __init__(self, past: Samples) -> None:
-        self._buffer = past
-        self._at = float(len(past))  # where in the buffer the next output frame is read
-        self._landing: int | None = None  # output frames until it stands on an input frame
-        self._landing_step = 1.0
-
-    @property
-    def backlog(self) -> float:
-        """Input frames that were pushed and not played."""
-        return len(self._buffer) - self._at
-
-    @property
-    def is_landing(self) -> bool:
-        """Told to land."""
-        return self._landing is not None
-
-    @property
-    def is_landed(self) -> bool:
-        """Standing on an input frame for good: ``rest()`` follows bit by bit."""
-        return self._landing == 0
-
-    def land(self, frames: int) -> None:
-        """Glide to the nearest input frame within this many output frames."""
-        self._landing = frames
-        self._landing_step = (round(self._at + frames) - self._at) / frames
-
-    def push(self, samples: Samples, step: float) -> Samples:
-        """Take input; give the output that it is enough for.
-
-        Args:
-            samples: The next input frames.
-            step: Input frames per output frame, about 1.
-        """
-        self._buffer = np.concatenate((self._buffer, samples))
-        if self._landing is None:
-            return self._play(len(self._buffer) - TAPS // 2, step, math.inf)
-        out = self._play(len(self._buffer) - TAPS // 2, self._landing_step, self._landing)
-        self._landing -= len(out)
-        return out
-
-    def flush(self) -> Samples:
-        """The output up to the last input frame, as if silence followed."""
-        end = len(self._buffer)
-        silence = _silence(TAPS // 2 + 1, self._buffer.shape[1])
-        self._buffer = np.concatenate((self._buffer, silence))
-        return self._play(end, 1.0, math.inf)
-
-    def rest(self) -> Samples:
-        """After the landing: the input that was not played."""
-        return self._buffer[round(self._at) :]
-
-    def _play(self, end: int, step: float, most: float) -> Samples:
-        """Interpolate at every ``step`` before buffer frame ``end``."""
-        frames = int(min(max(math.ceil((end - self._at) / step), 0), most))
-        if frames == 0:
-            return self._buffer[:0]
-        at = self._at + step * np.arange(frames)
-        base = at.astype(np.intp)
-        phase = (at - base) * PHASES
-        row = phase.astype(np.intp)
-        kernels = _kernels()
-        taps = kernels[row]
-        taps += (phase - row).astype(np.float32)[:, None] * (kernels[row + 1] - taps)
-        windows = np.lib.stride_tricks.sliding_window_view(self._buffer, TAPS, axis=0)
-        out = np.matmul(windows[base - TAPS // 2 + 1], taps[:, :, None])[:, :, 0]
-        self._at += step * frames
-        used = int(self._at) - TAPS // 2
-        self._buffer = self._buffer[used:]
-        self._at -= used
-        return np.asarray(out, np.float32)
-
-
-@cache
-def _kernels() -> Samples:
-    """Interpolation kernels, shape (PHASES + 1, TAPS): row p reads p / PHASES past tap TAPS/2 - 1.
-
-    The first and the last row are the identity, so that whole positions are exact.
-    """
-    half = TAPS // 2
-    taps = np.arange(1 - half, half + 1)
-    distance = taps - np.arange(PHASES + 1)[:, None] / PHASES
-    window = np.i0(KAISER_BETA * np.sqrt(np.clip(1 - (distance / half) ** 2, 0, 1)))
-    kernels = np.sinc(distance) * window / np.i0(KAISER_BETA)
-    kernels[0], kernels[-1] = taps == 0, taps == 1
-    return kernels.astype(np.float32)
-
-
 def _silence(frames: int, channels: int) -> Samples:
     """Zeros that take no memory, however long the hole; read-only."""
     return np.broadcast_to(np.float32(0), (frames, channels))
@@ -579,7 +437,3 @@ def _median(values: Iterable[float]) -> float:
     """The middle value; the upper one of two, which is good enough and three times as fast."""
     ordered = sorted(values)
     return ordered[len(ordered) // 2]
-
-
-def _clamp(value: float, limit: float) -> float:
-    return min(max(value, -limit), limit)

@@ -134,13 +134,13 @@ def test_the_counter_survives_h264() -> None:
 # ---------------------------------------------------------------------------------- the test tone
 
 
-def tone(start_s: float, seconds: float) -> NDArray[np.float32]:
+def toned(start_s: float, seconds: float) -> NDArray[np.float32]:
     first = round(start_s * RATE)
     return tone_at(np.arange(first, first + round(seconds * RATE)) / RATE)
 
 
 def test_beeps_are_found_to_the_sample() -> None:
-    assert read_tone(tone(65_533.4, 4.0), RATE) == [
+    assert read_tone(toned(65_533.4, 4.0), RATE) == [
         Beep(28_800, 65_534),
         Beep(76_800, 65_535),
         Beep(124_800, 0),
@@ -150,11 +150,11 @@ def test_beeps_are_found_to_the_sample() -> None:
 
 def test_blocks_join_to_the_same_tone() -> None:
     parts = [tone_at(np.arange(first, first + 960) / RATE) for first in range(0, 96_000, 960)]
-    assert np.array_equal(np.concatenate(parts), tone(0, 2.0))
+    assert np.array_equal(np.concatenate(parts), toned(0, 2.0))
 
 
 def test_drops_and_gaps_show_in_the_distances() -> None:
-    sound = tone(0, 5.0)
+    sound = toned(0, 5.0)
     sound = np.concatenate((sound[:72_000], sound[72_480:168_000], np.zeros(960), sound[168_000:]))
     frames = [beep.frame for beep in read_tone(sound.astype(np.float32), RATE)]
     assert [after - before for before, after in pairwise(frames)] == [
@@ -166,7 +166,7 @@ def test_drops_and_gaps_show_in_the_distances() -> None:
 
 
 def test_a_cut_or_drowned_beep_is_left_out() -> None:
-    sound = tone(0, 3.0)
+    sound = toned(0, 3.0)
     sound[48_000 + 5_000 : 48_000 + 7_000] = 0
     assert [beep.number for beep in read_tone(sound, RATE)] == [0, 2]
     assert read_tone(sound[:5_000], RATE) == []
@@ -176,20 +176,20 @@ def test_a_cut_or_drowned_beep_is_left_out() -> None:
 
 
 def test_quiet_and_stereo_and_other_rates() -> None:
-    quiet = 0.01 * tone(7, 2.0)
+    quiet = 0.01 * toned(7, 2.0)
     assert [beep.number for beep in read_tone(np.stack((quiet, quiet), 1), RATE)] == [7, 8]
     other = tone_at(np.arange(2 * 44_100) / 44_100)
     assert read_tone(other, 44_100) == [Beep(0, 0), Beep(44_100, 1)]
 
 
 def test_beeps_across_a_search_border_are_found_once() -> None:
-    beeps = read_tone(tone(0.16, 70.0), RATE)
+    beeps = read_tone(toned(0.16, 70.0), RATE)
     assert [beep.number for beep in beeps] == list(range(1, 70))
     assert {after.frame - before.frame for before, after in pairwise(beeps)} == {RATE}
 
 
 def test_beeps_keep_their_place_in_aac() -> None:
-    sound = tone(0, 6.0)
+    sound = toned(0, 6.0)
     file = io.BytesIO()
     with av.open(file, "w", format="adts") as container:
         stream = container.add_stream("aac", rate=RATE, layout="mono")
@@ -213,18 +213,13 @@ def test_beeps_keep_their_place_in_aac() -> None:
 # ---------------------------------------------------------------------------------- as a device
 
 
-def record(tone: SyntheticTone, seconds: float) -> tuple[list[AudioBlock], list[Event]]:
-    blocks: list[AudioBlock] = []
-    events: list[Event] = []
-    with tone:
-        tone.start(blocks.append, events.append)
-        time.sleep(seconds)
-    return blocks, events
-
-
 def test_sound_and_picture_are_in_step() -> None:
     began = now_ns()
-    blocks, events = record(SyntheticTone(), 1.35)
+    blocks: list[AudioBlock] = []
+    events: list[Event] = []
+    with SyntheticTone() as tone:
+        tone.start(blocks.append, events.append)
+        time.sleep(1.35)  # a whole beep, wherever the second begins
     assert not events
     timeline = AudioTimeline(rate_hz=RATE, channels=2, start_ns=began)
     for block in blocks:
@@ -247,7 +242,13 @@ def test_a_device_that_fails_in_every_way() -> None:
         back_s=0.24,
         end_s=0.3,
     )
-    blocks, events = record(SyntheticTone(channels=1, faults=faults), 0.45)
+    tone = SyntheticTone(channels=1, faults=faults)
+    blocks: list[AudioBlock] = []
+    events: list[Event] = []
+    with tone:
+        tone.start(blocks.append, events.append)
+        assert tone._thread is not None
+        tone._thread.join(10)  # it ends by itself
     indexes = [block.position_frames // 960 for block in blocks]
     assert indexes == [0, 1, 2, 5, 6, 9, 10, 13, 14, 15]
     assert [event.kind for event in events] == [
