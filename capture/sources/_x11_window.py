@@ -14,8 +14,9 @@ import xcffib
 import xcffib.composite
 import xcffib.xproto
 
+from capture.clock import now_ns
 from capture.errors import DeviceNotFoundError, SourceEndedError
-from capture.model import Rect, Window
+from capture.model import NS_PER_S, Rect, Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,9 +28,9 @@ __all__ = ["FollowedWindow", "find_window", "list_windows"]
 # As many 32-bit units of a property as are read: more than any title or window list.
 _PROPERTY_LENGTH: Final = 16 * 1024
 
-# How long a window may take to draw itself anew into its own pixmap, and how often to look.
-_REPAINT_S: Final = 0.2
-_REPAINT_STEP_S: Final = 0.02
+# How long a window may take to draw itself anew after it was resized or came back. Its new pixmap
+# begins as a copy of the screen there, with what lies over it: that must not get into the film.
+_REPAINT_NS: Final = 100_000_000
 
 
 def list_windows(display: X11Display) -> tuple[Window, ...]:
@@ -102,13 +103,13 @@ class FollowedWindow:
         self._border_px = 0
         self._origin_px = (0, 0)
         self._pixmap_size: tuple[int, int] | None = None
+        self._coming_size: tuple[int, int] | None = None
+        self._drawn_ns = self._patience_ns = 0
         self._composite = display.extension(xcffib.composite) if has_own_pixels else None
         if self._composite is not None:
             try:
                 with display.guarded():
-                    mode = xcffib.composite.Redirect.Automatic
-                    self._composite.RedirectWindowChecked(window.id, mode).check()
-                    self._wait_for_repaint()
+                    self._redirect(window)
             except xcffib.Error:
                 self._composite = None
         self.has_own_pixels = self._composite is not None
@@ -122,6 +123,9 @@ class FollowedWindow:
                 hint="bring it up before the recording starts; later it may be minimised",
             )
         self.first_area = area
+        self._patience_ns = _REPAINT_NS
+        if self.has_own_pixels:
+            time.sleep(_REPAINT_NS / NS_PER_S)  # or the film begins in black
 
     @property
     def pixmap_origin_px(self) -> tuple[int, int]:
@@ -132,7 +136,8 @@ class FollowedWindow:
         """Where the window's content is now.
 
         Returns:
-            Its place on the desktop (``None``: hidden), and whether its pixels are new ones.
+            Its place on the desktop (``None``: hidden, or not drawn yet), and whether its pixels
+            are new ones.
 
         Raises:
             SourceEndedError: It was closed.
@@ -151,16 +156,21 @@ class FollowedWindow:
                     question.discard_reply()
             raise SourceEndedError(f'the window "{self._window.title}" was closed') from error
         if attributes.map_state != xcffib.xproto.MapState.Viewable:
-            self._pixmap_size = None  # its pixmap is another one when it comes back
+            # Its pixmap is another one when it comes back.
+            self._pixmap_size = self._coming_size = None
             return None, False
         size = (geometry.width, geometry.height)
         self._border_px = geometry.border_width
-        is_replaced = self.has_own_pixels and size != self._pixmap_size
-        if is_replaced:
-            named = self._name_pixmap()
+        is_replaced = False
+        if self.has_own_pixels and size != self._pixmap_size:
+            if size != self._coming_size:
+                self._coming_size, self._drawn_ns = size, now_ns() + self._patience_ns
+            named = self._name_pixmap() if now_ns() >= self._drawn_ns else None
             if named is None:
                 return None, False
             self._pixmap_size = size = named
+            self._coming_size = None
+            is_replaced = True
         left, top = place.dst_x, place.dst_y
         self._origin_px = (left - self._border_px, top - self._border_px)
         return Rect(left, top, *size), is_replaced
@@ -183,17 +193,29 @@ class FollowedWindow:
         self.pixmap = pixmap
         return size.width - 2 * self._border_px, size.height - 2 * self._border_px
 
-    def _wait_for_repaint(self) -> None:
-        """Have the window draw itself anew.
+    def _redirect(self, window: Window) -> None:
+        """Give the window a pixmap of its own, without the pixels of what lies over it.
 
-        A fresh pixmap begins as a copy of the screen there, with what lay over the window: that
-        must not get into the film.
+        The server puts those there at first, and a window without a background leaves them until
+        it draws. So all is blackened and asked to draw itself, before anyone else gets a turn.
         """
-        whole = (0, 0, 0, 0)
-        self._display.core.ClearAreaChecked(True, self._window.id, *whole).check()  # noqa: FBT003
-        for _ in range(round(_REPAINT_S / _REPAINT_STEP_S)):
-            time.sleep(_REPAINT_STEP_S)
-            self._display.core.GetInputFocus().reply()
+        core, gc = self._display.core, self._display.new_id()
+        black = xcffib.xproto.GC.Foreground | xcffib.xproto.GC.SubwindowMode
+        through = xcffib.xproto.SubwindowMode.IncludeInferiors
+        area = xcffib.xproto.RECTANGLE.synthetic(0, 0, window.rect.width_px, window.rect.height_px)
+        assert self._composite is not None
+        core.GrabServer()
+        try:
+            mode = xcffib.composite.Redirect.Automatic
+            self._composite.RedirectWindowChecked(window.id, mode).check()
+            core.CreateGCChecked(gc, window.id, black, [0, through]).check()
+            core.PolyFillRectangle(window.id, gc, 1, [area])
+            core.FreeGC(gc)
+            for id_ in _family(self._display, window.id):
+                core.ClearArea(True, id_, 0, 0, 0, 0)  # noqa: FBT003 - and send Expose
+        finally:
+            core.UngrabServer()
+            self._display.connection.flush()
 
 
 def _describe(display: X11Display, id_: int) -> Window | None:
@@ -225,6 +247,13 @@ def _named_windows(display: X11Display, parent: int, depth: int) -> Iterator[int
                 yield child
             elif depth > 1:
                 yield from _named_windows(display, child, depth - 1)
+
+
+def _family(display: X11Display, id_: int) -> Iterator[int]:
+    """A window and all that lies in it, outermost first."""
+    yield id_
+    for child in display.core.QueryTree(id_).reply().children:
+        yield from _family(display, child)
 
 
 def _title(display: X11Display, id_: int) -> str:

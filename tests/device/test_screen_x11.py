@@ -22,7 +22,7 @@ from capture.errors import (
     DeviceNotFoundError,
     SourceEndedError,
 )
-from capture.model import Rect, VideoSpec
+from capture.model import Rect, ScreenPicture, VideoSpec
 from capture.sources import list_monitors, list_windows, open_screen
 from capture.sources.screen_mss import MssScreen, differing
 from capture.sources.screen_x11 import X11Display, merged
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.device
 
 WIDTH, HEIGHT = 640, 480
+EVERYWHERE = np.s_[:, :]
 RED, GREEN, BLUE, GREY = 0xFF0000, 0x00FF00, 0x0000FF, 0x404040
 
 
@@ -93,12 +94,21 @@ class Painter:
     def __exit__(self, *_error: object) -> None:
         self.connection.disconnect()
 
-    def window(self, at: Rect, colour: int, title: str = "", border: int = 0) -> int:
+    def window(
+        self,
+        at: Rect,
+        colour: int | None,
+        title: str = "",
+        *,
+        border: int = 0,
+        parent: int | None = None,
+    ) -> int:
+        """Mapped; of a colour, or of none, so that the server doesn't draw it."""
         id_: int = self.connection.generate_id()
         self.core.CreateWindowChecked(
             24,
             id_,
-            self.root,
+            parent or self.root,
             at.left_px,
             at.top_px,
             at.width_px,
@@ -106,8 +116,8 @@ class Painter:
             border,
             xcffib.xproto.WindowClass.InputOutput,
             self.screen.root_visual,
-            xcffib.xproto.CW.BackPixel,
-            [colour],
+            0 if colour is None else xcffib.xproto.CW.BackPixel,
+            [] if colour is None else [colour],
         ).check()
         if title:
             self.set(id_, "_NET_WM_NAME", "UTF8_STRING", title.encode())
@@ -161,6 +171,17 @@ def truth(display: str) -> NDArray[np.uint8]:
 
 def colours(pixels: NDArray[np.uint8]) -> set[int]:
     return {int(value) & 0xFFFFFF for value in np.unique(pixels.copy().view("<u4"))}
+
+
+def eventually(source: ScreenSource, part: tuple[slice, slice], colour: int) -> ScreenPicture:
+    """The first picture of one colour there: a window is given time to draw itself anew."""
+    deadline = time.monotonic() + 2
+    while time.monotonic() < deadline:
+        picture = source.grab()
+        if colours(picture.pixels[part]) == {colour}:
+            return picture
+        time.sleep(0.01)
+    pytest.fail(f"never {colour:#x}: {[hex(c) for c in colours(picture.pixels[part])]}")
 
 
 # ------------------------------------------------------------------------------- screens, regions
@@ -347,7 +368,7 @@ def test_a_window_is_found_by_title_or_id(screen_display: str, painter: Painter)
 def test_a_window_is_followed_to_its_end(
     screen_display: str, painter: Painter, border: int
 ) -> None:
-    id_ = painter.window(Rect(30, 40, 200, 100), RED, "Followed", border)
+    id_ = painter.window(Rect(30, 40, 200, 100), RED, "Followed", border=border)
     with opened(screen_display, window="followed") as source:
         assert colours(source.grab().pixels) == {RED}
         assert source.grab().changed == ()
@@ -368,7 +389,7 @@ def test_a_window_is_followed_to_its_end(
         assert colours(picture.pixels[20:60, 10:40]) == {GREEN}
 
         painter.core.MapWindowChecked(id_).check()
-        assert colours(source.grab().pixels) == {RED}
+        eventually(source, EVERYWHERE, RED)
 
         painter.core.DestroyWindowChecked(id_).check()
         with pytest.raises(SourceEndedError, match="Followed"):
@@ -381,20 +402,19 @@ def test_a_resized_window_keeps_the_recorded_size(screen_display: str, painter: 
         source.grab()
         painter.place(id_, width=100, height=100)
         painter.fill(id_, Rect(0, 0, 100, 100), GREEN)
-        picture = source.grab()
+        picture = eventually(source, np.s_[:, 50:150], GREEN)
         assert picture.changed == (Rect(0, 0, 200, 100),)
         assert picture.pixels.shape == (100, 200, 4)
-        assert colours(picture.pixels[:, 50:150]) == {GREEN}
         assert colours(picture.pixels[:, :50]) == {0} == colours(picture.pixels[:, 150:])
         assert source.grab().changed == ()
 
         painter.place(id_, width=400, height=300)
         painter.fill(id_, Rect(0, 0, 400, 300), BLUE)
-        assert colours(source.grab().pixels[:, 40:160]) == {BLUE}
+        eventually(source, np.s_[:, 40:160], BLUE)
 
         painter.place(id_, width=200, height=100)
         painter.fill(id_, Rect(0, 0, 200, 100), RED)
-        assert colours(source.grab().pixels) == {RED}
+        eventually(source, EVERYWHERE, RED)
 
 
 def test_what_lies_over_a_window_is_not_in_its_film(screen_display: str, painter: Painter) -> None:
@@ -411,6 +431,21 @@ def test_what_lies_over_a_window_is_not_in_its_film(screen_display: str, painter
         picture = source.grab()
         assert picture.changed == (Rect(80, 30, 20, 20),)
         assert colours(picture.pixels) == {RED, GREY}
+
+
+def test_a_window_that_draws_nothing_is_black_not_what_lies_over_it(
+    screen_display: str, painter: Painter
+) -> None:
+    id_ = painter.window(Rect(30, 40, 200, 100), None, "Lazy")
+    child = painter.window(Rect(10, 20, 50, 40), GREEN, parent=id_)
+    painter.window(Rect(100, 60, 300, 200), BLUE)
+    painter.window(Rect(0, 0, 99, 200), BLUE)
+    with opened(screen_display, window="lazy") as source:
+        pixels = source.grab().pixels
+        assert colours(pixels) == {0, GREEN}
+        assert colours(pixels[20:60, 10:60]) == {GREEN}
+        painter.fill(child, Rect(0, 0, 5, 5), RED)
+        assert source.grab().changed == (Rect(10, 20, 5, 5),)
 
 
 def test_the_pointer_is_drawn_where_it_is_in_the_window(
