@@ -214,7 +214,7 @@ def _connect(environment: Mapping[str, str] | None) -> X11Display:
     from capture.sources.screen_x11 import X11Display  # noqa: PLC0415
 
     display = X11Display(name)
-    if display.is_rootless():
+    if display.is_xwayland():
         display.close()
         raise BackendUnavailableError(
             f"the display {name} is Xwayland, which shows nothing of the Wayland desktop",

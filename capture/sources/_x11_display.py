@@ -13,10 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 import xcffib
-import xcffib.composite
-import xcffib.damage
-import xcffib.shm
-import xcffib.xfixes
+import xcffib.randr
 import xcffib.xproto
 
 from capture.errors import AccessDeniedError, BackendUnavailableError, DeviceLostError
@@ -27,9 +24,6 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 __all__ = ["X11Display"]
-
-# What is asked for; every server of the last ten years has more.
-_VERSIONS = {"xfixes": (4, 0), "damage": (1, 1), "composite": (0, 4), "shm": (1, 2)}
 
 
 class X11Display:
@@ -82,22 +76,19 @@ class X11Display:
                 details={"error": str(error)},
             ) from error
 
-    def extension(self, module: ModuleType) -> Any | None:
+    def extension(self, module: ModuleType, *version: int) -> Any | None:
         """An extension ready for use, or ``None`` where the server has none.
 
         Args:
             module: Like ``xcffib.damage``.
+            version: Major and minor that are asked for; nothing for extensions that don't ask.
         """
         with self.guarded():
             name = module.key.name
             if not self.core.QueryExtension(len(name), name).reply().present:
                 return None
             extension = self.connection(module.key)
-            version = _VERSIONS[module.__name__.rpartition(".")[2]]
-            if module is xcffib.shm:
-                extension.QueryVersion().reply()
-            else:
-                extension.QueryVersion(*version).reply()
+            extension.QueryVersion(*version).reply()
             return extension
 
     def new_id(self) -> int:
@@ -122,11 +113,18 @@ class X11Display:
             for on_event in self._listeners:
                 on_event(event)
 
-    def is_rootless(self) -> bool:
+    def is_xwayland(self) -> bool:
         """Whether this is Xwayland, whose root is black: its windows lie on a Wayland desktop."""
         with self.guarded():
-            names = self.core.ListExtensions().reply().names
-        return any(name.name.to_string() == "XWAYLAND" for name in names)
+            extensions = self.core.ListExtensions().reply().names
+            names = [extension.name.to_string() for extension in extensions]
+            # Before 23.1 only its monitors gave it away.
+            randr = self.extension(xcffib.randr, 1, 5)
+            if randr:
+                monitors = randr.GetMonitors(self.root, 1).reply().monitors
+                atoms = [self.core.GetAtomName(monitor.name).reply() for monitor in monitors]
+                names += [atom.name.to_string() for atom in atoms]
+        return any(name.startswith("XWAYLAND") for name in names)
 
     def _on_event(self, event: Any) -> None:
         is_resized = isinstance(event, xcffib.xproto.ConfigureNotifyEvent)

@@ -105,7 +105,7 @@ class FollowedWindow:
         self._pixmap_size: tuple[int, int] | None = None
         self._coming_size: tuple[int, int] | None = None
         self._drawn_ns = self._patience_ns = 0
-        self._composite = display.extension(xcffib.composite) if has_own_pixels else None
+        self._composite = display.extension(xcffib.composite, 0, 4) if has_own_pixels else None
         if self._composite is not None:
             try:
                 with display.guarded():

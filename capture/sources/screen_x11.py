@@ -70,6 +70,7 @@ class X11Helper:
         self.notes: list[str] = []
         self._display = display
         self.area = area
+        self._desktop = display.desktop
         self._shm = _SharedMemory.open(display, area.area_px)
         self.can_read = self._shm is not None
         if not self.can_read:
@@ -107,9 +108,12 @@ class X11Helper:
             if self._damage:
                 origin = (area.left_px, area.top_px) if self._has_own_pixels else (0, 0)
                 changed = self._damage.take(origin, area)
-            if is_replaced or (area != self.area and not self._has_own_pixels):
+            if not self._has_own_pixels:
+                # What comes into view by moving isn't damage, nor what a smaller screen cuts off.
+                is_replaced = (area, self._display.desktop) != (self.area, self._desktop)
+            if is_replaced:
                 changed = (area,)
-            self.area = area
+            self.area, self._desktop = area, self._display.desktop
             return area, changed, sprite
 
     def read(self, rect: Rect) -> NDArray[np.uint8]:
@@ -182,8 +186,8 @@ class _Damage:
 
     @classmethod
     def open(cls, display: X11Display, drawable: int) -> _Damage | None:
-        damage = display.extension(xcffib.damage)
-        fixes = display.extension(xcffib.xfixes)
+        damage = display.extension(xcffib.damage, 1, 1)
+        fixes = display.extension(xcffib.xfixes, 4, 0)
         if damage is None or fixes is None:
             return None
         with display.guarded():
@@ -225,7 +229,7 @@ class _Pointer:
 
     @classmethod
     def open(cls, display: X11Display) -> _Pointer | None:
-        fixes = display.extension(xcffib.xfixes)
+        fixes = display.extension(xcffib.xfixes, 4, 0)
         if fixes is None:
             return None
         with display.guarded():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pytest
 import xcffib
+import xcffib.randr
 import xcffib.xfixes
 import xcffib.xproto
 
@@ -537,6 +538,29 @@ def test_a_dying_display_is_a_lost_device(fields: dict[str, str]) -> None:
                 source.grab()
 
 
+def test_a_screen_that_shrinks_is_filmed_on_black_or_lost() -> None:
+    corner = Rect(WIDTH - 50, HEIGHT - 50, 50, 50)
+    with (
+        x_server() as (display, _),
+        Painter(display) as painter,
+        opened(display) as whole,
+        opened(display, region=corner) as part,
+    ):
+        assert colours(whole.grab().pixels) == colours(part.grab().pixels) == {GREY}
+        randr = painter.connection(xcffib.randr.key)
+        randr.QueryVersion(1, 5).reply()
+        outputs = randr.GetScreenResources(painter.root).reply()
+        off: tuple[Any, ...] = (outputs.crtcs[0], 0, outputs.config_timestamp, 0, 0, 0, 1, 0, [])
+        assert randr.SetCrtcConfig(*off).reply().status == 0
+        randr.SetScreenSizeChecked(painter.root, WIDTH // 2, HEIGHT // 2, 100, 80).check()
+        painter.fill(painter.root, Rect(0, 0, WIDTH, HEIGHT), RED)
+        picture = whole.grab()
+        assert colours(picture.pixels[: HEIGHT // 2, : WIDTH // 2]) == {RED}
+        assert colours(picture.pixels[HEIGHT // 2 :]) == {0}
+        with pytest.raises(DeviceLostError, match="no longer on the screen"):
+            part.grab()
+
+
 def test_a_dying_display_is_a_lost_device_for_mss_alone() -> None:
     area = Rect(0, 0, WIDTH, HEIGHT)
     with x_server() as (display, server), MssScreen(area, "screen", display=display) as source:
@@ -564,8 +588,8 @@ def test_xwayland_is_refused_instead_of_filmed_black(
     screen_display: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with X11Display(screen_display) as display:
-        assert not display.is_rootless()
-    monkeypatch.setattr(X11Display, "is_rootless", lambda _self: True)
+        assert not display.is_xwayland()
+    monkeypatch.setattr(X11Display, "is_xwayland", lambda _self: True)
     with pytest.raises(BackendUnavailableError, match="Xwayland"):
         opened(screen_display)
 
