@@ -50,9 +50,11 @@ DOUBT_S = 2.0  # implausible stamps that agree for this long are believed
 DOUBT_LIMIT_S = 60.0  # never: a wall clock in place of the capture clock is decades off
 PLACE_BLOCKS = 10  # the first stamps of a device are its worst
 PLACE_S = 0.25
-# A device whose first stamps were off by up to this, and that keeps time, is left there: no one
-# hears 20 ms, everyone hears a correction.
+# A device whose first stamps were off by up to this, and that keeps time, is left there: 20 ms are
+# within every lip sync tolerance, and its sound stays bit-exact. One that is resampled anyway is
+# brought back, at a pace that is a fifth of the loop's cap on its integral.
 SETTLE_ERROR_S = 0.020
+SETTLE_RELEASE = 100e-6
 SETTLE_S = 3.0  # latencies reported in the first second are not looked at: 3 s minus the window
 FADE_S = 0.005
 STEER_EVERY_S = 0.05
@@ -302,6 +304,9 @@ class AudioTimeline:
                 self._settle_at = None
             return
         passed_s = passed_s if 0 < passed_s < 1 else STEER_EVERY_S
+        if self._loop.is_active:
+            release = SETTLE_RELEASE * passed_s * self._rate
+            self._accepted_error -= clamp(self._accepted_error, release)
         self._loop.update((middle - self._accepted_error) / self._rate, passed_s)
 
     # ------------------------------------------------------------------------------ laying sound

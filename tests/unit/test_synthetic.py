@@ -266,3 +266,19 @@ def test_a_fast_device_still_beeps_at_the_second() -> None:
     device = SyntheticTone(channels=1, faults=ToneFaults(clock_error_ppm=1_000))
     sound = np.concatenate([device._block(0, index, 960, 0).samples[:, 0] for index in range(110)])
     assert [beep.frame for beep in read_tone(sound, RATE)] == pytest.approx([0, 48_048], abs=3)
+
+
+@pytest.mark.parametrize("ppm", [-300.0, 300.0])
+def test_the_timeline_brings_a_drifting_device_back_in_step(ppm: float) -> None:
+    faults = ToneFaults(clock_error_ppm=ppm, jitter_s=0.001)
+    device = SyntheticTone(faults=faults)
+    timeline = AudioTimeline(rate_hz=RATE, channels=2, start_ns=EPOCH_NS)
+    for index in range(60 * 50):
+        heard_ns = EPOCH_NS + round(index * 0.02 / (1 + ppm * 1e-6) * 1e9)
+        timeline.push(device._block(0, index, 960, heard_ns))
+    beeps = read_tone(timeline.pull(timeline.available_frames, fill=False), RATE)
+    assert [beep.number for beep in beeps] == list(range(60))
+    late_ms = [1e3 * (beep.frame / RATE - beep.number) for beep in beeps]
+    assert max(map(abs, late_ms)) < 6
+    assert max(map(abs, late_ms[20:])) < 5
+    assert max(map(abs, late_ms[50:])) < 2.5

@@ -351,6 +351,17 @@ def test_drift_is_held_within_five_milliseconds(ppm: float) -> None:
         assert timeline.stats.corrected_frames > 0
 
 
+def test_a_bad_start_is_mended_where_the_sound_is_resampled_anyway() -> None:
+    timeline, device = new(), Device(ppm=200.0, content=sine)
+    for index in range(280 * 50):
+        timeline.push(device.block(jitter_s=-0.018 if index < 50 else 0.0))
+        pull_all(timeline)
+        if index == 200:
+            assert error_s(timeline, device) == pytest.approx(-0.018, abs=0.002)
+    assert error_s(timeline, device) == pytest.approx(0, abs=0.002)
+    assert timeline.stats.inserted_frames == timeline.stats.dropped_frames == 0
+
+
 def test_the_resampler_joins_without_a_seam_and_leaves_again() -> None:
     timeline, device = new(), Device(ppm=200.0, content=sine)
     out = []
