@@ -169,6 +169,7 @@ def load() -> Any:
     names = ["libpulse.so.0"]
     if found := ctypes.util.find_library("pulse"):
         names.append(found)
+    library: Any
     for name in names:
         try:
             library, waiting = ctypes.PyDLL(name), ctypes.CDLL(name)
