@@ -105,10 +105,14 @@ class FollowedWindow:
         self._pixmap_size: tuple[int, int] | None = None
         self._coming_size: tuple[int, int] | None = None
         self._drawn_ns = self._patience_ns = 0
+        display.listen(self._on_event)
         self._composite = display.extension(xcffib.composite, 0, 4) if has_own_pixels else None
         if self._composite is not None:
             try:
                 with display.guarded():
+                    mask = xcffib.xproto.EventMask.StructureNotify
+                    events = xcffib.xproto.CW.EventMask
+                    display.core.ChangeWindowAttributesChecked(window.id, events, [mask]).check()
                     self._redirect(window)
             except xcffib.Error:
                 self._composite = None
@@ -155,6 +159,7 @@ class FollowedWindow:
                 with suppress(xcffib.Error):
                     question.discard_reply()
             raise SourceEndedError(f'the window "{self._window.title}" was closed') from error
+        self._display.drain()
         if attributes.map_state != xcffib.xproto.MapState.Viewable:
             # Its pixmap is another one when it comes back.
             self._pixmap_size = self._coming_size = None
@@ -192,6 +197,12 @@ class FollowedWindow:
             self._display.core.FreePixmap(self.pixmap)
         self.pixmap = pixmap
         return size.width - 2 * self._border_px, size.height - 2 * self._border_px
+
+    def _on_event(self, event: Any) -> None:
+        """Gone and back between two looks, it has another pixmap."""
+        is_gone = isinstance(event, xcffib.xproto.UnmapNotifyEvent)
+        if is_gone and event.window == self._window.id:
+            self._pixmap_size = self._coming_size = None
 
     def _redirect(self, window: Window) -> None:
         """Give the window a pixmap of its own, without the pixels of what lies over it.

@@ -392,6 +392,11 @@ def test_a_window_is_followed_to_its_end(
         painter.core.MapWindowChecked(id_).check()
         eventually(source, EVERYWHERE, RED)
 
+        painter.core.UnmapWindowChecked(id_).check()
+        painter.core.MapWindowChecked(id_).check()
+        painter.fill(id_, Rect(0, 0, 200, 100), BLUE)
+        eventually(source, EVERYWHERE, BLUE)
+
         painter.core.DestroyWindowChecked(id_).check()
         with pytest.raises(SourceEndedError, match="Followed"):
             source.grab()
