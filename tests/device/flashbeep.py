@@ -45,6 +45,7 @@ LEAD_S = 2.5
 TAIL_S = 1.5
 LATENCY_S = 0.1
 SPIN_S = 0.001
+CONNECT_TIMEOUT_S = 5.0
 POLL_S = 0.01
 ANSWERS_KEPT = 50
 """About a second of them."""
@@ -159,11 +160,12 @@ class Player:
         self._await(lib.pa_stream_get_state, self._stream, _STREAM_READY)
 
     def _await(self, state_of: Any, thing: Any, ready: int) -> None:
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + CONNECT_TIMEOUT_S
         while (state := state_of(thing)) != ready:
-            if time.monotonic() > deadline or (ready == _CONTEXT_READY and state in (5, 6)):
+            # In both enumerations what follows ready is failed and terminated.
+            if state > ready or time.monotonic() > deadline:
                 sys.exit("flashbeep: the sound server does not answer")
-            time.sleep(0.005)
+            time.sleep(POLL_S)
 
     def _on_writable(self, stream: int, size: int, _: int | None) -> None:
         frames = size // 4
