@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import atexit
 import threading
+import time
 from abc import abstractmethod
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ __all__ = [
 CLIENT_NAME = "capture"
 LISTEN_S = 0.1
 """How long the watch sleeps at most: it bounds ``close()`` and the reaction to a lost reader."""
+WARN_AFTER_S = 0.3
+"""A new stream on PipeWire is muted for a moment while it is set up."""
 SETTLE_S = 0.03
 """At most one look at the server in this time: moving a volume slider sends dozens of events."""
 MAX_ANCESTORS = 32
@@ -81,7 +84,9 @@ def _is_monitor(source: Any) -> bool:
 
 
 def _is_silenced(device: Any) -> bool:
-    return bool(device.mute) or device.volume.value_flat == 0
+    # A stream that PipeWire is still setting up has no channels yet, so no volume either.
+    volumes = device.volume.values
+    return bool(device.mute) or (bool(volumes) and max(volumes) == 0)
 
 
 def _look(pulse: Any) -> _View:
@@ -160,8 +165,10 @@ def _device(device: Any, kind: DeviceKind, default: str | None) -> AudioDevice:
         name=device.description or device.name,
         kind=kind,
         backend="pulse",
-        rate_hz=device.sample_spec.rate,
-        channels=device.sample_spec.channels,
+        # pulsectl's sample_spec points into memory that libpulse has freed; and the server
+        # resamples to any rate that is asked for.
+        rate_hz=48_000,
+        channels=device.channel_count,
         is_default=device.name == default,
         is_muted=_is_silenced(device),
     )
@@ -310,11 +317,13 @@ class _PulseSource(AudioSource):
                 view = _look(pulse)
                 wanted = self._plan(view)
                 reader.want(wanted)
-                self._warn(self._silenced(view))
                 self._looked(view, wanted)
+                warning, looked = self._silenced(view), time.monotonic()
                 self._closing.wait(SETTLE_S)
                 while not (self._is_dirty or self._closing.is_set()) and reader.is_alive:
                     pulse.event_listen(timeout=LISTEN_S)
+                    if time.monotonic() - looked > WARN_AFTER_S:
+                        self._warn(warning)
         except (pulsectl.PulseDisconnected, pulsectl.PulseError):
             pass  # the server went away in the middle of a call
         finally:

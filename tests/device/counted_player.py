@@ -121,9 +121,7 @@ class Player:
 def play(options: argparse.Namespace) -> dict[str, Any]:
     player = Player(options.name, options.device, options.latency_ms)
     total, written = int(options.seconds * RATE_HZ), 0
-    began = time.monotonic()
-    pause_at = began + options.pause_at if options.pause_at else None
-    resume_at = end = None
+    pause_at = resume_at = end = None
     starts: list[int] = []
     while end is None or time.monotonic() < end:
         now = time.monotonic()
@@ -144,6 +142,7 @@ def play(options: argparse.Namespace) -> dict[str, Any]:
         if start is not None and end is None:
             if not starts:
                 print("playing", flush=True)  # noqa: T201
+                pause_at = now + options.pause_at if options.pause_at else None
             starts.append(start)
         player.turn()
     player.close()
@@ -157,5 +156,7 @@ if __name__ == "__main__":
     parser.add_argument("--latency-ms", type=int, default=0, help="0: the server's choice")
     parser.add_argument("--name", default="counted")
     parser.add_argument("--device")
-    parser.add_argument("--pause-at", type=float, help="pause for 1 s after so many seconds")
+    parser.add_argument(
+        "--pause-at", type=float, help="pause for 1 s after so many seconds of play"
+    )
     print(json.dumps(play(parser.parse_args())), flush=True)  # noqa: T201

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 import wave
-from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -281,14 +280,16 @@ def test_a_pause_of_an_application_keeps_its_length() -> None:
         )
         player.communicate()
         take.wait(lambda: take.has(EventKind.STREAM_ENDED))
-    frames = defaultdict(list)
-    for block in take.blocks:
-        for offset in np.nonzero(block.samples[:, 0])[0]:
-            frames["number"].append(numbers(block.samples[offset : offset + 1, 0])[0])
-            frames["at_ns"].append(block.captured_ns + offset * 1e9 / RATE_HZ)
-    assert (np.diff(frames["number"]) > 0).all(), "a frame came twice, or in the wrong order"
-    longest = np.diff(frames["at_ns"]).max() / 1e9
-    assert longest == pytest.approx(1.0, abs=0.15)
+    times = np.concatenate(
+        [
+            block.captured_ns / 1e9 + np.nonzero(block.samples[:, 0])[0] / RATE_HZ
+            for block in take.blocks
+        ]
+    )
+    played = numbers(take.samples())
+    # PulseAudio takes back what it had rendered, and plays it again after the pause.
+    assert np.diff(played[played >= 0]).min() > -0.1 * RATE_HZ
+    assert np.diff(times).max() == pytest.approx(1.0, abs=0.15)
 
 
 def test_an_application_is_followed_to_another_output(pulse_server: Any) -> None:
@@ -400,7 +401,8 @@ def test_no_server(tmp_path: Path) -> None:
 
 def test_a_microphone(pulse_server: Any) -> None:
     module = pulse_server.module_load(
-        "module-remap-source", "master=spk.monitor source_name=mic device.class=sound"
+        "module-remap-source",
+        "master=spk.monitor source_name=mic source_properties=device.class=sound",
     )
     take = Take()
     with pulse.PulseMicrophone("mic") as source:
