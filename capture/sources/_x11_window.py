@@ -92,8 +92,7 @@ class FollowedWindow:
         notes: What is missing, one sentence each.
 
     Raises:
-        DeviceNotFoundError: If it is hidden.
-        SourceEndedError: If it is gone already.
+        DeviceNotFoundError: If it is hidden, or gone already.
     """
 
     def __init__(self, display: X11Display, window: Window, *, has_own_pixels: bool) -> None:
@@ -119,8 +118,11 @@ class FollowedWindow:
         self.has_own_pixels = self._composite is not None
         if not self.has_own_pixels:
             self.notes.append("no Composite: whatever lies over the window is in the picture, too")
-        with display.guarded():
-            area, _ = self.locate()
+        try:
+            with display.guarded():
+                area, _ = self.locate()
+        except SourceEndedError as error:
+            raise DeviceNotFoundError(str(error)) from error
         if area is None:
             raise DeviceNotFoundError(
                 f'the window "{window.title}" is hidden',

@@ -45,7 +45,7 @@ class X11Helper:
     """Looks after one area of an X11 desktop, or one window. A ``screen_mss.Helper``.
 
     Args:
-        display: Owned from now on.
+        display: Owned from now on, and closed if making this fails.
         area: What is filmed, in desktop coordinates; not looked at if there is a window.
         window: To follow; ``None`` films the area.
         with_cursor: Whether to look after the pointer.
@@ -54,8 +54,7 @@ class X11Helper:
         area: What is filmed, as it was at the last look.
 
     Raises:
-        DeviceNotFoundError: If the window is hidden.
-        SourceEndedError: If it is gone already.
+        DeviceNotFoundError: If the window is hidden, or gone already.
         DeviceLostError: If the display went away.
     """
 
@@ -76,18 +75,29 @@ class X11Helper:
         if not self.can_read:
             self.notes.append("no shared memory with the display: pixels are read more slowly")
         self._window: FollowedWindow | None = None
+        self._damage: _Damage | None = None
+        self._pointer: _Pointer | None = None
+        try:
+            self._look_around(window, with_cursor=with_cursor)
+        except BaseException:
+            self.close()
+            raise
+
+    def _look_around(self, window: Window | None, *, with_cursor: bool) -> None:
+        """Take into use what the server has."""
         if window:
             # Only shared memory can read a pixmap.
-            self._window = FollowedWindow(display, window, has_own_pixels=self.can_read)
+            self._window = FollowedWindow(self._display, window, has_own_pixels=self.can_read)
             self.notes += self._window.notes
             self.area = self._window.first_area
-        drawable = window.id if window and self._has_own_pixels else display.root
-        self._damage = _Damage.open(display, drawable)
+        drawable = window.id if window and self._has_own_pixels else self._display.root
+        self._damage = _Damage.open(self._display, drawable)
         if self._damage is None:
             self.notes.append("no XDamage: the picture is read and compared every time")
-        self._pointer = _Pointer.open(display) if with_cursor else None
-        if with_cursor and self._pointer is None:
-            self.notes.append("no XFixes: the pointer is not in the picture")
+        if with_cursor:
+            self._pointer = _Pointer.open(self._display)
+            if self._pointer is None:
+                self.notes.append("no XFixes: the pointer is not in the picture")
 
     def look(
         self,

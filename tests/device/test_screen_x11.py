@@ -23,7 +23,7 @@ from capture.errors import (
     DeviceNotFoundError,
     SourceEndedError,
 )
-from capture.model import Rect, ScreenPicture, VideoSpec
+from capture.model import Rect, ScreenPicture, VideoSpec, Window
 from capture.sources import list_monitors, list_windows, open_screen
 from capture.sources.screen_mss import MssScreen, differing
 from capture.sources.screen_x11 import X11Display, merged
@@ -470,6 +470,15 @@ def test_the_pointer_is_drawn_where_it_is_in_the_window(
         assert colours(source.grab().pixels) == {RED}
 
 
+def test_a_window_that_has_just_gone_is_not_found(
+    screen_display: str, painter: Painter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = Window(painter.connection.generate_id(), "Gone", Rect(0, 0, 10, 10))
+    monkeypatch.setattr("capture.sources.screen_x11.find_window", lambda *_: gone)
+    with pytest.raises(DeviceNotFoundError, match="closed"):
+        opened(screen_display, window="gone")
+
+
 def test_a_hidden_window_is_refused(screen_display: str, painter: Painter) -> None:
     id_ = painter.window(Rect(30, 40, 200, 100), RED, "Hidden")
     painter.core.UnmapWindowChecked(id_).check()
@@ -538,7 +547,7 @@ def test_a_dying_display_is_a_lost_device(fields: dict[str, str]) -> None:
             begun = time.monotonic()
             with pytest.raises(DeviceLostError):
                 source.grab()
-            assert time.monotonic() - begun < 1
+            assert time.monotonic() - begun < 5
             with pytest.raises(DeviceLostError):
                 source.grab()
 
