@@ -142,6 +142,7 @@ class Mixer:
         known = self._sources[source].streams.get(stream)
         if known is not None:
             known.has_ended = True
+            known.timeline.finish()
 
     def advance(self, now_ns: int, end_frame: int | None = None) -> list[NDArray[np.float32]]:
         """Move on as far as there is sound, and past a source that stays silent too long.

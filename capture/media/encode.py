@@ -84,9 +84,8 @@ def pcm16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
 
     The factor is 32768, as sound servers use it: sound that was 16-bit comes back bit for bit.
     """
-    scaled = np.rint(samples * np.float32(32768))
-    np.clip(scaled, -32768, 32767, out=scaled)
-    return scaled.astype(np.int16)
+    scaled: NDArray[np.float32] = np.rint(samples * np.float32(32768))
+    return np.clip(scaled, -32768, 32767, out=scaled).astype(np.int16)
 
 
 def list_video_encoders() -> tuple[str, ...]:
@@ -297,7 +296,8 @@ class AudioEncoder:
     def flush(self) -> list[Packet[Any]]:
         """The rest, as a short last frame; nothing can be encoded afterwards."""
         packets = self._encode_frame(self._rest) if len(self._rest) else []
-        return packets + self.stream.encode(None)
+        packets += self.stream.encode(None)
+        return packets
 
     def _encode_frame(self, samples: NDArray[np.float32]) -> list[Packet[Any]]:
         data: NDArray[Any] = pcm16(samples) if self._format == "s16" else samples
@@ -307,4 +307,5 @@ class AudioEncoder:
         frame.sample_rate = self._rate_hz
         frame.pts, frame.time_base = self._encoded_frames, self._time_base
         self._encoded_frames += len(samples)
-        return self.stream.encode(frame)
+        packets: list[Packet[Any]] = self.stream.encode(frame)
+        return packets

@@ -47,14 +47,12 @@ SLOW_SYNC_S = 0.2
 
 _COMMON = {"flush_packets": "1", "max_interleave_delta": "1000000"}
 _FRAGMENTED = _COMMON | {
-    # empty_moov: the header is on the disk before the first packet, and a track that stays empty
-    # cannot hold it back. Needs an encoder without B-frames.
-    "movflags": "hybrid_fragmented+empty_moov+default_base_moof",
-    "frag_duration": "1000000",
-}
-_FRAGMENTED_LATE_HEADER = _FRAGMENTED | {
-    # Hardware encoders give their parameters with the first packet only, and may reorder.
+    # delay_moov: the header waits for the first fragment, when the encoders' delays are known.
+    # Written before (empty_moov) it cannot tell of the 21 ms that AAC starts early: a player then
+    # shows picture and sound 21 ms late. It needs every track to have data in the first second,
+    # which the mixer sees to: a source that gives nothing gets silence.
     "movflags": "hybrid_fragmented+delay_moov+default_base_moof",
+    "frag_duration": "1000000",
 }
 _CLUSTERS = _COMMON | {"cluster_time_limit": "1000"}
 _PAGES = _COMMON | {"page_duration": "200000"}
@@ -219,12 +217,9 @@ class _AvWriter(FileWriter):
         tags: Mapping[str, str],
     ) -> None:
         super().__init__(path)
-        options = dict(container.options)
-        if video is not None and video.encoder.startswith("h264_") and options == _FRAGMENTED:
-            options = dict(_FRAGMENTED_LATE_HEADER)
         with _as_output_error(path):
             self._container: Any = av.open(
-                str(path), "w", format=container.format, container_options=options
+                str(path), "w", format=container.format, container_options=dict(container.options)
             )
         try:
             self._container.metadata.update(tags)
@@ -249,8 +244,6 @@ class _AvWriter(FileWriter):
                 for track in audio
             ]
             with _as_output_error(path):
-                # The header goes to the disk before the first packet: a file that is killed in
-                # its first second is an empty recording, not garbage.
                 self._container.start_encoding()
         except BaseException:
             with contextlib.suppress(av.FFmpegError, OSError):
@@ -345,7 +338,7 @@ def open_writer(
     quality: str = "medium",
     tags: Mapping[str, str] | None = None,
 ) -> FileWriter:
-    """A writer for a file that does not exist yet; its header is on the disk when this returns.
+    """A writer for a file that does not exist yet.
 
     Args:
         path: Its ending decides the container.
@@ -411,7 +404,10 @@ def check_tracks(
 def _reserve(path: Path) -> None:
     """Make the name ours before anything is written, so that no other file is ever lost."""
     with _as_output_error(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise NotADirectoryError(errno.ENOTDIR, "not a folder") from error
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
 
 

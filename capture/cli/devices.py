@@ -1,0 +1,96 @@
+"""``capture devices``: what can be recorded here, with the words that ``record`` takes for it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.table import Table
+
+from capture import sources
+from capture.cli.app import EXIT_FAILED, print_error
+from capture.cli.views import print_json
+from capture.errors import CaptureError
+from capture.model import DeviceKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from capture.model import AudioApp, AudioDevice, Monitor, Window
+
+__all__ = ["devices"]
+
+
+def devices(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
+    """List screens, windows, sound devices and the applications that play sound now.
+
+    Args:
+        json: One JSON object on stdout.
+    """
+    problems: list[CaptureError] = []
+    monitors = _ask(sources.list_monitors, problems)
+    windows = _ask(sources.list_windows, problems)
+    sounds = _ask(sources.list_audio_devices, problems)
+    apps = _ask(sources.list_audio_apps, problems)
+    if json:
+        found = {"monitors": monitors, "windows": windows, "audio_devices": sounds, "apps": apps}
+        lists = {
+            name: [dataclasses.asdict(item) for item in items] for name, items in found.items()
+        }
+        print_json({**lists, "problems": [problem.message for problem in problems]})
+    else:
+        console = Console(highlight=False)
+        for table in (_screens(monitors, windows), _sounds(sounds, apps)):
+            if table.row_count:
+                console.print(table)
+        for message, hint in dict.fromkeys((p.message, p.hint) for p in problems):
+            print_error(message, hint)
+    return 0 if monitors or sounds else EXIT_FAILED
+
+
+def _ask(ask: Callable[[], tuple[Any, ...]], problems: list[CaptureError]) -> tuple[Any, ...]:
+    """What a backend lists; nothing, and a problem more, where it cannot."""
+    try:
+        return ask()
+    except CaptureError as error:
+        problems.append(error)
+        return ()
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _screens(monitors: tuple[Monitor, ...], windows: tuple[Window, ...]) -> Table:
+    table = _table("to record it", "screen or window", "size and place")
+    for monitor in monitors:
+        mark = " (primary)" if monitor.is_primary else ""
+        table.add_row(
+            f"--screen {monitor.id}", f"{monitor.name or 'screen'}{mark}", str(monitor.rect)
+        )
+    for window in windows:
+        table.add_row(f"--window {window.id:#x}", window.title, str(window.rect))
+    return table
+
+
+def _sounds(devices: tuple[AudioDevice, ...], apps: tuple[AudioApp, ...]) -> Table:
+    table = _table("to record it", "sound", "state")
+    for device in devices:
+        kind = "system" if device.kind is DeviceKind.OUTPUT else "mic"
+        marks = [
+            f"{device.rate_hz} Hz, {device.channels} channels",
+            *(["default"] if device.is_default else []),
+            *(["muted"] if device.is_muted else []),
+        ]
+        source = kind if device.is_default else f"{kind}:{device.id}"
+        table.add_row(f"--audio {source}", device.name, ", ".join(marks))
+    for app in apps:
+        name = f"'app:{app.name}'" if " " in app.name else f"app:{app.name}"
+        title = f"{app.name}: {app.title}" if app.title else app.name
+        table.add_row(f"--audio {name}", title, "plays" if app.is_playing else "paused")
+    return table
