@@ -15,19 +15,27 @@ import atexit
 import threading
 import time
 from abc import abstractmethod
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capture.clock import now_ns
 from capture.errors import BackendUnavailableError, DeviceNotFoundError
-from capture.model import AudioApp, AudioDevice, DeviceKind, Event, EventKind
+from capture.model import Event, EventKind
 from capture.sources._pulse_reader import BACK_OFF_S, CHANNELS, PulseReader, Want
+from capture.sources._pulse_server import (
+    View,
+    app_name,
+    connect,
+    is_match,
+    is_silenced,
+    list_apps,
+    list_devices,
+    look,
+    server_name,
+)
 from capture.sources.base import AudioSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from capture.model import AudioBlock
 
@@ -40,179 +48,12 @@ __all__ = [
     "server_name",
 ]
 
-CLIENT_NAME = "capture"
 LISTEN_S = 0.1
 """How long the watch sleeps at most: it bounds ``close()`` and the reaction to a lost reader."""
 WARN_AFTER_S = 0.3
 """A new stream on PipeWire is muted for a moment while it is set up."""
 SETTLE_S = 0.03
 """At most one look at the server in this time: moving a volume slider sends dozens of events."""
-MAX_ANCESTORS = 32
-
-
-# ------------------------------------------------------------------------------- looking around
-
-
-@dataclass(frozen=True, slots=True)
-class _View:
-    """What a server has at one moment; the lists hold pulsectl's objects."""
-
-    server: Any
-    sinks: list[Any]
-    sources: list[Any]
-    sink_inputs: list[Any]
-    clients: dict[int, Any]
-
-    @property
-    def microphones(self) -> list[Any]:
-        """Sources that are not the monitor of an output."""
-        return [source for source in self.sources if not _is_monitor(source)]
-
-    def properties(self, sink_input: Any) -> dict[str, str]:
-        """What an application says of itself: of its stream first, then of its connection.
-
-        Native PipeWire streams carry no process id; their client does.
-        """
-        client = self.clients.get(sink_input.client)
-        found: dict[str, str] = dict(client.proplist) if client is not None else {}
-        found.update(sink_input.proplist)
-        return found
-
-
-def _is_monitor(source: Any) -> bool:
-    return bool(source.monitor_of_sink_name) or source.proplist.get("device.class") == "monitor"
-
-
-def _is_silenced(device: Any) -> bool:
-    # A stream that PipeWire is still setting up has no channels yet, so no volume either.
-    volumes = device.volume.values
-    return bool(device.mute) or (bool(volumes) and max(volumes) == 0)
-
-
-def _look(pulse: Any) -> _View:
-    return _View(
-        server=pulse.server_info(),
-        sinks=pulse.sink_list(),
-        sources=pulse.source_list(),
-        sink_inputs=pulse.sink_input_list(),
-        clients={client.index: client for client in pulse.client_list()},
-    )
-
-
-@contextmanager
-def _connect(server: str | None) -> Iterator[Any]:
-    """A pulsectl connection.
-
-    Raises:
-        BackendUnavailableError: If libpulse, pulsectl or the server is not there.
-    """
-    try:
-        import pulsectl  # noqa: PLC0415 - it loads libpulse
-    except (ImportError, OSError) as error:
-        raise BackendUnavailableError(
-            "libpulse is not installed",
-            hint="install libpulse0 (Debian, Ubuntu) or pulseaudio-libs (Fedora)",
-            details={"error": str(error)},
-        ) from error
-    pulse = pulsectl.Pulse(CLIENT_NAME, server=server, connect=False)
-    try:
-        try:
-            pulse.connect()  # with a timeout, pulsectl always sleeps all of it
-        except pulsectl.PulseError as error:
-            raise BackendUnavailableError(
-                "no sound server answers",
-                hint="start PulseAudio or pipewire-pulse, or set PULSE_SERVER to the running one; "
-                "without a desktop: capture record --private-desktop",
-                details={"server": server, "error": str(error)},
-            ) from error
-        yield pulse
-    finally:
-        pulse.close()
-
-
-def server_name(server: str | None = None) -> str:
-    """What answers: ``pulseaudio 16.1``, ``PulseAudio (on PipeWire 1.4.2) 15.0.0``.
-
-    Raises:
-        BackendUnavailableError: If there is no server.
-    """
-    with _connect(server) as pulse:
-        info = pulse.server_info()
-        return f"{info.server_name} {info.server_version}"
-
-
-def list_devices(server: str | None = None) -> tuple[AudioDevice, ...]:
-    """Outputs first, then microphones; the monitors of the outputs are not listed apart.
-
-    Raises:
-        BackendUnavailableError: If there is no server.
-    """
-    with _connect(server) as pulse:
-        view = _look(pulse)
-    outputs = (
-        _device(sink, DeviceKind.OUTPUT, view.server.default_sink_name) for sink in view.sinks
-    )
-    microphones = (
-        _device(source, DeviceKind.MICROPHONE, view.server.default_source_name)
-        for source in view.microphones
-    )
-    return (*outputs, *microphones)
-
-
-def _device(device: Any, kind: DeviceKind, default: str | None) -> AudioDevice:
-    return AudioDevice(
-        id=device.name,
-        name=device.description or device.name,
-        kind=kind,
-        backend="pulse",
-        # pulsectl's sample_spec points into memory that libpulse has freed; and the server
-        # resamples to any rate that is asked for.
-        rate_hz=48_000,
-        channels=device.channel_count,
-        is_default=device.name == default,
-        is_muted=_is_silenced(device),
-    )
-
-
-def list_apps(server: str | None = None) -> tuple[AudioApp, ...]:
-    """Applications with a stream to an output, playing or paused, sorted by name.
-
-    Raises:
-        BackendUnavailableError: If there is no server.
-    """
-    with _connect(server) as pulse:
-        view = _look(pulse)
-    groups: dict[str, list[Any]] = {}
-    for sink_input in view.sink_inputs:
-        groups.setdefault(_app_name(sink_input, view), []).append(sink_input)
-    apps = []
-    for name, streams in groups.items():
-        properties = view.properties(streams[0])
-        pid = properties.get("application.process.id", "")
-        apps.append(
-            AudioApp(
-                name=name,
-                stream_ids=tuple(stream.index for stream in streams),
-                binary=properties.get("application.process.binary"),
-                pid=int(pid) if pid.isdigit() else None,
-                title=properties.get("media.name"),
-                is_playing=any(not stream.corked for stream in streams),
-            )
-        )
-    return tuple(sorted(apps, key=lambda app: app.name.casefold()))
-
-
-def _app_name(sink_input: Any, view: _View) -> str:
-    properties = view.properties(sink_input)
-    return (
-        properties.get("application.name")
-        or properties.get("application.process.binary")
-        or sink_input.name
-        or f"stream {sink_input.index}"
-    )
-
-
-# ------------------------------------------------------------------------------------ the sources
 
 
 class _PulseSource(AudioSource):
@@ -241,12 +82,12 @@ class _PulseSource(AudioSource):
         self._is_lost = False
         self._is_dirty = False  # the server changed since the last look; watching thread only
         self._warning: str | None = None
-        with _connect(server) as pulse:
-            view = _look(pulse)
+        with connect(server) as pulse:
+            view = look(pulse)
         self.label = self._find(view)
 
     @abstractmethod
-    def _find(self, view: _View) -> str:
+    def _find(self, view: View) -> str:
         """The source's label.
 
         Raises:
@@ -254,11 +95,11 @@ class _PulseSource(AudioSource):
         """
 
     @abstractmethod
-    def _plan(self, view: _View) -> frozenset[Want]:
+    def _plan(self, view: View) -> frozenset[Want]:
         """What to record now; nothing while the device is not there."""
 
     @abstractmethod
-    def _silenced(self, view: _View) -> str | None:
+    def _silenced(self, view: View) -> str | None:
         """Why all that is recorded is silence, or ``None``."""
 
     def start(self, put: Callable[[AudioBlock], None], on_event: Callable[[Event], None]) -> None:
@@ -287,7 +128,7 @@ class _PulseSource(AudioSource):
         failures = 0
         while not self._closing.is_set():
             try:
-                with _connect(self._server) as pulse:
+                with connect(self._server) as pulse:
                     failures = 0
                     self._serve(pulse)
                 if self._closing.is_set():
@@ -314,7 +155,7 @@ class _PulseSource(AudioSource):
             pulse.event_callback_set(note)
             while not self._closing.is_set() and reader.is_alive:
                 self._is_dirty = False  # before the look: what comes during it counts
-                view = _look(pulse)
+                view = look(pulse)
                 wanted = self._plan(view)
                 reader.want(wanted)
                 self._looked(view, wanted)
@@ -329,7 +170,7 @@ class _PulseSource(AudioSource):
         finally:
             reader.close()
 
-    def _looked(self, view: _View, wanted: frozenset[Want]) -> None:
+    def _looked(self, view: View, wanted: frozenset[Want]) -> None:
         """Tell what changed since the last look."""
 
     def _stream_changed(self, want: Want, is_running: bool) -> None:  # noqa: FBT001
@@ -383,23 +224,23 @@ class _PulseDevice(_PulseSource):
         super().__init__(server=server, rate_hz=rate_hz)
 
     @abstractmethod
-    def _devices(self, view: _View) -> list[Any]:
+    def _devices(self, view: View) -> list[Any]:
         """What there is to choose from."""
 
     @abstractmethod
-    def _default(self, view: _View) -> Any:
+    def _default(self, view: View) -> Any:
         """The default one, or ``None``."""
 
     @abstractmethod
     def _want(self, device: Any) -> Want:
         """The stream that records a device."""
 
-    def _device(self, view: _View) -> Any:
+    def _device(self, view: View) -> Any:
         if self._name is None:
             return self._default(view)
         return next((each for each in self._devices(view) if each.name == self._name), None)
 
-    def _find(self, view: _View) -> str:
+    def _find(self, view: View) -> str:
         devices = self._devices(view)
         if self._name is not None:
             wished = self._name.removesuffix(".monitor").casefold()
@@ -418,17 +259,17 @@ class _PulseDevice(_PulseSource):
             self._name = device.name
         return f"{self._what} ({device.description})"
 
-    def _plan(self, view: _View) -> frozenset[Want]:
+    def _plan(self, view: View) -> frozenset[Want]:
         device = self._device(view)
         return frozenset() if device is None else frozenset({self._want(device)})
 
-    def _silenced(self, view: _View) -> str | None:
+    def _silenced(self, view: View) -> str | None:
         device = self._device(view)
-        if device is None or not _is_silenced(device):
+        if device is None or not is_silenced(device):
             return None
         return f"{device.description} is muted: it records silence"
 
-    def _looked(self, view: _View, wanted: frozenset[Want]) -> None:
+    def _looked(self, view: View, wanted: frozenset[Want]) -> None:
         if not wanted:
             self._lost(f"no {self._what} is left" if self._name is None else "it went away")
             return
@@ -457,10 +298,10 @@ class PulseOutput(_PulseDevice):
 
     _what = "output"
 
-    def _devices(self, view: _View) -> list[Any]:
+    def _devices(self, view: View) -> list[Any]:
         return view.sinks
 
-    def _default(self, view: _View) -> Any:
+    def _default(self, view: View) -> Any:
         name = view.server.default_sink_name
         return next((sink for sink in view.sinks if sink.name == name), None)
 
@@ -477,10 +318,10 @@ class PulseMicrophone(_PulseDevice):
 
     _what = "microphone"
 
-    def _devices(self, view: _View) -> list[Any]:
+    def _devices(self, view: View) -> list[Any]:
         return view.microphones
 
-    def _default(self, view: _View) -> Any:
+    def _default(self, view: View) -> Any:
         name = view.server.default_source_name
         microphones = view.microphones
         return next(
@@ -516,17 +357,17 @@ class PulseApp(_PulseSource):
         self._is_waiting = False
         super().__init__(server=server, rate_hz=rate_hz)
 
-    def _find(self, view: _View) -> str:  # noqa: ARG002 - it may start later
+    def _find(self, view: View) -> str:  # noqa: ARG002 - it may start later
         return f"app {self._name}"
 
-    def _matching(self, view: _View) -> list[Any]:
+    def _matching(self, view: View) -> list[Any]:
         return [
             sink_input
             for sink_input in view.sink_inputs
-            if _is_match(self._wished, sink_input.name, view.properties(sink_input))
+            if is_match(self._wished, sink_input.name, view.properties(sink_input))
         ]
 
-    def _plan(self, view: _View) -> frozenset[Want]:
+    def _plan(self, view: View) -> frozenset[Want]:
         sinks = {sink.index: sink for sink in view.sinks}
         return frozenset(
             Want(each.index, sinks[each.sink].monitor_source_name, each.sink, each.index)
@@ -534,18 +375,18 @@ class PulseApp(_PulseSource):
             if each.sink in sinks
         )
 
-    def _silenced(self, view: _View) -> str | None:
+    def _silenced(self, view: View) -> str | None:
         streams = self._matching(view)
-        if streams and all(_is_silenced(stream) for stream in streams):
+        if streams and all(is_silenced(stream) for stream in streams):
             return f"{self._name} is muted: it records silence"
         return None
 
-    def _looked(self, view: _View, wanted: frozenset[Want]) -> None:
+    def _looked(self, view: View, wanted: frozenset[Want]) -> None:
         self._back()  # only the server can be lost
         streams = {want.stream for want in wanted}
         for each in view.sink_inputs:
             if each.index in streams and each.index not in self._known:
-                self._known[each.index] = name = _app_name(each, view)
+                self._known[each.index] = name = app_name(each, view)
                 self._emit(EventKind.STREAM_STARTED, f"{name} began to play", stream=each.index)
         for stream in self._known.keys() - streams:
             name = self._known.pop(stream)
@@ -559,36 +400,3 @@ class PulseApp(_PulseSource):
 
     def _stream_changed(self, want: Want, is_running: bool) -> None:  # noqa: FBT001
         """Nothing: an application's stream that fails has ended or moved, as the watch will see."""
-
-
-def _is_match(wished: str, stream_name: str | None, properties: dict[str, str]) -> bool:
-    """Whether a stream belongs to the application that someone calls ``wished`` (casefolded)."""
-    keys = (
-        "application.name",
-        "application.id",
-        "application.process.binary",
-        "application.icon_name",
-        "window.name",
-        "media.name",
-    )
-    words = [properties.get(key, "") for key in keys] + [stream_name or ""]
-    if any(wished in word.casefold() for word in words) and not wished.isdigit():
-        return True
-    pid = properties.get("application.process.id", "")
-    return pid.isdigit() and _descends_from(int(pid), wished)
-
-
-def _descends_from(pid: int, wished: str) -> bool:
-    """Whether the process or one of its ancestors has this name or number."""
-    for _ in range(MAX_ANCESTORS):
-        if pid <= 1:
-            return False
-        try:
-            # "pid (name) state ppid ...", and the name may hold spaces and brackets
-            head, _, tail = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
-        except OSError:
-            return False  # it ended, or runs in another container
-        if wished in (str(pid), head.partition("(")[2].casefold()):
-            return True
-        pid = int(tail.split()[1])
-    return False

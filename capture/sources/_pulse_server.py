@@ -1,0 +1,228 @@
+"""What a PulseAudio or PipeWire server has: devices, applications, and which stream is whose.
+
+Owns the look around through pulsectl, which is imported when it is used, since it loads libpulse.
+Nothing is kept between looks.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capture.errors import BackendUnavailableError
+from capture.model import AudioApp, AudioDevice, DeviceKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "View",
+    "app_name",
+    "connect",
+    "is_match",
+    "is_silenced",
+    "list_apps",
+    "list_devices",
+    "look",
+    "server_name",
+]
+
+CLIENT_NAME = "capture"
+MAX_ANCESTORS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a server has at one moment; the lists hold pulsectl's objects."""
+
+    server: Any
+    sinks: list[Any]
+    sources: list[Any]
+    sink_inputs: list[Any]
+    clients: dict[int, Any]
+
+    @property
+    def microphones(self) -> list[Any]:
+        """Sources that are not the monitor of an output."""
+        return [source for source in self.sources if not _is_monitor(source)]
+
+    def properties(self, sink_input: Any) -> dict[str, str]:
+        """What an application says of itself: of its stream first, then of its connection.
+
+        Native PipeWire streams carry no process id; their client does.
+        """
+        client = self.clients.get(sink_input.client)
+        found: dict[str, str] = dict(client.proplist) if client is not None else {}
+        found.update(sink_input.proplist)
+        return found
+
+
+def _is_monitor(source: Any) -> bool:
+    return bool(source.monitor_of_sink_name) or source.proplist.get("device.class") == "monitor"
+
+
+def is_silenced(device: Any) -> bool:
+    """Whether a device or a stream is muted, or at volume 0."""
+    # A stream that PipeWire is still setting up has no channels yet, so no volume either.
+    volumes = device.volume.values
+    return bool(device.mute) or (bool(volumes) and max(volumes) == 0)
+
+
+def look(pulse: Any) -> View:
+    """List everything there is now."""
+    return View(
+        server=pulse.server_info(),
+        sinks=pulse.sink_list(),
+        sources=pulse.source_list(),
+        sink_inputs=pulse.sink_input_list(),
+        clients={client.index: client for client in pulse.client_list()},
+    )
+
+
+@contextmanager
+def connect(server: str | None) -> Iterator[Any]:
+    """A pulsectl connection.
+
+    Raises:
+        BackendUnavailableError: If libpulse, pulsectl or the server is not there.
+    """
+    try:
+        import pulsectl  # noqa: PLC0415 - it loads libpulse
+    except (ImportError, OSError) as error:
+        raise BackendUnavailableError(
+            "libpulse is not installed",
+            hint="install libpulse0 (Debian, Ubuntu) or pulseaudio-libs (Fedora)",
+            details={"error": str(error)},
+        ) from error
+    pulse = pulsectl.Pulse(CLIENT_NAME, server=server, connect=False)
+    try:
+        try:
+            pulse.connect()  # with a timeout, pulsectl always sleeps all of it
+        except pulsectl.PulseError as error:
+            raise BackendUnavailableError(
+                "no sound server answers",
+                hint="start PulseAudio or pipewire-pulse, or set PULSE_SERVER to the running one; "
+                "without a desktop: capture record --private-desktop",
+                details={"server": server, "error": str(error)},
+            ) from error
+        yield pulse
+    finally:
+        pulse.close()
+
+
+def server_name(server: str | None = None) -> str:
+    """What answers: ``pulseaudio 16.1``, ``PulseAudio (on PipeWire 1.4.2) 15.0.0``.
+
+    Raises:
+        BackendUnavailableError: If there is no server.
+    """
+    with connect(server) as pulse:
+        info = pulse.server_info()
+        return f"{info.server_name} {info.server_version}"
+
+
+def list_devices(server: str | None = None) -> tuple[AudioDevice, ...]:
+    """Outputs first, then microphones; the monitors of the outputs are not listed apart.
+
+    Raises:
+        BackendUnavailableError: If there is no server.
+    """
+    with connect(server) as pulse:
+        view = look(pulse)
+    outputs = (
+        _device(sink, DeviceKind.OUTPUT, view.server.default_sink_name) for sink in view.sinks
+    )
+    microphones = (
+        _device(source, DeviceKind.MICROPHONE, view.server.default_source_name)
+        for source in view.microphones
+    )
+    return (*outputs, *microphones)
+
+
+def _device(device: Any, kind: DeviceKind, default: str | None) -> AudioDevice:
+    return AudioDevice(
+        id=device.name,
+        name=device.description or device.name,
+        kind=kind,
+        backend="pulse",
+        # pulsectl's sample_spec points into memory that libpulse has freed; and the server
+        # resamples to any rate that is asked for.
+        rate_hz=48_000,
+        channels=device.channel_count,
+        is_default=device.name == default,
+        is_muted=is_silenced(device),
+    )
+
+
+def list_apps(server: str | None = None) -> tuple[AudioApp, ...]:
+    """Applications with a stream to an output, playing or paused, sorted by name.
+
+    Raises:
+        BackendUnavailableError: If there is no server.
+    """
+    with connect(server) as pulse:
+        view = look(pulse)
+    groups: dict[str, list[Any]] = {}
+    for sink_input in view.sink_inputs:
+        groups.setdefault(app_name(sink_input, view), []).append(sink_input)
+    apps = []
+    for name, streams in groups.items():
+        properties = view.properties(streams[0])
+        pid = properties.get("application.process.id", "")
+        apps.append(
+            AudioApp(
+                name=name,
+                stream_ids=tuple(stream.index for stream in streams),
+                binary=properties.get("application.process.binary"),
+                pid=int(pid) if pid.isdigit() else None,
+                title=properties.get("media.name"),
+                is_playing=any(not stream.corked for stream in streams),
+            )
+        )
+    return tuple(sorted(apps, key=lambda app: app.name.casefold()))
+
+
+def app_name(sink_input: Any, view: View) -> str:
+    """What an application is called, for people."""
+    properties = view.properties(sink_input)
+    return (
+        properties.get("application.name")
+        or properties.get("application.process.binary")
+        or sink_input.name
+        or f"stream {sink_input.index}"
+    )
+
+
+def is_match(wished: str, stream_name: str | None, properties: dict[str, str]) -> bool:
+    """Whether a stream belongs to the application that someone calls ``wished`` (casefolded)."""
+    keys = (
+        "application.name",
+        "application.id",
+        "application.process.binary",
+        "application.icon_name",
+        "window.name",
+        "media.name",
+    )
+    words = [properties.get(key, "") for key in keys] + [stream_name or ""]
+    if any(wished in word.casefold() for word in words) and not wished.isdigit():
+        return True
+    pid = properties.get("application.process.id", "")
+    return pid.isdigit() and _descends_from(int(pid), wished)
+
+
+def _descends_from(pid: int, wished: str) -> bool:
+    """Whether the process or one of its ancestors has this name or number."""
+    for _ in range(MAX_ANCESTORS):
+        if pid <= 1:
+            return False
+        try:
+            # "pid (name) state ppid ...", and the name may hold spaces and brackets
+            head, _, tail = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
+        except OSError:
+            return False  # it ended, or runs in another container
+        if wished in (str(pid), head.partition("(")[2].casefold()):
+            return True
+        pid = int(tail.split()[1])
+    return False
