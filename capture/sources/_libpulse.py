@@ -129,6 +129,7 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "pa_mainloop_free": (None, (c_void_p,)),
     "pa_mainloop_get_api": (c_void_p, (c_void_p,)),
     "pa_mainloop_prepare": (c_int, (c_void_p, c_int)),
+    "pa_mainloop_poll": (c_int, (c_void_p,)),
     "pa_mainloop_dispatch": (c_int, (c_void_p,)),
     "pa_mainloop_wakeup": (None, (c_void_p,)),
     "pa_context_new": (c_void_p, (c_void_p, c_char_p)),

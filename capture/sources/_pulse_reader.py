@@ -52,7 +52,12 @@ POLL_US = 200_000
 """How long a round waits at most; data, answers and ``want()`` end it earlier."""
 ORIGIN_WINDOW_NS = NS_PER_S
 ORIGIN_QUANTILE = 0.1
-"""Low, because answers are late, never early; not the lowest, because hardware sinks round."""
+"""Low, because disturbed answers are late; not the lowest, because sound cards round."""
+WITHHELD_WINDOW_NS = NS_PER_S // 2
+"""``buffer_usec`` also counts what the server has not sent yet, hundreds of ms when this thread is
+starved, so the least of this long is what is held back for rewinds."""
+DRAIN_TURNS = 64
+"""At most so many messages of the server are taken at once; a second of sound is about 100."""
 NO_ANSWER_NS = NS_PER_S // 2
 """The first blocks wait this long for an answer, which takes 1 ms; then arrival must do."""
 SILENCE_NS = NS_PER_S // 5
@@ -99,7 +104,8 @@ class _Stream:
         self._position = position
         self._received_frames = 0
         self._held: list[tuple[Any, int, int]] = []  # samples, first frame, arrival
-        self._origins: deque[tuple[int, int]] = deque()  # (asked, origin)
+        # (when, origin without what was withheld, buffer_usec)
+        self._origins: deque[tuple[int, int, int]] = deque()
         self._operations: list[Any] = []  # the questions on their way, the last one last
         self._buffered_us = 0
         self._on_info = _libpulse.SourceOutputCallback(self._take_info)
@@ -190,11 +196,17 @@ class _Stream:
         now = now_ns()
         at_ns = info.sec * NS_PER_S + info.usec * 1000 - (time.time_ns() - now)
         written_ns = info.write_index // FRAME_BYTES * NS_PER_S // self._rate_hz
-        lag_us = info.sink_usec - info.source_usec - self._buffered_us
-        origin = at_ns - written_ns + lag_us * 1000
-        self._origins.append((now, origin))
+        origin = at_ns - written_ns + (info.sink_usec - info.source_usec) * 1000
+        self._origins.append((now, origin, self._buffered_us))
         while now - self._origins[0][0] > ORIGIN_WINDOW_NS:
             self._origins.popleft()
+
+    def _origin(self) -> int:
+        """When the stream's first frame was heard, by the answers of the last second."""
+        origins = sorted(origin for _, origin, _ in self._origins)
+        since = self._origins[-1][0] - WITHHELD_WINDOW_NS
+        withheld_us = min(buffered for at, _, buffered in self._origins if at >= since)
+        return origins[int(len(origins) * ORIGIN_QUANTILE)] - withheld_us * 1000
 
     def _deliver(self, put: Callable[[AudioBlock], None]) -> None:
         if not self._held:
@@ -203,8 +215,7 @@ class _Stream:
         samples, first, arrival_ns = self._held[-1]
         arrived_origin = arrival_ns - (first + len(samples)) * NS_PER_S // self._rate_hz
         if self._origins:
-            origins = sorted(origin for _, origin in self._origins)
-            origin = origins[int(len(origins) * ORIGIN_QUANTILE)]
+            origin = self._origin()
         elif now_ns() - self._held[0][2] < NO_ANSWER_NS:
             return
         if not self._origins or abs(origin - arrived_origin) > IMPLAUSIBLE_NS:
@@ -299,6 +310,7 @@ class PulseReader:
                     return
                 if lib.mainloop_poll(loop) < 0 or lib.pa_mainloop_dispatch(loop) < 0:
                     return
+                self._drain()
                 state = lib.pa_context_get_state(context)
                 if state in (_libpulse.CONTEXT_FAILED, _libpulse.CONTEXT_TERMINATED):
                     return
@@ -313,6 +325,20 @@ class PulseReader:
             with self._lock:
                 self._loop = None
                 lib.pa_mainloop_free(loop)
+
+    def _drain(self) -> None:
+        """Take what else has come, without giving the GIL away.
+
+        A poll takes one message; beside busy Python threads each costs 10 ms of waiting for the
+        GIL, and blocks of 12 ms pile up in the server.
+        """
+        lib, loop = self._lib, self._loop
+        for _ in range(DRAIN_TURNS):
+            if lib.pa_mainloop_prepare(loop, 0) < 0:
+                return
+            ready = lib.pa_mainloop_poll(loop)
+            if lib.pa_mainloop_dispatch(loop) < 0 or ready <= 0:
+                return
 
     def _round(self, context: Any, *, is_stalled: bool) -> None:
         """Make the streams fit what is wanted, then read them all."""
