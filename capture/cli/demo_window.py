@@ -2,44 +2,51 @@
 
     python -m capture.cli.demo_window --sound FILE.wav
 
-Shows a voice message with its waveform, starts to play it, moves a line along with it, and ends
-when it is over. Drawn and shown by OpenCV, which brings its own toolkit.
+Shows a voice message with its waveform, plays it, colours each bar at the moment its sound is
+heard, and ends when it is over. So the film shows by itself whether it is in step (``bar_due_s``).
+Drawn by OpenCV, shown without a toolkit, whose event loop would be tens of milliseconds late.
 """
 
 from __future__ import annotations
 
 import argparse
-import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from capture.cli.voice_sample import read_wav
+from capture.clock import now_ns
+from capture.model import NS_PER_S
+from capture.sources.canvas_x11 import Canvas
+from capture.sources.player_pulse import PulsePlayer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["draw_message", "main"]
+__all__ = [
+    "BARS",
+    "PLAYER_NAME",
+    "SIZE_PX",
+    "TITLE",
+    "bar_at_px",
+    "bar_due_s",
+    "draw_message",
+    "is_played",
+    "main",
+]
 
 TITLE = "Voice message"
 SIZE_PX = (900, 500)
-FPS = 20
-"""Enough for a line that moves smoothly, and little to draw."""
-LEAD_S = 0.5
-"""The window stands before the sound begins, as a messenger does."""
+PLAYER_NAME = "capture-demo"
+"""The sound's name at the sound server."""
+STEPS_PER_BAR = 2
+"""How often the picture changes while one bar is played: 24 times a second here."""
+LEAD_S = 2.0
+"""The window stands before the sound begins, as a messenger does; a recorder finds it meanwhile."""
 TAIL_S = 0.7
-PLAYERS = (
-    ("paplay", "--latency-msec=40"),
-    ("pw-play", "--latency=40ms"),
-    ("aplay", "--quiet"),
-)
-"""What plays a WAV file on Linux, best first."""
-
 BARS = 72
 NAME, MESSAGE = "Ada Lovelace", "sent you a voice message"
 
@@ -71,16 +78,15 @@ def draw_message(bars: NDArray[np.float32], played_s: float, length_s: float) ->
 
     share = min(max(played_s / length_s, 0.0), 1.0)
     left, top, right, bottom = _WAVE_BOX
-    middle, step = (top + bottom) // 2, (right - left) / len(bars)
-    for number, loudness in enumerate(bars):
-        half = max(3, round(float(loudness) * (bottom - top) / 2))
-        x = round(left + (number + 0.5) * step)
-        colour = _ACCENT if (number + 0.5) / len(bars) <= share else _FAINT
-        cv2.line(picture, (x, middle - half), (x, middle + half), colour, 4, cv2.LINE_AA)
+    # Behind the bars: a bar is to be seen in its colour from the moment that it has it.
     line_x = round(left + share * (right - left))
     cv2.line(picture, (line_x, top - 14), (line_x, bottom + 14), _TEXT, 2, cv2.LINE_AA)
     cv2.circle(picture, (line_x, bottom + 14), 7, _TEXT, -1, cv2.LINE_AA)
-
+    for number, loudness in enumerate(bars):
+        half = max(3, round(float(loudness) * (bottom - top) / 2))
+        x, middle = bar_at_px(number)
+        colour = _ACCENT if bar_due_s(number, length_s) <= played_s else _FAINT
+        cv2.line(picture, (x, middle - half), (x, middle + half), colour, 4, cv2.LINE_AA)
     cv2.circle(picture, _PLAY_AT, 36, _ACCENT, -1, cv2.LINE_AA)
     x, y = _PLAY_AT
     if 0 < share < 1:
@@ -92,6 +98,24 @@ def draw_message(bars: NDArray[np.float32], played_s: float, length_s: float) ->
     label = f"{_clock(min(max(played_s, 0.0), length_s))} / {_clock(length_s)}"
     _text(picture, label, (left, bottom + 62), size=0.7, colour=_TEXT)
     return picture
+
+
+def bar_due_s(bar: int, length_s: float) -> float:
+    """When a bar takes its colour, in seconds of the message."""
+    return (bar + 0.5) / BARS * length_s
+
+
+def bar_at_px(bar: int) -> tuple[int, int]:
+    """A point inside a bar, in pixels of the window from its top left."""
+    left, top, right, bottom = _WAVE_BOX
+    return round(left + (bar + 0.5) * (right - left) / BARS), (top + bottom) // 2
+
+
+def is_played(blue: int, green: int, red: int) -> bool:
+    """Whether a pixel of a bar has the colour of what was played."""
+    halfway = (_ACCENT[1] + _FAINT[1]) // 2
+    del blue
+    return green > halfway and green > red + (_ACCENT[1] - _ACCENT[2]) // 4
 
 
 def _clock(seconds: float) -> str:
@@ -131,45 +155,40 @@ def _loudness(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     return bars / max(float(bars.max()), 1e-9)
 
 
-def _start_player(sound: Path) -> subprocess.Popen[bytes]:
-    for name, *options in PLAYERS:
-        program = shutil.which(name)
-        if program is not None:
-            return subprocess.Popen([program, *options, str(sound)])  # noqa: S603 - our own command line
-    sys.exit(f"no program to play sound: install one of {', '.join(p[0] for p in PLAYERS)}")
-
-
-def _place_window(screen_px: tuple[int, int] | None) -> None:
-    """In the middle of the screen, where its size is known; else where it likes."""
-    cv2.namedWindow(TITLE, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
-    if screen_px is not None:
-        left, top = ((screen_px[i] - SIZE_PX[i]) // 2 for i in (0, 1))
-        cv2.moveWindow(TITLE, max(left, 0), max(top, 0))
-
-
 def main() -> None:
     """Show and play one message to its end."""
     parser = argparse.ArgumentParser(description="a window that plays a voice message")
     parser.add_argument("--sound", type=Path, required=True, help="a WAV file of 16 bits")
-    parser.add_argument("--screen", help="size of the screen as WxH, to stand in its middle")
     options = parser.parse_args()
     samples, rate_hz = read_wav(options.sound)
     bars, length_s = _loudness(samples), len(samples) / rate_hz
-    size: Any = options.screen and tuple(map(int, options.screen.split("x")))
-    _place_window(size or None)
-    started_s = time.monotonic()
-    player: subprocess.Popen[bytes] | None = None
-    try:
-        while (played_s := time.monotonic() - started_s - LEAD_S) < length_s + TAIL_S:
-            if player is None and played_s >= 0:
-                player = _start_player(options.sound)
-            cv2.imshow(TITLE, draw_message(bars, played_s, length_s))
-            ahead_s = 1 / FPS - (time.monotonic() - started_s) % (1 / FPS)
-            cv2.waitKey(max(1, round(ahead_s * 1000)))  # it also serves the window
-    finally:
-        if player is not None:
-            player.terminate()
-            player.wait()
+    with Canvas(TITLE, *SIZE_PX) as canvas:
+        canvas.prepare(draw_message(bars, -1.0, length_s))
+        ready_s = time.monotonic() + LEAD_S
+        while time.monotonic() < ready_s:
+            canvas.serve()
+            time.sleep(0.02)
+        with PulsePlayer(PLAYER_NAME, samples, rate_hz) as player:
+            show_playing(canvas, player, bars, length_s)
+
+
+def show_playing(
+    canvas: Canvas, player: PulsePlayer, bars: NDArray[np.float32], length_s: float
+) -> None:
+    """Draw along with what is heard, until it is over."""
+    steps = len(bars) * STEPS_PER_BAR
+    # Half a bar from its edge is a step as well: every bar gets its colour on one.
+    moments_s = [step / steps * length_s for step in range(1, steps + 1)]
+    for moment_s in [*moments_s, length_s + TAIL_S]:
+        # A hair later than the moment: no bar may miss its step by a rounding error.
+        canvas.prepare(draw_message(bars, moment_s + 1e-6, length_s))
+        while not canvas.is_closed:
+            start_ns = player.heard_ns(0)
+            if start_ns is not None and now_ns() - start_ns >= moment_s * NS_PER_S:
+                break
+            player.turn()
+            canvas.serve()
+        canvas.show()
 
 
 if __name__ == "__main__":

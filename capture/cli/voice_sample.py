@@ -25,8 +25,8 @@ PEAK = 10 ** (-3 / 20)
 """-3 dBFS: loud, and no codec can push it into clipping."""
 ESPEAK_TIMEOUT_S = 20.0
 
-RATE_HZ = 22_050
-"""espeak-ng's own rate; the synthesised voice keeps to it."""
+RATE_HZ = 48_000
+"""The rate of sound servers, and of the recording."""
 VOWELS_HZ = ((730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240), (530, 1840, 2480))
 """First three formants of a, i, u, e (Peterson and Barney 1952, men's averages)."""
 FORMANT_WIDTH_HZ = 90.0
@@ -45,13 +45,14 @@ def make_voice_sample(path: Path) -> Path:
     espeak-ng speaks where it is installed; otherwise a voice-like signal is synthesised, with
     pitch, vowels, syllables and pauses, but no words.
     """
-    samples, rate_hz = _spoken() or (_synthesised(), RATE_HZ)
+    spoken = _spoken()
+    samples = _synthesised() if spoken is None else _resampled(*spoken)
     loudest = float(np.abs(samples).max())
     steps = np.round(samples * (PEAK / loudest * 32767)).astype("<i2")
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
-        file.setframerate(rate_hz)
+        file.setframerate(RATE_HZ)
         file.writeframes(steps.tobytes())
     return path
 
@@ -80,6 +81,13 @@ def _spoken() -> tuple[NDArray[np.float32], int] | None:
         if len(samples) > rate_hz and np.abs(samples).max() > 0:
             return samples, rate_hz
     return None
+
+
+def _resampled(samples: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
+    """The same sound at ``RATE_HZ``; the spectrum stays, so nothing is lost on the way up."""
+    length = len(samples) * RATE_HZ // rate_hz
+    spectrum = np.fft.rfft(samples)
+    return (np.fft.irfft(spectrum, length) * (length / len(samples))).astype(np.float32)
 
 
 def _synthesised() -> NDArray[np.float32]:

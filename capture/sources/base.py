@@ -81,9 +81,7 @@ class AudioSource(_Closing):
     notes: list[str]
 
     @abstractmethod
-    def start(
-        self, put: Callable[[AudioBlock], None], on_event: Callable[[Event], None]
-    ) -> None:
+    def start(self, put: Callable[[AudioBlock], None], on_event: Callable[[Event], None]) -> None:
         """Begin to deliver. Called once.
 
         Args:

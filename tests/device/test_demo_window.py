@@ -44,6 +44,6 @@ def test_the_line_moves() -> None:
 
 def test_it_plays_to_the_end(private_desktop: PrivateDesktop, tmp_path: Path) -> None:
     sound = voice_sample.make_voice_sample(tmp_path / "voice.wav")
-    options = ["--sound", str(sound), "--screen", "1280x720"]
+    options = ["--sound", str(sound)]
     window = private_desktop.run([sys.executable, "-m", "capture.cli.demo_window", *options])
     assert window.wait(30) == 0

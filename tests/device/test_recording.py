@@ -1,0 +1,338 @@
+"""``capture record`` as a user runs it: real programs on a private desktop, files read back."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from capture.desktop import PrivateDesktop
+from tests.device.measure import measure_events, offsets
+from tests.media.films import read_picture_times, read_sound, video_end
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+FLASHBEEP = Path(__file__).with_name("flashbeep.py")
+TONES = Path(__file__).with_name("tones.py")
+RATE_HZ = 48_000
+STEP_MS = 15.0
+"""How far a CI machine may be off; the benchmark publishes the real figures."""
+
+
+def capture(*words: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user would, to its end."""
+    command = [sys.executable, "-m", "capture", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout_s)
+
+
+@pytest.fixture
+def start_capture(desktop_env: PrivateDesktop) -> Iterator[Any]:
+    """Start the command on the private desktop; gives its process once it records."""
+    del desktop_env
+    running: list[subprocess.Popen[str]] = []
+
+    def start(path: Path, *words: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "capture", "record", str(path), "--json", *words]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        running.append(process)
+        assert process.stdout is not None
+        for line in process.stdout:
+            if json.loads(line)["event"] == "started":
+                return process
+        raise AssertionError("it never recorded")
+
+    yield start
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def result_of(process: subprocess.Popen[str], timeout_s: float = 30) -> dict[str, Any]:
+    """The last line of ``--json``."""
+    output, _ = process.communicate(timeout=timeout_s)
+    last: dict[str, Any] = json.loads(output.splitlines()[-1])
+    assert last["event"] == "result", output
+    return last
+
+
+@pytest.mark.parametrize("fps", [60, 30])
+def test_sound_and_picture_are_in_step(
+    fps: int, desktop_env: PrivateDesktop, tmp_path: Path
+) -> None:
+    del desktop_env
+    path = tmp_path / "film.mp4"
+    words = [sys.executable, str(FLASHBEEP), "--events", "15", "--out", str(tmp_path / "truth")]
+    done = capture("record", str(path), "--fps", str(fps), "-q", "--", *words)
+    assert done.returncode == 0, done.stderr
+    measured = offsets(measure_events(path))
+    assert measured.count >= 13
+    # A picture is taken somewhere in its slot: on average half a slot after the flash.
+    assert measured.median_ms + 500 / fps == pytest.approx(0, abs=STEP_MS)
+
+
+def test_a_film_of_a_player_is_whole(desktop_env: PrivateDesktop, tmp_path: Path) -> None:
+    del desktop_env
+    path = tmp_path / "film.mp4"
+    tone = [sys.executable, str(TONES), "--hz", "440", "--seconds", "10"]
+    done = capture("record", str(path), "--duration", "4", "--json", "--", *tone)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["stopped_by"] == "duration"
+    assert result["duration_s"] == pytest.approx(4.0, abs=0.001)
+    assert video_end(path) == pytest.approx(4.0, abs=0.05)
+    sound = read_sound(path)
+    assert sound.end_s == pytest.approx(4.0, abs=0.05)
+    assert result["tracks"][1]["gaps"] == 0
+    steady = sound.samples[2 * RATE_HZ : 3 * RATE_HZ, 0]
+    assert _level_at(steady, 440) > 20 * np.log10(np.abs(steady).max()) - 12
+
+
+def test_one_application_alone_is_in_the_file(desktop_env: PrivateDesktop, tmp_path: Path) -> None:
+    path = tmp_path / "app.wav"
+    other = desktop_env.run([sys.executable, str(TONES), "--hz", "1000", "--name", "other"])
+    one = [sys.executable, str(TONES), "--hz", "440", "--name", "one", "--seconds", "3"]
+    player = desktop_env.run(one)
+    time.sleep(0.5)
+    # It goes on for seconds after the application has ended: nothing of the other may come.
+    done = capture("record", str(path), "--no-video", "--audio", "app:one", "--duration", "6", "-q")
+    assert player.wait(10) == 0
+    other.terminate()
+    other.wait(10)
+    assert done.returncode == 0, done.stderr
+    sound = read_sound(path).samples[:, 0]
+    playing = sound[: 2 * RATE_HZ]
+    assert _level_at(playing, 440) > -20
+    assert _level_at(playing, 1000) < _level_at(playing, 440) - 60
+    for start in range(0, len(sound) - RATE_HZ // 2, RATE_HZ // 2):
+        assert _level_at(sound[start : start + RATE_HZ // 2], 1000) < -80
+    assert not sound[5 * RATE_HZ :].any()
+
+
+def _level_at(samples: np.ndarray[Any, np.dtype[np.float32]], frequency_hz: float) -> float:
+    """Level in dBFS of a sine of that frequency, within +-2 bins."""
+    window = np.hanning(len(samples))
+    spectrum = np.abs(np.fft.rfft(samples * window)) / (window.sum() / 2)
+    at = round(frequency_hz * len(samples) / RATE_HZ)
+    return float(20 * np.log10(max(spectrum[max(at - 2, 0) : at + 3].max(), 1e-9)))
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.opus", "a.m4a", "a.wav"])
+def test_a_killed_recording_of_a_still_desktop_plays(
+    name: str, start_capture: Any, desktop_env: PrivateDesktop, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    tone = [sys.executable, str(TONES), "--hz", "440", "--seconds", "20", "--peak", "0.05"]
+    player = desktop_env.run(tone)
+    process = start_capture(path, *([] if name in {"a.mp4", "a.mkv"} else ["--no-video"]))
+    started_s = time.monotonic()
+    time.sleep(5)
+    os.kill(process.pid, signal.SIGKILL)
+    recorded_s = time.monotonic() - started_s
+    player.terminate()
+    player.wait(10)
+    assert read_sound(path).end_s >= recorded_s - 2
+    if name in {"a.mp4", "a.mkv"}:
+        assert video_end(path) >= recorded_s - 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_cleanly(
+    number: signal.Signals, start_capture: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "film.mp4"
+    process = start_capture(path)
+    time.sleep(1)
+    process.send_signal(number)
+    result = result_of(process)
+    assert process.returncode == 0
+    assert result["paths"] == [str(path)]
+    assert video_end(path) == pytest.approx(result["duration_s"], abs=0.05)
+
+
+def test_events_after_a_pause_are_as_well_aligned_as_before(
+    desktop_env: PrivateDesktop, tmp_path: Path
+) -> None:
+    from capture import RecordingSpec, Session, VideoSpec  # noqa: PLC0415
+
+    path = tmp_path / "film.mp4"
+    words = [sys.executable, str(FLASHBEEP), "--events", "14", "--out", str(tmp_path / "truth")]
+    with Session(RecordingSpec(path, video=VideoSpec(fps=60))) as session:
+        player = desktop_env.run(words)
+        time.sleep(7)
+        session.pause()
+        time.sleep(3)
+        session.resume()
+        assert player.wait(30) == 0
+    result = session.wait()
+    assert result is not None
+    ((paused_at_s, length_s),) = result.pauses_s
+    assert length_s == pytest.approx(3, abs=0.1)
+    assert video_end(path) == pytest.approx(result.duration_s, abs=0.05)
+    events = measure_events(path)
+    before = offsets([event for event in events if event[0] < paused_at_s - 0.3])
+    after = offsets([event for event in events if event[0] > paused_at_s + 0.3])
+    assert before.count >= 3
+    assert after.count >= 3
+    assert after.median_ms - before.median_ms == pytest.approx(0, abs=STEP_MS)
+
+
+def test_two_sources_are_a_mix_and_two_tracks(desktop_env: PrivateDesktop, tmp_path: Path) -> None:
+    path = tmp_path / "film.mkv"
+    tone = [sys.executable, str(TONES), "--hz", "440", "--name", "one", "--seconds", "10"]
+    player = desktop_env.run(tone)
+    sources = ["--audio", "system", "--audio", "app:one"]
+    done = capture("record", str(path), "--duration", "3", "-q", *sources)
+    player.terminate()
+    player.wait(10)
+    assert done.returncode == 0, done.stderr
+    titles = [read_sound(path, track).title for track in range(3)]
+    assert titles[0] == "mix"
+    assert titles[2] == "app one"
+    levels = [
+        _level_at(read_sound(path, track).samples[RATE_HZ : 2 * RATE_HZ, 0], 440)
+        for track in range(3)
+    ]
+    assert levels[1] == pytest.approx(levels[2], abs=0.5)
+    assert levels[0] == pytest.approx(levels[1] + 6, abs=1)
+
+
+def test_a_still_screen_takes_few_pictures(desktop_env: PrivateDesktop, tmp_path: Path) -> None:
+    del desktop_env
+    path = tmp_path / "film.mp4"
+    done = capture("record", str(path), "--duration", "3", "-q")
+    assert done.returncode == 0, done.stderr
+    times = read_picture_times(path)
+    assert 6 <= len(times) <= 12
+    assert max(np.diff(times)) <= 0.6
+
+
+def test_the_end_of_the_command_ends_the_recording(
+    desktop_env: PrivateDesktop, tmp_path: Path
+) -> None:
+    del desktop_env
+    path = tmp_path / "film.mp4"
+    done = capture("record", str(path), "--json", "--", "sh", "-c", "sleep 1; exit 3")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["stopped_by"] == "command-ended"
+    assert any("exit code 3" in warning for warning in result["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["--screen", "9"], 1, "9"),
+        (["--window", "no such window"], 1, "no such window"),
+        (["--region", "9000,0,100,100"], 1, "region"),
+        (["--audio", "system:nowhere"], 1, "nowhere"),
+        (["--audio", "mic:nowhere"], 1, "nowhere"),
+        (["--audio", "radio"], 2, "radio"),
+        (["--encoder", "h266"], 1, "h266"),
+        (["--fps", "0"], 2, "0 pictures"),
+        (["--fps", "1000"], 2, "1000 pictures"),
+        (["--duration", "soon"], 2, "soon"),
+        (["--no-video", "--audio", "none"], 2, "nothing to record"),
+        (["--", "no-such-program"], 1, "no-such-program"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_leaves_nothing(
+    words: list[str], code: int, says: str, desktop_env: PrivateDesktop, tmp_path: Path
+) -> None:
+    del desktop_env
+    name = "a.m4a" if "--no-video" in words else "a.mp4"
+    done = capture("record", str(tmp_path / name), *words)
+    assert done.returncode == code, done.stderr
+    assert done.stderr.startswith("error: ")
+    assert says in done.stderr.splitlines()[0]
+    assert "hint: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a.avi", "a", "folder", "old.mp4", "file.txt/a.mp4"])
+def test_bad_outputs(name: str, desktop_env: PrivateDesktop, tmp_path: Path) -> None:
+    del desktop_env
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "old.mp4").write_bytes(b"precious")
+    (tmp_path / "file.txt").write_text("a file")
+    done = capture("record", str(tmp_path / name), "--duration", "1")
+    assert done.returncode in {1, 2}
+    assert done.stderr.startswith("error: ")
+    assert "hint: " in done.stderr
+    assert (tmp_path / "old.mp4").read_bytes() == b"precious"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file.txt", "folder", "old.mp4"]
+
+
+def test_a_unicode_name_works(desktop_env: PrivateDesktop, tmp_path: Path) -> None:
+    del desktop_env
+    path = tmp_path / "Sprachnachricht Zoë 🎧.mp4"
+    done = capture("record", str(path), "--duration", "1", "-q")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{path}\n"
+    assert video_end(path) == pytest.approx(1, abs=0.05)
+
+
+def test_without_a_sound_server_it_says_so(
+    desktop_env: PrivateDesktop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    del desktop_env
+    monkeypatch.setenv("PULSE_SERVER", f"unix:{tmp_path}/nobody")
+    done = capture("record", str(tmp_path / "a.mp4"), "--duration", "1")
+    assert done.returncode == 1
+    assert "sound server" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_screen_that_goes_away_leaves_the_sound_going_on(tmp_path: Path) -> None:
+    # A desktop of its own: its screen is going to be killed.
+    path = tmp_path / "film.mp4"
+    with PrivateDesktop(640, 360) as desktop:
+        environment = os.environ | desktop.environment
+        command = [sys.executable, "-m", "capture", "record", str(path), "--duration", "4"]
+        process = subprocess.Popen(
+            [*command, "--json"], env=environment, stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        for line in process.stdout:
+            if json.loads(line)["event"] == "started":
+                break
+        time.sleep(1)
+        _kill_screen(desktop)
+        result = result_of(process)
+    assert process.returncode == 0
+    assert result["stopped_by"] == "duration"
+    assert result["warnings"]
+    assert video_end(path) == pytest.approx(4, abs=0.05)
+    assert read_sound(path).end_s == pytest.approx(4, abs=0.05)
+
+
+def _kill_screen(desktop: PrivateDesktop) -> None:
+    """End the X server of a desktop: the child of one of its keepers."""
+    keepers = {server.pid for server in desktop._servers}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        name, _, rest = path.read_text().partition("(")[2].rpartition(")")
+        if name == "Xvfb" and int(rest.split()[1]) in keepers:
+            os.kill(int(path.parent.name), signal.SIGKILL)
+            return
+    raise AssertionError("no X server")
+
+
+def test_nothing_of_a_private_desktop_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "film.mp4"
+    tone = [sys.executable, str(TONES), "--hz", "440", "--seconds", "1.5"]
+    done = capture("record", str(path), "--private-desktop", "640x360", "-q", "--", *tone)
+    assert done.returncode == 0, done.stderr
+    sound = read_sound(path)
+    assert np.abs(sound.samples).max() > 0.1
+    assert video_end(path) == pytest.approx(sound.end_s, abs=0.05)
