@@ -32,6 +32,8 @@ __all__ = ["PictureLane", "Segments", "SoundLane"]
 
 PACKETS_BYTES = 64 * 1024 * 1024
 """What may wait for the disk; beyond it pictures wait, and are dropped where they are taken."""
+GATHER_S = 0.05
+"""Packets are written in batches of so long; it is also what a crash can cost."""
 KEY_PICTURE_EVERY_NS = 5 * NS_PER_S
 """A player seeks to key pictures; one a second would double the file of a still desktop."""
 
@@ -148,7 +150,7 @@ class Segments:
         """Write packets until the box is closed and empty; then close what is left open."""
         try:
             while True:
-                for item in self.box.get_all():
+                for item in self.box.get_all(gather_s=GATHER_S):
                     if item.packet is not None:
                         item.segment.writer.write(item.packet)
                         item.segment.packets += 1

@@ -53,7 +53,8 @@ READY_WITHIN_S = 0.3
 """How long the first picture waits for sound; what comes later begins with silence."""
 BLOCKS_WAITING_S = 10
 """Sound between its source and the timeline; a reader that is never late keeps this empty."""
-SOUND_TICK_S = 0.05
+SOUND_TICK_S = 0.06
+"""Sound is moved on in batches of so long: half the wake-ups, and nobody listens to a file."""
 WATCH_TICK_S = 0.1
 DISK_EVERY_NS = NS_PER_S
 MAX_SIZE_MARGIN_S = 2.0
@@ -356,7 +357,8 @@ class Session:
         end_frame = None
         while end_frame is None or not self._mixer.is_at(end_frame):
             try:
-                items = self._blocks.get_all(SOUND_TICK_S)
+                gather_s = 0.0 if self._stop_asked.is_set() else SOUND_TICK_S
+                items = self._blocks.get_all(SOUND_TICK_S, gather_s=gather_s)
             except TimeoutError:
                 items = []
             except MailboxClosedError:
