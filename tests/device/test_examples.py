@@ -14,15 +14,16 @@ if TYPE_CHECKING:
     from capture.desktop import PrivateDesktop
 
 ROOT = Path(__file__).parents[2]
+FENCE = re.compile(r"^(?P<indent> *)```python\n(?P<code>.*?)^ *```", flags=re.MULTILINE | re.DOTALL)
 
 
 def programs() -> list[tuple[str, str]]:
     """(page and number, code) of every Python example."""
     found = []
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
-        fences = re.findall(r"^( *)```python\n(.*?)^ *```", page.read_text(), re.MULTILINE | re.DOTALL)
-        for number, (indent, code) in enumerate(fences, 1):
-            found.append((f"{page.name}-{number}", re.sub(f"^{indent}", "", code, flags=re.MULTILINE)))
+        for number, match in enumerate(FENCE.finditer(page.read_text()), 1):
+            code = re.sub(f"^{match['indent']}", "", match["code"], flags=re.MULTILINE)
+            found.append((f"{page.name}-{number}", code))
     return found
 
 
