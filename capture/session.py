@@ -78,7 +78,7 @@ class Session:
     ) -> None:
         check_spec(spec)
         self.spec = spec
-        self._tell = on_event or (lambda _event: None)
+        self._on_event = on_event
         self._state = State.READY
         self._warnings: list[str] = []
         self._stopped_by = ""
@@ -395,8 +395,8 @@ class Session:
             self._fail(error)
         finally:
             self._state = State.FAILED if self._error else State.DONE
-            self._emit(EventKind.DONE, self._stopped_by)
             self._finished.set()
+            self._emit(EventKind.DONE, self._stopped_by)
 
     def _watch_disk(self) -> None:
         assert self._segments is not None
@@ -538,6 +538,16 @@ class Session:
 
     def _emit(self, kind: EventKind, message: str) -> None:
         self._tell(Event(kind, message, now_ns()))
+
+    def _tell(self, event: Event) -> None:
+        """Tell the owner; what goes wrong there must not end a thread of the recording."""
+        if self._on_event is None:
+            return
+        try:
+            self._on_event(event)
+        except Exception as error:  # noqa: BLE001 - it is the owner's code
+            self._on_event = None
+            self._warnings.append(f"events are no longer told: on_event failed ({error})")
 
 
 def record(spec: RecordingSpec, on_event: Callable[[Event], None] | None = None) -> RecordingResult:

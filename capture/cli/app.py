@@ -12,13 +12,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
+from cyclopts.exceptions import CycloptsError
 
 from capture.errors import CaptureError, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from cyclopts.exceptions import CycloptsError
 
 __all__ = ["app", "main", "run"]
 
@@ -34,16 +33,10 @@ def _version() -> str:
         return "unknown"
 
 
-def _usage_error(error: CycloptsError) -> str:
-    text = str(error).strip().splitlines()
-    return f"error: {text[-1] if text else error}\n\nhint: `capture --help` lists what there is"
-
-
 app = App(
     name="capture",
     help="Record what your screen shows and your speakers play, in step, into one safe file.",
     version=_version,
-    error_formatter=_usage_error,
 )
 # Named by path: a command's module, and all that it needs, is loaded when it is called.
 app.command("capture.cli.record:record", help="Record the screen with its sound.")
@@ -60,12 +53,17 @@ def run(arguments: Sequence[str]) -> int:
     Args:
         arguments: What follows the word ``capture``.
 
-    Raises:
-        SystemExit: After ``--help``, ``--version`` or a usage error.
     """
     tokens, words = _split_words(arguments)
     is_debug = "--debug" in tokens
-    command, bound, ignored = app.parse_args([word for word in tokens if word != "--debug"])
+    try:
+        command, bound, ignored = app.parse_args(
+            [word for word in tokens if word != "--debug"], print_error=False, exit_on_error=False
+        )
+    except CycloptsError as error:
+        # Its first lines may name the option; the last one says what is wrong.
+        print_error(str(error).strip().splitlines()[-1], "`capture --help` lists what there is")
+        return EXIT_USAGE
     if words and "words" not in ignored:
         return _tell(ConfigError("this command takes nothing after `--`"))
     if words:

@@ -168,7 +168,7 @@ def run_recording(
     """
     from capture.session import Session  # noqa: PLC0415 - NumPy is slow to load
 
-    if words and desktop is None and shutil.which(words[0]) is None:
+    if words and shutil.which(words[0]) is None:
         raise DeviceNotFoundError(
             f"there is no program {words[0]!r}", hint="check the command after `--`"
         )

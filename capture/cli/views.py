@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import sys
@@ -194,8 +195,9 @@ class JsonView(View):
 
 
 def print_json(values: dict[str, Any]) -> None:
-    """One line on stdout."""
-    print(json.dumps(_plain(values), ensure_ascii=False), flush=True)  # noqa: T201
+    """One line on stdout; without a reader the recording goes on all the same."""
+    with contextlib.suppress(BrokenPipeError):
+        print(json.dumps(_plain(values), ensure_ascii=False), flush=True)  # noqa: T201
 
 
 def _plain(value: Any) -> Any:

@@ -184,9 +184,7 @@ class _Stream:
         self._held.append((samples, self._received_frames, arrival_ns))
         self._received_frames += len(samples)
         is_settled = arrival_ns - self._begun_ns > SETTLED_NS
-        if not self._operations and (
-            not is_settled or arrival_ns - self._asked_ns >= ASK_EVERY_NS
-        ):
+        if not self._operations and (not is_settled or arrival_ns - self._asked_ns >= ASK_EVERY_NS):
             self._asked_ns = arrival_ns
             self._ask()
 

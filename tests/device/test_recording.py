@@ -54,7 +54,9 @@ def start_capture(desktop_env: PrivateDesktop) -> Iterator[Any]:
     yield start
     for process in running:
         process.kill()
-        process.communicate()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def result_of(process: subprocess.Popen[str], timeout_s: float = 30) -> dict[str, Any]:
@@ -326,6 +328,24 @@ def _kill_screen(desktop: PrivateDesktop) -> None:
             os.kill(int(path.parent.name), signal.SIGKILL)
             return
     raise AssertionError("no X server")
+
+
+def test_a_reader_that_went_away_does_not_end_the_recording(
+    start_capture: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "film.mp4"
+    process = start_capture(path, "--duration", "2")
+    process.stdout.close()
+    assert process.wait(20) in {0, 1}
+    assert video_end(path) == pytest.approx(2, abs=0.05)
+
+
+def test_a_program_that_is_not_there_leaves_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "film.mp4"
+    done = capture("record", str(path), "--private-desktop", "640x360", "--", "no-such-program")
+    assert done.returncode == 1
+    assert "no-such-program" in done.stderr
+    assert not path.exists()
 
 
 def test_nothing_of_a_private_desktop_is_left(tmp_path: Path) -> None:

@@ -277,3 +277,12 @@ def test_bounded_boxes_drop_pictures_never_sound(tmp_path: Path) -> None:
     assert result.tracks[1].silence_inserted_s == 0
     times = read_picture_times(path)
     assert times == sorted(times)
+
+
+def test_a_listener_that_fails_does_not_harm_the_recording(tmp_path: Path) -> None:
+    def on_event(event: Event) -> None:
+        raise BrokenPipeError(event.message)
+
+    result = record(spec(tmp_path / "film.mp4", duration_s=1.0), on_event)
+    assert video_end(result.path) == pytest.approx(1.0, abs=0.04)
+    assert any("on_event failed" in warning for warning in result.warnings)
