@@ -395,8 +395,8 @@ class Session:
             self._fail(error)
         finally:
             self._state = State.FAILED if self._error else State.DONE
-            self._finished.set()
             self._emit(EventKind.DONE, self._stopped_by)
+            self._finished.set()
 
     def _watch_disk(self) -> None:
         assert self._segments is not None
