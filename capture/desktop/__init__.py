@@ -27,13 +27,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from capture.errors import BackendUnavailableError, ConfigError, DeviceNotFoundError
+from capture.sources.base import Closing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from types import TracebackType
     from typing import IO
 
 __all__ = ["HIDDEN_VARIABLES", "SINK_NAME", "PrivateDesktop"]
@@ -86,7 +86,7 @@ _SINK_MODULE = (
 )
 
 
-class PrivateDesktop:
+class PrivateDesktop(Closing):
     """A screen and a sound server of their own, up when this returns, gone after ``close()``.
 
     Used from one thread at a time.
@@ -128,17 +128,6 @@ class PrivateDesktop:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @property
     def environment(self) -> dict[str, str]:

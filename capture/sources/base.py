@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
     from capture.model import AudioBlock, Event, ScreenPicture
 
-__all__ = ["AudioSource", "ScreenSource"]
+__all__ = ["AudioSource", "Closing", "ScreenSource"]
 
 
-class _Closing(ABC):
+class Closing(ABC):
     """Whoever opens, closes: usable in ``with``; ``close()`` may be called twice."""
 
     def __enter__(self) -> Self:
@@ -33,7 +33,7 @@ class _Closing(ABC):
         """Give everything back; idempotent."""
 
 
-class ScreenSource(_Closing):
+class ScreenSource(Closing):
     """Pictures of a screen, a region or a window. Used from one thread at a time.
 
     Attributes:
@@ -59,7 +59,7 @@ class ScreenSource(_Closing):
         """
 
 
-class AudioSource(_Closing):
+class AudioSource(Closing):
     """Sound of an output, an application or a microphone.
 
     Delivers from threads of its own between ``start()`` and ``close()``. It looks after its device

@@ -7,17 +7,16 @@ moment, which takes a fraction of one.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xcffib
 import xcffib.xproto
 
 from capture.errors import BackendUnavailableError
+from capture.sources.base import Closing
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from numpy.typing import NDArray
 
 __all__ = ["Canvas"]
@@ -25,7 +24,7 @@ __all__ = ["Canvas"]
 _DEPTH = 24
 
 
-class Canvas:
+class Canvas(Closing):
     """A window of fixed size in the middle of the screen; used from one thread.
 
     Args:
@@ -87,17 +86,6 @@ class Canvas:
         core.CreatePixmap(_DEPTH, self._pixmap, self._window, width_px, height_px)
         core.MapWindow(self._window)
         self._connection.flush()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def prepare(self, picture: NDArray[np.uint8]) -> None:
         """Send a picture to the server without showing it; uint8 BGR, ``(height, width, 3)``.

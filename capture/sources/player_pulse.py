@@ -13,7 +13,7 @@ import os
 import statistics
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,10 +21,9 @@ from capture.clock import now_ns
 from capture.errors import BackendUnavailableError
 from capture.model import NS_PER_S
 from capture.sources import _libpulse as lp
+from capture.sources.base import Closing
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from numpy.typing import NDArray
 
 __all__ = ["PulsePlayer"]
@@ -62,7 +61,7 @@ _PROTOTYPES: dict[str, tuple[Any, ...]] = {
 }
 
 
-class PulsePlayer:
+class PulsePlayer(Closing):
     """One mono sound, played once. The caller turns its loop, from one thread.
 
     Args:
@@ -100,17 +99,6 @@ class PulsePlayer:
             self._stream, None, ctypes.byref(attributes), lp.STREAM_ADJUST_LATENCY, None, None
         )
         self._await(lambda: lib.pa_stream_get_state(self._stream), lp.STREAM_READY)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def turn(self) -> None:
         """Give the server what it has room for and take its answers; call at least every 50 ms."""
