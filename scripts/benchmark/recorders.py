@@ -248,6 +248,8 @@ def _start(
 
 def _wait(process: subprocess.Popen[str]) -> tuple[float, int]:
     """CPU seconds of the process and of all that it waited for, and its exit status."""
+    if sys.platform == "win32":  # for the type checker: there is no private desktop
+        raise NotImplementedError
     deadline = time.monotonic() + END_TIMEOUT_S
     while time.monotonic() < deadline:
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)
@@ -262,6 +264,8 @@ def _wait(process: subprocess.Popen[str]) -> tuple[float, int]:
 
 def _cpu_s(pid: int) -> float:
     """CPU seconds of a process so far; those of its ended children with it."""
+    if sys.platform == "win32":  # for the type checker: there is no private desktop
+        raise NotImplementedError
     # After the name, which may hold anything, in brackets; utime is field 14 of proc(5).
     fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
     return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
