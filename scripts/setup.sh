@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Sourced by the scripts beside it: what a fresh machine needs before the project runs on it.
 #
-#   set_up PURPOSE PYTHON     sets $venv; PURPOSE is capture, test, fast or check;
+#   set_up PURPOSE PYTHON     sets $venv; PURPOSE is capture, test, fast, check or bench;
 #                             PYTHON an interpreter's name, or empty: any that is new enough
 #   find_python NAME          prints the real interpreter behind a name, or any; fails without one
 #
@@ -92,10 +92,12 @@ install_missing_packages() { # PURPOSE PYTHON
         lack_library libgthread-2.0.so.0 libglib2.0-0
     fi
     if [[ $purpose == capture || $purpose == test ]]; then
-        lack_program Xvfb xvfb
         lack_program espeak-ng espeak-ng
+    fi
+    if [[ $purpose == capture || $purpose == test || $purpose == bench ]]; then
+        lack_program Xvfb xvfb
         # Beside PipeWire's own sound server PulseAudio could displace parts of a desktop.
-        if [[ $purpose == test || -z $(type -P pipewire-pulse) ]]; then
+        if [[ $purpose != capture || -z $(type -P pipewire-pulse) ]]; then
             lack_program pulseaudio pulseaudio
         else
             [[ -n $(type -P pulseaudio) ]] ||
@@ -109,6 +111,11 @@ install_missing_packages() { # PURPOSE PYTHON
         lack_program pipewire-pulse pipewire-pulse
         lack_program dbus-run-session dbus-daemon
         lack_program ffmpeg ffmpeg
+    fi
+    if [[ $purpose == bench ]]; then
+        lack_program ffmpeg ffmpeg
+        lack_program mpv mpv
+        lack_program simplescreenrecorder simplescreenrecorder
     fi
     install_packages required "${required[@]}"
     install_packages wanted "${wanted[@]}"

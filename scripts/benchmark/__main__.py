@@ -1,0 +1,91 @@
+"""Measures this recorder against others, in the same run, on a private desktop.
+
+    python -m scripts.benchmark load sync start
+
+Started by ``scripts/bench``; ``docs/benchmark.md`` says what is measured and how.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capture.desktop import PrivateDesktop
+from scripts.benchmark.desktops import DESKTOPS
+from scripts.benchmark.load import measure_load, show_load
+from scripts.benchmark.recorders import RECORDERS, SIZE_PX
+from scripts.benchmark.report import describe_machine, say
+from scripts.benchmark.start import measure_start, show_start
+from scripts.benchmark.sync import measure_sync, show_sync
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FIGURES = Path(__file__).parents[2] / "docs" / "bench.json"
+
+SHOWS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "load": show_load,
+    "sync": show_sync,
+    "start": show_start,
+}
+
+
+def main() -> None:
+    """Measure the parts that were asked for, print their tables, and write them if asked to."""
+    options = _parse()
+    for recorder in RECORDERS:
+        if not recorder.is_here():
+            say(f"bench: without {recorder.name}, which is not installed")
+    parts: dict[str, Any] = {}
+    for part in options.parts or SHOWS:
+        parts[part] = _measure(part, options)
+        print(f"\n{part}\n\n{SHOWS[part](parts[part])}\n", flush=True)
+        if options.write:
+            _write(part, parts[part])
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__.partition("\n")[0])
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(SHOWS)}")
+    more = parser.add_argument
+    more("--seconds", type=float, default=20, help="length of a recording of load (20)")
+    more("--pairs", type=int, default=3, help="how often each of load is recorded (3)")
+    more("--desktops", nargs="+", choices=DESKTOPS, default=DESKTOPS, help="of load")
+    more("--events", type=int, default=50, help="flashes and beeps of sync (50)")
+    more("--times", type=int, default=5, help="how often start starts (5)")
+    more("--write", action="store_true", help=f"put the figures into docs/{FIGURES.name}")
+    options = parser.parse_args()
+    if unknown := set(options.parts) - set(SHOWS):
+        parser.error(f"no part {', '.join(sorted(unknown))}; there is {', '.join(SHOWS)}")
+    return options
+
+
+def _measure(part: str, options: argparse.Namespace) -> dict[str, Any]:
+    """One part, on a desktop of its own."""
+    with (
+        PrivateDesktop(*SIZE_PX) as desktop,
+        tempfile.TemporaryDirectory(prefix="capture-bench-") as name,
+    ):
+        folder = Path(name)
+        if part == "load":
+            return measure_load(
+                desktop, folder, options.desktops, seconds=options.seconds, pairs=options.pairs
+            )
+        if part == "sync":
+            return measure_sync(desktop, folder, events=options.events)
+        return measure_start(desktop, folder, times=options.times)
+
+
+def _write(part: str, figures: dict[str, Any]) -> None:
+    """Put one part into the file; the others keep the machine that they were measured on."""
+    known = json.loads(FIGURES.read_text("utf-8")) if FIGURES.exists() else {}
+    known[part] = {"machine": describe_machine()} | figures
+    FIGURES.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+    say(f"bench: {part} is in docs/{FIGURES.name}")
+
+
+if __name__ == "__main__":
+    main()

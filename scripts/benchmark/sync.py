@@ -1,0 +1,59 @@
+"""Part ``sync``: how far sound and picture are apart in the file, at known moments."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scripts.benchmark.recorders import FFMPEG_SOUND_FIRST, RECORDERS, Run
+from scripts.benchmark.report import say, table
+from tests.device import flashbeep
+from tests.device.measure import measure_events, offsets
+
+if TYPE_CHECKING:
+    from capture.desktop import PrivateDesktop
+    from scripts.benchmark.recorders import Recorder
+
+__all__ = ["RATES_FPS", "measure_sync", "show_sync"]
+
+RATES_FPS = (60, 30)
+
+
+def measure_sync(desktop: PrivateDesktop, folder: Path, *, events: int) -> dict[str, Any]:
+    """Sound minus picture of every recorder, in milliseconds; positive: the sound is late."""
+    found: dict[str, Any] = {}
+    for fps in RATES_FPS:
+        for recorder in (*RECORDERS, FFMPEG_SOUND_FIRST):
+            if recorder.is_here():
+                say(f"sync: {recorder.name} at {fps} pictures a second")
+                measured = _measure(recorder, desktop, folder, fps, events)
+                found.setdefault(str(fps), {})[recorder.name] = measured
+    return {"events": events, "rates": found}
+
+
+def show_sync(found: dict[str, Any]) -> str:
+    """As a table, in milliseconds."""
+    rows = [
+        [fps, recorder, str(values["count"])]
+        + [f"{values[name]:+.1f}" for name in ("median_ms", "p5_ms", "p95_ms")]
+        for fps, recorders in found["rates"].items()
+        for recorder, values in recorders.items()
+    ]
+    return table(["fps", "recorder", "events", "median ms", "5 %", "95 %"], rows)
+
+
+def _measure(
+    recorder: Recorder, desktop: PrivateDesktop, folder: Path, fps: int, events: int
+) -> dict[str, Any]:
+    run = Run(recorder, desktop, folder / "film", fps)
+    client = [sys.executable, str(Path(flashbeep.__file__)), "--events", str(events)]
+    code = desktop.run([*client, "--out", str(folder / "truth.jsonl")]).wait()
+    film = run.end()
+    if code:
+        sys.exit(f"bench: the flashing program failed (exit code {code})")
+    # A recorder looks once a slot: on average a flash is half a slot old by then.
+    measured = offsets(measure_events(film.path), picture_s=1 / fps)
+    film.path.unlink()
+    return asdict(measured)
