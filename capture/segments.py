@@ -233,7 +233,8 @@ class Segments:
             path.unlink(missing_ok=True)
             segment.journal.remove()
             return
-        if is_whole and path != segment.path:
+        is_there = path.parent == segment.path.parent  # and was not moved meanwhile
+        if is_whole and is_there and path != segment.path:
             path = path.replace(segment.path)
         if path.exists():
             self._finished_bytes += path.stat().st_size

@@ -35,7 +35,6 @@ class Anchor:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._fd: int | None = None
-        self._is_gone = False
         now_s = time.monotonic()
         self._next_look_s = now_s
         self._next_sync_s = now_s + SYNC_EVERY_S
@@ -73,31 +72,34 @@ class Anchor:
         try:
             with contextlib.suppress(OSError):
                 os.fsync(fd)
-            if self._is_gone:
+            if self._is_away(fd):
                 self._path = _moved_to(fd) or _save(fd, self._path)
         finally:
             os.close(fd)
         return self._path
 
     def _look(self) -> None:
-        flags = os.O_RDONLY | getattr(os, "O_BINARY", 0)
-        try:
-            if self._fd is None:
-                # The libraries that write keep their descriptor to themselves.
-                self._fd = os.open(self._path, flags)
-            there, held = self._path.stat(), os.fstat(self._fd)
-            # The numbers alone are not enough: some network file systems change them.
-            self._is_gone = held.st_nlink == 0 and not os.path.samestat(there, held)
-        except (FileNotFoundError, NotADirectoryError):
-            self._is_gone = True
-        except OSError:
-            return  # a disk that does not answer now: the writing itself will tell
-        if self._is_gone:
+        if self._fd is None:
+            # The libraries that write keep their descriptor to themselves.
+            with contextlib.suppress(OSError):
+                self._fd = os.open(self._path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        if self._is_away(self._fd) if self._fd is not None else not self._path.exists():
             what = self._path if self._path.parent.is_dir() else self._path.parent
             raise OutputError(
                 f"{what} was deleted or moved away while recording",
-                hint="leave the folder where it is until the recording has ended",
+                hint="leave it where it is until the recording has ended",
             )
+
+    def _is_away(self, fd: int) -> bool:
+        """Whether the name no longer stands for the file."""
+        try:
+            there, held = self._path.stat(), os.fstat(fd)
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:
+            return False  # a disk that does not answer now: the writing itself will tell
+        # The numbers alone are not enough: some network file systems change them.
+        return held.st_nlink == 0 and not os.path.samestat(there, held)
 
 
 def _moved_to(fd: int) -> Path | None:

@@ -117,7 +117,7 @@ def recover(path: Path, *, in_place: bool = False) -> Recovered:
             os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         until_s = _common_end(source)
-        with as_output_error(part):
+        with as_output_error(target):
             _copy(path, part, container, until_s)
             damaged_s = _first_damage(part)
             if damaged_s is not None:

@@ -99,9 +99,9 @@ def test_a_full_disk_keeps_what_was_written(small_disk: Path) -> None:
     filler = small_disk / "filler"
     sessions = start_all(small_disk, ENDINGS)
     time.sleep(1.8)
-    free = os.statvfs(small_disk)
-    with contextlib.suppress(OSError), filler.open("wb") as file:
-        file.write(bytes(free.f_bavail * free.f_frsize))
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(1 << 16))
     for path, session in sessions.items():
         error = failed(session)
         assert "the disk is full" in error.message
@@ -206,6 +206,20 @@ def test_a_folder_that_is_renamed_is_followed(tmp_path: Path) -> None:
     error = failed(session)
     check_kept(session, error, tmp_path / "renamed" / "film.mkv", 0.6)
     assert not folder.exists()
+
+
+def test_a_file_that_is_deleted_in_the_last_moment_is_saved(tmp_path: Path) -> None:
+    path = tmp_path / "films" / "film.mp4"
+    session = Session(spec(path))
+    session.start()
+    time.sleep(0.6)
+    shutil.rmtree(path.parent)
+    session.stop()
+    with contextlib.suppress(OutputError):  # where it was noticed before the end
+        session.wait(10)
+    assert session.result is not None
+    assert session.result.paths == (path,)
+    assert read_sound(path).end_s > 0.4
 
 
 def test_a_folder_that_cannot_be_made_again_is_said(tmp_path: Path) -> None:
