@@ -7,7 +7,12 @@ from pathlib import Path
 
 import platformdirs
 
-__all__ = ["default_output"]
+__all__ = ["default_folder", "default_output"]
+
+
+def default_folder() -> Path:
+    """Where recordings go, such as ``~/Videos/Capture``; it may not exist yet."""
+    return Path(platformdirs.user_videos_dir()) / "Capture"
 
 
 def default_output(suffix: str, *, now: datetime | None = None) -> Path:
@@ -18,7 +23,7 @@ def default_output(suffix: str, *, now: datetime | None = None) -> Path:
         now: Local time; by default the present.
     """
     stamp = (now or datetime.now().astimezone()).strftime("%Y-%m-%d %H.%M.%S")
-    folder = Path(platformdirs.user_videos_dir()) / "Capture"
+    folder = default_folder()
     path = folder / f"{stamp}{suffix}"
     number = 2
     while path.exists():

@@ -14,9 +14,11 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from capture.errors import OutputError
+from capture.journal import Journal
 from capture.media.mux import AudioTrack, FileWriter, VideoTrack, container_of, open_writer
 from capture.model import NS_PER_S
-from capture.pipeline import Mailbox
+from capture.pipeline import Mailbox, MailboxClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +36,8 @@ PACKETS_BYTES = 64 * 1024 * 1024
 """What may wait for the disk; beyond it pictures wait, and are dropped where they are taken."""
 GATHER_S = 0.05
 """Packets are written in batches of so long; it is also what a crash can cost."""
+LOOK_EVERY_S = 1.0
+"""The files are looked after this often even when there is nothing to write."""
 KEY_PICTURE_EVERY_NS = 5 * NS_PER_S
 """A player seeks to key pictures; one a second would double the file of a still desktop."""
 
@@ -43,6 +47,7 @@ class _Segment:
     path: Path
     """Where it will be."""
     writer: FileWriter
+    journal: Journal
     open_lanes: int
     start_ns: int
     """Media time at its beginning."""
@@ -148,22 +153,38 @@ class Segments:
 
     def write_all(self) -> None:
         """Write packets until the box is closed and empty; then close what is left open."""
+        is_whole = False
         try:
             while True:
-                for item in self.box.get_all(gather_s=GATHER_S):
-                    if item.packet is not None:
-                        item.segment.writer.write(item.packet)
-                        item.segment.packets += 1
-                        continue
-                    item.segment.open_lanes -= 1
-                    if item.segment.open_lanes == 0:
-                        self._close(item.segment)
+                self._look_after()
+                with contextlib.suppress(TimeoutError):
+                    for item in self.box.get_all(LOOK_EVERY_S, gather_s=GATHER_S):
+                        self._write(item)
+        except MailboxClosedError:
+            is_whole = True
         finally:
             # After an error the end of the file may fail as well; what is in it plays all the
             # same, and the first error is the one to tell.
             for segment in list(self._open.values()):
                 with contextlib.suppress(OSError):
-                    self._close(segment)
+                    self._close(segment, is_whole=is_whole)
+
+    def _write(self, item: _Written) -> None:
+        segment = item.segment
+        if item.packet is not None:
+            segment.writer.write(item.packet)
+            segment.packets += 1
+            return
+        segment.open_lanes -= 1
+        if segment.open_lanes == 0:
+            self._close(segment, is_whole=True)
+
+    def _look_after(self) -> None:
+        with self._lock:
+            segments = list(self._open.values())
+        for segment in segments:
+            segment.writer.tick()
+            segment.journal.update(segment.writer.written_s, segment.writer.written_bytes)
 
     def _create(self, index: int) -> _Segment:
         path = self.path
@@ -173,6 +194,11 @@ class Segments:
         if self.overwrite and path.exists():
             # The old file stays until the new one is whole.
             work_path = path.with_name(f"{path.stem}.new{path.suffix}")
+            if work_path.exists():
+                raise OutputError(
+                    f"{work_path} is left of a recording that was cut off",
+                    hint="run `capture recover` on it and move it away, or record to another name",
+                )
         audio = [AudioTrack(track.name, self.rate_hz, track.channels) for track in self.tracks]
         writer = open_writer(
             work_path,
@@ -182,28 +208,38 @@ class Segments:
             quality=self.quality,
             tags=self.tags,
         )
+        names = [*(["picture"] if self.video else []), *(track.name for track in self.tracks)]
+        journal = Journal(work_path, target=path, tracks=tuple(names))
         lanes = int(self.video is not None) + int(bool(self.tracks))
-        return _Segment(path, writer, lanes, self.start_of(index))
+        return _Segment(path, writer, journal, lanes, self.start_of(index))
 
-    def _close(self, segment: _Segment) -> None:
+    def _close(self, segment: _Segment, *, is_whole: bool) -> None:
         try:
             segment.writer.close(self._chapters(segment))
-        finally:
-            self._retire(segment)
+        except BaseException:
+            segment.journal.give_up()
+            self._retire(segment, is_whole=False)
+            raise
+        segment.journal.remove()
+        self._retire(segment, is_whole=is_whole)
 
-    def _retire(self, segment: _Segment) -> None:
+    def _retire(self, segment: _Segment, *, is_whole: bool) -> None:
         with self._lock:
             for index, known in list(self._open.items()):
                 if known is segment:
                     del self._open[index]
+        path = segment.writer.path
         if not segment.packets:
-            segment.writer.path.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+            segment.journal.remove()
             return
-        if segment.writer.path != segment.path:
-            segment.writer.path.replace(segment.path)
-        self._finished_bytes += segment.path.stat().st_size
-        self.paths.append(segment.path)
-        self.on_done(segment.path)
+        is_there = path.parent == segment.path.parent  # and was not moved meanwhile
+        if is_whole and is_there and path != segment.path:
+            path = path.replace(segment.path)
+        if path.exists():
+            self._finished_bytes += path.stat().st_size
+            self.paths.append(path)
+            self.on_done(path)
 
     def _chapters(self, segment: _Segment) -> list[tuple[float, float, str]]:
         """(start, end, title) in seconds of the file; none without a marker."""

@@ -15,12 +15,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-import shutil
 import threading
 import time
 from typing import TYPE_CHECKING, Self
 
 from capture.clock import SessionClock, now_ns
+from capture.disk import DiskWatch
 from capture.errors import CaptureError, DeviceLostError, OutputError, SourceEndedError
 from capture.mixer import Mixer, SourceSetting, plan_tracks
 from capture.model import (
@@ -41,6 +41,7 @@ from capture.sources import open_audio, open_screen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
     from types import TracebackType
 
     from capture.film import Film
@@ -97,6 +98,7 @@ class Session:
             weigh=lambda item: len(item[1].samples) if isinstance(item[1], AudioBlock) else 0,
         )
         self._peaks: dict[str, float] = {}
+        self._disk = DiskWatch(spec)
         self._free_bytes: int | None = None
         self._clock = SessionClock(now_ns())
         self._mixer: Mixer | None = None
@@ -128,6 +130,7 @@ class Session:
             CaptureError: Something that is needed is not there; nothing is left behind.
         """
         try:
+            self._disk.check_start()
             self._open_sources()
             if self.spec.delay_s > 0:
                 self._state = State.WAITING
@@ -406,11 +409,12 @@ class Session:
         limit = self.spec.max_size_bytes
         if limit is not None and written + per_s * MAX_SIZE_MARGIN_S >= limit:
             self.stop("size")
-        with contextlib.suppress(OSError):
-            self._free_bytes = shutil.disk_usage(self.spec.output.parent).free
-            if self._free_bytes < max(self.spec.min_free_bytes, 10 * per_s):
-                self._warn(f"the disk is almost full: {self._free_bytes // 1_000_000} MB left")
-                self.stop("disk")
+        look = self._disk.look(written, recorded_s)
+        self._free_bytes = look.free_bytes
+        if look.warning is not None:
+            self._warn(look.warning)
+        if look.is_full:
+            self.stop("disk")
 
     # ----------------------------------------------------------------------------------- finishing
 
@@ -433,14 +437,17 @@ class Session:
         self._close_sources()
         if self._pipeline.first_error is not None:
             self._fail(self._pipeline.first_error)
-        paths = tuple(self._segments.paths)
+        # A folder that was deleted took finished files of a split recording along.
+        paths = tuple(path for path in self._segments.paths if path.exists())
         if not paths:
-            if self._error is None:
-                self._fail(CaptureError("nothing was recorded"))
+            self._fail(CaptureError("nothing was recorded"))
             return
+        length_s = self._recorded_until_ns() / NS_PER_S
+        if isinstance(self._error, OutputError) and not mux.is_alive:
+            length_s = min(length_s, self._say_what_is_kept(self._error, paths))
         self._result = RecordingResult(
             paths=paths,
-            duration_s=self._recorded_until_ns() / NS_PER_S,
+            duration_s=length_s,
             size_bytes=sum(path.stat().st_size for path in paths if path.exists()),
             captured_pictures=self._film.captured if self._film else 0,
             unchanged_pictures=self._film.unchanged if self._film else 0,
@@ -451,6 +458,21 @@ class Session:
             pauses_s=self._clock.pauses_s,
             markers_s=tuple(m / NS_PER_S for m in self._segments.markers_ns),
         )
+
+    def _say_what_is_kept(self, error: OutputError, paths: tuple[Path, ...]) -> float:
+        """Read how much reached the disk, in s, and add it to the error."""
+        from capture.media.recover import measure  # noqa: PLC0415 - loads av
+
+        kept_s = 0.0
+        for path in paths:
+            with contextlib.suppress(CaptureError):
+                kept_s += measure(path).length_s
+        self._error = OutputError(
+            error.message,
+            hint=f"{kept_s:.1f} s are kept in {paths[-1]}; {error.hint}",
+            details=error.details,
+        ).with_traceback(error.__traceback__)
+        return kept_s
 
     def _track_reports(self) -> tuple[TrackReport, ...]:
         assert self._segments is not None

@@ -27,6 +27,11 @@ SETTLE_S = 2.0
 DEVICE_PROGRAMS = ("Xvfb", "pulseaudio")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What ``scripts/test --full`` turns on."""
+    parser.addoption("--full", action="store_true", help="what takes minutes: all random moments")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What lies in ``tests/device`` needs devices; without them it is skipped, but not in CI."""
     missing = [name for name in DEVICE_PROGRAMS if shutil.which(name) is None]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from cyclopts import Parameter
 
 from capture.cli.app import EXIT_FAILED, print_error
+from capture.cli.recover import mention_orphans
 from capture.cli.values import Dimensions, Duration, RectOption, Size
 from capture.cli.views import View, choose_view
 from capture.config import default_output
@@ -120,6 +121,8 @@ def record(
         overwrite=overwrite,
     )
     view = choose_view(is_json=json, is_quiet=quiet)
+    if not quiet:
+        mention_orphans(spec.output.parent)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(_StopSignals())
         desktop = None

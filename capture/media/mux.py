@@ -1,7 +1,7 @@
 """Files that survive: containers, their crash-safe options, and the one who writes them.
 
 A recording is written so that whatever ends it, even ``kill -9``, leaves a file that plays: MP4 in
-fragments of a second that a clean stop turns into an ordinary MP4, Matroska in clusters of a
+fragments of a second that a clean stop turns into an ordinary MP4, Matroska in clusters of half a
 second, Ogg in pages of 200 ms, each packet handed to the system at once, the disk told to keep it
 every two seconds. The figures behind the options are in ``docs/decisions.md``.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -21,6 +20,7 @@ import av
 import numpy as np
 
 from capture.errors import ConfigError, OutputError
+from capture.media.anchor import Anchor
 from capture.media.encode import AudioEncoder, VideoEncoder
 
 if TYPE_CHECKING:
@@ -36,14 +36,10 @@ __all__ = [
     "Container",
     "FileWriter",
     "VideoTrack",
+    "as_output_error",
     "container_of",
     "open_writer",
 ]
-
-SYNC_EVERY_S = 2.0
-"""How often the disk is told to keep what it has; a power cut loses at most this much."""
-SLOW_SYNC_S = 0.2
-"""A disk that takes longer for it is not asked again right away."""
 
 _COMMON = {"flush_packets": "1", "max_interleave_delta": "1000000"}
 _FRAGMENTED = _COMMON | {
@@ -54,7 +50,8 @@ _FRAGMENTED = _COMMON | {
     "movflags": "hybrid_fragmented+delay_moov+default_base_moof",
     "frag_duration": "1000000",
 }
-_CLUSTERS = _COMMON | {"cluster_time_limit": "1000"}
+# A cluster reaches the disk when it is closed, and its last picture may be half a second old.
+_CLUSTERS = _COMMON | {"cluster_time_limit": "500"}
 _PAGES = _COMMON | {"page_duration": "200000"}
 
 CODEC_NAMES = {"aac": "aac", "opus": "libopus", "flac": "flac", "pcm": "pcm_s16le"}
@@ -137,9 +134,10 @@ class FileWriter(ABC):
     ``write`` and ``sync`` are called from one thread; each encoder from a thread of its own.
 
     Attributes:
-        path: The file.
+        path: The file; another one after ``close()`` if it was moved meanwhile.
         video: Encoder of the pictures, or ``None``.
         audio: Encoder of each sound track.
+        written_s: Up to which time of the file something was written.
     """
 
     path: Path
@@ -148,8 +146,10 @@ class FileWriter(ABC):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._sync_fd: int | None = None
-        self._next_sync_s = time.monotonic() + SYNC_EVERY_S
+        self.written_s = 0.0
+        self._whole_bytes = 0
+        self._is_torn = False
+        self._anchor = Anchor(path)
 
     @property
     def written_bytes(self) -> int:
@@ -158,13 +158,32 @@ class FileWriter(ABC):
             return self.path.stat().st_size
         return 0
 
-    @abstractmethod
     def write(self, packet: Any) -> None:
         """Write what an encoder of this file gave.
 
         Raises:
-            OutputError: The disk is full, the folder went away, ...
+            OutputError: The disk is full, the file system holds no larger file, ...
         """
+        try:
+            with as_output_error(self.path):
+                until_s = self._write(packet)
+        except OutputError:
+            self._is_torn = True
+            raise
+        self.written_s = max(self.written_s, until_s)
+        self._whole_bytes = self.written_bytes
+
+    @abstractmethod
+    def _write(self, packet: Any) -> float:
+        """Write a packet; gives the time of the file at which it ends, in s."""
+
+    def tick(self) -> None:
+        """Called now and then, also while nothing is written.
+
+        Raises:
+            OutputError: The file or its folder went away.
+        """
+        self._anchor.tick()
 
     def close(self, chapters: Sequence[tuple[float, float, str]] = ()) -> None:
         """Finish the file and have the disk keep it; idempotent.
@@ -176,30 +195,19 @@ class FileWriter(ABC):
             OutputError: The end could not be written; what was written before still plays.
         """
         try:
-            with _as_output_error(self.path):
+            with as_output_error(self.path):
                 self._finish(chapters)
         finally:
-            if self._sync_fd is not None:
+            self.path = self._anchor.release()
+            if self._is_torn:
+                # All else was handed to the system whole, so that half a packet is the last thing
+                # in the file: a strict reader would stumble over it.
                 with contextlib.suppress(OSError):
-                    os.fsync(self._sync_fd)
-                os.close(self._sync_fd)
-                self._sync_fd = None
+                    os.truncate(self.path, self._whole_bytes)
 
     @abstractmethod
     def _finish(self, chapters: Sequence[tuple[float, float, str]]) -> None:
         """Write the end and close; does nothing the second time."""
-
-    def _sync_now_and_then(self) -> None:
-        now_s = time.monotonic()
-        if now_s < self._next_sync_s:
-            return
-        if self._sync_fd is None:
-            # libavformat never syncs and keeps its descriptor to itself; a second one will do.
-            self._sync_fd = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        with contextlib.suppress(OSError):  # a file system without sync is no reason to stop
-            getattr(os, "fdatasync", os.fsync)(self._sync_fd)
-        took_s = time.monotonic() - now_s
-        self._next_sync_s = now_s + SYNC_EVERY_S * (5 if took_s > SLOW_SYNC_S else 1)
 
 
 class _AvWriter(FileWriter):
@@ -217,7 +225,7 @@ class _AvWriter(FileWriter):
         tags: Mapping[str, str],
     ) -> None:
         super().__init__(path)
-        with _as_output_error(path):
+        with as_output_error(path):
             self._container: Any = av.open(
                 str(path), "w", format=container.format, container_options=dict(container.options)
             )
@@ -243,7 +251,7 @@ class _AvWriter(FileWriter):
                 )
                 for track in audio
             ]
-            with _as_output_error(path):
+            with as_output_error(path):
                 self._container.start_encoding()
         except BaseException:
             with contextlib.suppress(av.FFmpegError, OSError):
@@ -251,10 +259,10 @@ class _AvWriter(FileWriter):
             raise
         self._is_open = True
 
-    def write(self, packet: Any) -> None:
-        with _as_output_error(self.path):
-            self._container.mux_one(packet)
-            self._sync_now_and_then()
+    def _write(self, packet: Any) -> float:
+        until_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+        self._container.mux_one(packet)
+        return until_s
 
     def _finish(self, chapters: Sequence[tuple[float, float, str]]) -> None:
         if not self._is_open:
@@ -301,9 +309,10 @@ class _WavWriter(FileWriter):
         super().__init__(path)
         import soundfile  # noqa: PLC0415 - only WAV needs it
 
+        self._library = soundfile
         self.video = None
         self.audio = [_WavEncoder()]
-        with _as_output_error(path):
+        with as_output_error(path):
             self._file = soundfile.SoundFile(
                 str(path),
                 "w",
@@ -317,11 +326,20 @@ class _WavWriter(FileWriter):
                 soundfile._snd.sf_command(self._file._file, command, soundfile._ffi.NULL, 1)  # noqa: SLF001
             self._file.write(np.zeros((0, track.channels), np.float32))
 
-    def write(self, packet: Any) -> None:
-        with _as_output_error(self.path):
+    def _write(self, packet: Any) -> float:
+        try:
             self._file.write(packet)
             self._file.flush()
-            self._sync_now_and_then()
+        except self._library.LibsndfileError as error:
+            raise self._system_error() from error
+        return self.written_s + len(packet) / float(self._file.samplerate)
+
+    def _system_error(self) -> OSError:
+        """What the system said; libsndfile keeps its words and drops the number."""
+        words = self._library._snd.sf_strerror(self._file._file)  # noqa: SLF001 - as above
+        said = self._library._ffi.string(words).decode(errors="replace")  # noqa: SLF001
+        code = next((code for code in _REASONS if os.strerror(code) in said), errno.EIO)
+        return OSError(code, said)
 
     def _finish(self, chapters: Sequence[tuple[float, float, str]]) -> None:
         del chapters  # WAV has none that players read
@@ -403,7 +421,7 @@ def check_tracks(
 
 def _reserve(path: Path) -> None:
     """Make the name ours before anything is written, so that no other file is ever lost."""
-    with _as_output_error(path):
+    with as_output_error(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except FileExistsError as error:
@@ -427,7 +445,7 @@ _REASONS = {
 }
 
 
-class _as_output_error(contextlib.AbstractContextManager["_as_output_error"]):  # noqa: N801 - reads as a phrase
+class as_output_error(contextlib.AbstractContextManager["as_output_error"]):  # noqa: N801 - reads as a phrase
     """Turns what the system and FFmpeg say about a file into an ``OutputError``."""
 
     def __init__(self, path: Path) -> None:

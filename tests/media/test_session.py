@@ -200,13 +200,6 @@ def test_a_recording_stops_at_its_size(tmp_path: Path) -> None:
     assert 300_000 < result.size_bytes <= 800_000
 
 
-def test_a_recording_stops_before_the_disk_is_full(tmp_path: Path) -> None:
-    result = record(spec(tmp_path / "a.mp4", duration_s=30, min_free_bytes=1 << 60))
-    assert result.stopped_by == "disk"
-    assert "almost full" in result.warnings[0]
-    assert read_sound(result.path).samples.size
-
-
 def test_overwriting_keeps_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "film.mp4"
     path.write_bytes(b"precious")

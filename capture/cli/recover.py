@@ -1,0 +1,103 @@
+"""``capture recover``: clean files out of recordings that were cut off."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from capture.cli.app import EXIT_FAILED, print_error, say
+from capture.cli.views import print_json
+from capture.config import default_folder
+from capture.errors import CaptureError
+from capture.journal import find_orphans
+
+if TYPE_CHECKING:
+    from capture.media.recover import Recovered
+
+__all__ = ["mention_orphans", "recover"]
+
+EXIT_SOME_FAILED = 3
+
+
+def recover(
+    *places: Path,
+    in_place: Annotated[bool, Parameter(negative="")] = False,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Make clean files of recordings that a crash or a power cut ended.
+
+    The pictures and the sound are copied as they are into NAME.recovered.EXT; the original is kept.
+
+    Args:
+        places: Files, or folders to look through; by default Videos/Capture.
+        in_place: Put the clean file in the original's place, once it is checked.
+        json: One JSON object on stdout.
+    """
+    from capture.media import recover as media  # noqa: PLC0415 - av is slow to load
+
+    files = _files(places or (default_folder(),))
+    done: list[Recovered] = []
+    failed: list[tuple[Path, CaptureError]] = []
+    for path in files:
+        try:
+            result = media.recover(path, in_place=in_place)
+        except CaptureError as error:
+            failed.append((path, error))
+            print_error(error.message, error.hint)
+            continue
+        done.append(result)
+        if not json:
+            _tell(result)
+    if not files:
+        say("nothing to recover")
+    if json:
+        print_json(
+            {
+                "recovered": [dataclasses.asdict(result) for result in done],
+                "failed": [
+                    {"source": path, "message": error.message, "hint": error.hint}
+                    for path, error in failed
+                ],
+            }
+        )
+    if not failed:
+        return 0
+    return EXIT_SOME_FAILED if done else EXIT_FAILED
+
+
+def mention_orphans(folder: Path) -> None:
+    """Say that a folder holds a recording that was cut off; one line."""
+    orphans, _ = find_orphans(folder)
+    if orphans:
+        more = f" and {len(orphans) - 1} more were" if orphans[1:] else " was"
+        # Several of them: the folder names them all.
+        place = folder if orphans[1:] else orphans[0]
+        say(f"note: {orphans[0]}{more} cut off; `capture recover {shlex.quote(str(place))}`")
+
+
+def _files(places: tuple[Path, ...]) -> list[Path]:
+    """What is to be recovered; what is being recorded now is only mentioned."""
+    files: list[Path] = []
+    for place in places:
+        if not place.is_dir():
+            files.append(place)
+            continue
+        orphans, living = find_orphans(place)
+        files += orphans
+        for path in living:
+            say(f"{path} is being recorded")
+    return list(dict.fromkeys(files))
+
+
+def _tell(result: Recovered) -> None:
+    tracks: Any = zip(result.tracks.names, result.tracks.ends_s, strict=True)
+    kept = ", ".join(f"{name} {end_s:.1f} s" for name, end_s in tracks)
+    of = "" if result.journal_s is None else f"; the journal knew of {result.journal_s:.1f} s"
+    say(f"recovered {result.source}: {kept}{of}")
+    for warning in result.warnings:
+        say(f"warning: {warning}")
+    print(result.path, flush=True)  # noqa: T201

@@ -1,0 +1,176 @@
+"""The journal of a growing file: a few facts beside it, which say after a crash what was cut off.
+
+Written by the thread that writes the file, every two seconds, whole or not at all (a temporary file
+and a rename), removed when the file has its end. What is left without its recorder is an orphan.
+A journal that cannot be written costs nothing but this knowledge, never the recording. It holds no
+path, no title and no command: only what is needed to tell whether the recorder lives, and how much
+there should be.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import sys
+import time
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+__all__ = ["Entry", "Journal", "find_orphans", "is_recording", "journal_path", "read_journal"]
+
+WRITE_EVERY_S = 2.0
+"""As often as the disk is told to keep the file itself."""
+STALE_AFTER_S = 10.0
+"""Where processes cannot be asked (another machine, another system): silence for so long is death.
+Five writes would have been due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a journal says."""
+
+    file: str
+    """Name of the growing file, which lies beside the journal."""
+    target: str
+    """Name that it will have in the end; differs while a file is being replaced."""
+    container: str
+    """Its ending, such as ``.mp4``."""
+    tracks: tuple[str, ...]
+    """In their order in the file; pictures are called ``picture``."""
+    started: float
+    """Wall time in s since 1970 at which the file was opened."""
+    pid: int | None
+    """The recorder; ``None`` once it has given the file up."""
+    pid_started: int | None
+    """When that process started, in ticks since the machine did; ``None`` where unknown."""
+    boot_id: str | None
+    """This run of the machine; ``None`` where unknown."""
+    host: str
+    media_s: float = 0.0
+    """Up to which time of the file something was written."""
+    written_bytes: int = 0
+
+
+class Journal:
+    """Kept by the one thread that writes the file.
+
+    Args:
+        path: The growing file.
+        target: Where it will be in the end.
+        tracks: Names of its tracks, in their order.
+    """
+
+    def __init__(self, path: Path, *, target: Path, tracks: tuple[str, ...]) -> None:
+        self._path = journal_path(path)
+        self._next_s = 0.0
+        self._entry = Entry(
+            file=path.name,
+            target=target.name,
+            container=path.suffix.lower(),
+            tracks=tracks,
+            started=round(time.time(), 3),
+            pid=os.getpid(),
+            pid_started=_process_start(os.getpid()),
+            boot_id=_boot_id(),
+            host=platform.node(),
+        )
+
+    def update(self, media_s: float, written_bytes: int) -> None:
+        """Note how far the file has come; writes at most every two seconds."""
+        now_s = time.monotonic()
+        if now_s >= self._next_s:
+            self._next_s = now_s + WRITE_EVERY_S
+            self._entry = replace(
+                self._entry, media_s=round(media_s, 3), written_bytes=written_bytes
+            )
+            self._write()
+
+    def give_up(self) -> None:
+        """The file got no proper end, and this process will not come back to it."""
+        self._entry = replace(self._entry, pid=None)
+        if not self._write():
+            self.remove()  # else it would say that this process still writes
+
+    def remove(self) -> None:
+        """The file is whole."""
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+    def _write(self) -> bool:
+        part = self._path.with_name(f"{self._path.name}.part")
+        try:
+            part.write_text(json.dumps(asdict(self._entry)), encoding="utf-8")
+            part.replace(self._path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+            return False
+        return True
+
+
+def journal_path(path: Path) -> Path:
+    """Where the journal of a file is."""
+    return path.with_name(f".{path.name}.journal")
+
+
+def read_journal(path: Path) -> Entry | None:
+    """The journal of a recorded file; ``None`` if it has none, or one that makes no sense."""
+    try:
+        known = json.loads(journal_path(path).read_text(encoding="utf-8"))
+        known["tracks"] = tuple(known["tracks"])
+        return Entry(**{field.name: known[field.name] for field in fields(Entry)})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def find_orphans(folder: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """The unfinished recordings in a folder, oldest name first.
+
+    Returns:
+        Those that were cut off, and those that are being recorded now.
+    """
+    orphans: list[Path] = []
+    living: list[Path] = []
+    with contextlib.suppress(OSError):
+        for journal in sorted(folder.glob(".*.journal")):
+            path = folder / journal.name[1 : -len(".journal")]
+            if path.is_file():
+                (living if is_recording(path) else orphans).append(path)
+    return tuple(orphans), tuple(living)
+
+
+def is_recording(path: Path) -> bool:
+    """Whether the recorder that writes this file lives."""
+    entry = read_journal(path)
+    if entry is None or entry.pid is None:
+        return False
+    if entry.host == platform.node() and entry.boot_id is not None and _boot_id() is not None:
+        return entry.boot_id == _boot_id() and entry.pid_started == _process_start(entry.pid)
+    with contextlib.suppress(OSError):
+        return time.time() - journal_path(path).stat().st_mtime < STALE_AFTER_S
+    return False
+
+
+def _boot_id() -> str | None:
+    if sys.platform != "linux":
+        return None
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return None
+
+
+def _process_start(pid: int) -> int | None:
+    """Field 22 of /proc/PID/stat (proc(5)); ``None`` if it ended, or on another system.
+
+    With it a process that was given the same number later is not taken for the recorder.
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    # The name in parentheses may hold anything, spaces and parentheses too; field 3 follows it.
+    after_name = text.rpartition(")")[2].split()
+    state, started = after_name[0], after_name[22 - 3]
+    return None if state in {"Z", "X"} else int(started)  # ended, and only its parent not told

@@ -1,0 +1,135 @@
+"""A second hold on a growing file: has the disk keep it, and notices when it is taken away.
+
+A file that is deleted while it is open goes on growing, out of everybody's reach, until the last
+one who holds it lets go. The second descriptor is what such a recording is saved from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from capture.errors import OutputError
+
+__all__ = ["Anchor"]
+
+SYNC_EVERY_S = 2.0
+"""How often the disk is told to keep what it has; a power cut loses at most this much."""
+SLOW_SYNC_S = 0.2
+"""A disk that takes longer for it is not asked again right away."""
+LOOK_EVERY_S = 1.0
+"""How often it is made sure that the file is still where it was."""
+
+
+class Anchor:
+    """Belongs to the thread that writes the file.
+
+    Args:
+        path: The file, which exists.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd: int | None = None
+        now_s = time.monotonic()
+        self._next_look_s = now_s
+        self._next_sync_s = now_s + SYNC_EVERY_S
+
+    def tick(self) -> None:
+        """Called now and then while the file grows.
+
+        Raises:
+            OutputError: The file, or its folder, was deleted or moved away.
+        """
+        now_s = time.monotonic()
+        if now_s >= self._next_look_s:
+            self._next_look_s = now_s + LOOK_EVERY_S
+            self._look()
+        if now_s >= self._next_sync_s and self._fd is not None:
+            with contextlib.suppress(OSError):  # a file system without sync is no reason to stop
+                getattr(os, "fdatasync", os.fsync)(self._fd)
+            took_s = time.monotonic() - now_s
+            self._next_sync_s = now_s + SYNC_EVERY_S * (5 if took_s > SLOW_SYNC_S else 1)
+
+    def release(self) -> Path:
+        """Have the disk keep the finished file, and let go of it; idempotent.
+
+        A file that was deleted is written anew from what is still held, its folder as well.
+
+        Returns:
+            Where the file is.
+
+        Raises:
+            OutputError: It was deleted and could not be saved.
+        """
+        if self._fd is None:
+            return self._path
+        fd, self._fd = self._fd, None
+        try:
+            with contextlib.suppress(OSError):
+                os.fsync(fd)
+            if self._is_away(fd):
+                self._path = _moved_to(fd) or _save(fd, self._path)
+        finally:
+            os.close(fd)
+        return self._path
+
+    def _look(self) -> None:
+        if self._fd is None:
+            # The libraries that write keep their descriptor to themselves.
+            with contextlib.suppress(OSError):
+                self._fd = os.open(self._path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        if self._is_away(self._fd) if self._fd is not None else not self._path.exists():
+            what = self._path if self._path.parent.is_dir() else self._path.parent
+            raise OutputError(
+                f"{what} was deleted or moved away while recording",
+                hint="leave it where it is until the recording has ended",
+            )
+
+    def _is_away(self, fd: int) -> bool:
+        """Whether the name no longer stands for the file."""
+        try:
+            there, held = self._path.stat(), os.fstat(fd)
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:
+            return False  # a disk that does not answer now: the writing itself will tell
+        # The numbers alone are not enough: some network file systems change them.
+        return held.st_nlink == 0 and not os.path.samestat(there, held)
+
+
+def _moved_to(fd: int) -> Path | None:
+    """The new place of a file that still has a name; ``None`` if it has none, or none is known."""
+    if sys.platform != "linux" or os.fstat(fd).st_nlink == 0:
+        return None
+    with contextlib.suppress(OSError):
+        path = Path(f"/proc/self/fd/{fd}").readlink()
+        if path.exists():
+            return path
+    return None
+
+
+def _save(fd: int, path: Path) -> Path:
+    """Copy what a descriptor holds to the name that it had; never over another file."""
+    # A name cannot be given back to a deleted file (linkat(2) refuses), so its content is copied.
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        number = 1
+        while path.exists():
+            number += 1
+            path = path.with_name(f"{path.stem} ({number}){path.suffix}")
+        os.lseek(fd, 0, os.SEEK_SET)
+        with os.fdopen(os.dup(fd), "rb") as held, path.open("xb") as saved:
+            shutil.copyfileobj(held, saved, 1 << 20)
+            saved.flush()
+            os.fsync(saved.fileno())
+    except OSError as error:
+        raise OutputError(
+            f"{path} was deleted while recording and cannot be saved: {error.strerror}",
+            hint="what was recorded is lost; record into a folder that stays",
+        ) from error
+    return path

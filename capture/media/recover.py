@@ -1,0 +1,329 @@
+"""Clean files out of recordings that were cut off.
+
+What a crash leaves plays, but has no index, no length, and a last second in which one track is
+ahead of the other. ``recover`` copies the packets as they are, nothing is encoded again, into an
+ordinary file whose tracks end together, and decodes its last second before it believes in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import av
+
+from capture.errors import DamagedFileError, MediaError
+from capture.journal import is_recording, journal_path, read_journal
+from capture.media.mux import Container, as_output_error, container_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Measured", "Recovered", "measure", "recover"]
+
+TAIL_S = 1.5
+"""Tracks of one recording that end farther apart than this were meant to: nothing is evened out."""
+CHECK_S = 1.0
+"""So much of the end is decoded."""
+JUDGE_S = 2.5
+"""What may be missing against the journal, whose last word is up to two seconds old."""
+
+_CLEAN = {
+    "mp4": {"movflags": "+faststart"},
+    "mov": {"movflags": "+faststart"},
+    "wav": {"rf64": "auto"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """How long the tracks of a file are, read from its packets."""
+
+    ends_s: tuple[float, ...]
+    """When each track ends, in the order of the file."""
+    names: tuple[str, ...]
+    """``picture``, and what the sound tracks are called."""
+
+    @property
+    def length_s(self) -> float:
+        """When the last track ends."""
+        return max(self.ends_s, default=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What came of one file."""
+
+    source: Path
+    path: Path
+    """The clean file; the source itself where it was replaced."""
+    tracks: Measured
+    size_bytes: int
+    journal_s: float | None
+    """How much the journal knew of; ``None`` without a journal."""
+    warnings: tuple[str, ...]
+
+
+def measure(path: Path) -> Measured:
+    """The length of every track; reads the whole file, decodes nothing.
+
+    Raises:
+        DamagedFileError: It cannot be read, or holds nothing.
+    """
+    with _open(path) as source:
+        ends: dict[int, float] = {}
+        known: dict[int, float] = {}
+        names = {}
+        for stream in _streams(source):
+            if stream.type == "video" and "DURATION" in stream.metadata:
+                known[stream.index] = _read_clock(stream.metadata["DURATION"])
+            title = stream.metadata.get("title") or stream.metadata.get("handler_name")
+            names[stream.index] = "picture" if stream.type == "video" else title or "sound"
+        for packet in _packets(source):
+            end_s = float((packet.pts + packet.duration) * _seconds(packet.time_base))
+            ends[packet.stream.index] = max(ends.get(packet.stream.index, 0.0), end_s)
+        ends |= {index: end_s for index, end_s in known.items() if end_s and index in ends}
+    if not ends:
+        raise DamagedFileError(
+            f"{path} holds nothing that could be recovered",
+            hint="it was cut off before anything reached the disk; delete it",
+        )
+    return Measured(tuple(ends.get(index, 0.0) for index in names), tuple(names.values()))
+
+
+def recover(path: Path, *, in_place: bool = False) -> Recovered:
+    """Make a clean file of a recording that was cut off; its journal is removed afterwards.
+
+    Args:
+        path: The file, with or without a journal.
+        in_place: Put the clean file in its place; otherwise it is ``NAME.recovered.EXT``, and the
+            source is left as it is.
+
+    Raises:
+        MediaError: It is being recorded, or nothing can be read from it.
+        OutputError: The clean file exists already or cannot be written.
+    """
+    container = _check(path)
+    entry = read_journal(path)
+    source = measure(path)
+    target = path if in_place else _target(path)
+    part = path.with_name(f".{target.name}.part")
+    if target != path:
+        with as_output_error(target):
+            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    try:
+        until_s = _common_end(source)
+        with as_output_error(target):
+            _copy(path, part, container, until_s)
+            damaged_s = _first_damage(part)
+            if damaged_s is not None:
+                _copy(path, part, container, min(damaged_s, until_s or damaged_s))
+                _refuse_damage(part)
+            kept = measure(part)
+            part.replace(target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        if target != path:
+            target.unlink(missing_ok=True)  # ours, and empty
+        raise
+    journal_path(path).unlink(missing_ok=True)
+    journal_s = entry.media_s if entry else None
+    return Recovered(
+        source=path,
+        path=target,
+        tracks=kept,
+        size_bytes=target.stat().st_size,
+        journal_s=journal_s,
+        warnings=_warnings(source, kept, journal_s),
+    )
+
+
+def _check(path: Path) -> Container:
+    """Whether there is something to recover; gives what it should be."""
+    if not path.exists():
+        raise MediaError(f"there is no file {path}", hint="check the name")
+    container = container_of(path)
+    if is_recording(path):
+        raise MediaError(
+            f"{path} is being recorded", hint="stop that recording; it finishes the file itself"
+        )
+    if not path.stat().st_size:
+        raise DamagedFileError(
+            f"{path} is empty", hint="it was cut off before anything reached the disk; delete it"
+        )
+    return container
+
+
+def _target(path: Path) -> Path:
+    """``NAME.recovered.EXT``, by the name that the recording was to have."""
+    entry = read_journal(path)
+    name = Path(entry.target) if entry else Path(path.name)
+    return path.with_name(f"{name.stem}.recovered{path.suffix}")
+
+
+def _warnings(source: Measured, kept: Measured, journal_s: float | None) -> tuple[str, ...]:
+    found = []
+    if journal_s is not None and kept.length_s < journal_s - JUDGE_S:
+        found.append(f"{journal_s - kept.length_s:.1f} s that were written are missing")
+    if source.length_s - kept.length_s > TAIL_S:
+        found.append(
+            f"the last {source.length_s - kept.length_s:.1f} s were damaged and are left out"
+        )
+    return tuple(found)
+
+
+def _common_end(source: Measured) -> float | None:
+    """Where all tracks of the copy end, in s; ``None`` where they are left as they are.
+
+    Pictures can be repeated for as long as there is sound, sound cannot be made up.
+    """
+    sounds = [
+        end
+        for end, name in zip(source.ends_s, source.names, strict=True)
+        if end and name != "picture"
+    ]
+    if not sounds or max(source.ends_s) - min(filter(None, source.ends_s)) > TAIL_S:
+        return None
+    return min(sounds)
+
+
+def _copy(path: Path, target: Path, container: Container, until_s: float | None) -> None:
+    """Copy the packets up to a time; the last picture lasts until exactly then."""
+    options = _CLEAN.get(container.format, {})
+    with (
+        _open(path) as source,
+        av.open(
+            str(target), "w", format=container.format, container_options=dict(options)
+        ) as clean,
+    ):
+        clean.metadata.update(source.metadata)
+        streams = {}
+        for stream in _streams(source):
+            copy = clean.add_stream_from_template(stream)
+            copy.metadata.update(stream.metadata)
+            streams[stream.index] = copy
+        last_dts: dict[int, int] = {}
+        last_picture: Any = None
+        frames = 0
+        for packet in _packets(source):
+            index = packet.stream.index
+            begin_s = float(packet.pts * _seconds(packet.time_base))
+            if until_s is not None and begin_s >= until_s:
+                continue
+            if packet.dts <= last_dts.get(index, packet.dts - 1):
+                continue  # no container takes time that stands still or goes back
+            last_dts[index] = packet.dts
+            is_picture = packet.stream.type == "video"
+            packet.stream = streams[index]
+            if not is_picture:
+                frames += packet.duration
+                clean.mux_one(packet)
+                continue
+            if last_picture is not None:
+                clean.mux_one(last_picture)
+            last_picture = packet
+        if last_picture is not None:
+            if until_s is not None:
+                unit_s = _seconds(last_picture.time_base)
+                last_picture.duration = max(1, round(until_s / unit_s) - last_picture.pts)
+            clean.mux_one(last_picture)
+    if container.format == "flac":
+        _write_flac_length(target, frames)
+
+
+def _packets(source: Any) -> Iterator[Any]:
+    """All whole packets that have a time, each with a duration."""
+    packets = source.demux(_streams(source))
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except av.InvalidDataError:
+            return  # the torn end; what lies before it has been read
+        if packet.pts is None or packet.is_corrupt or not packet.size:
+            continue
+        if packet.dts is None:
+            # Matroska has none, and libavformat does not always work it out. Without B-frames,
+            # as recorders write, it is the same.
+            packet.dts = packet.pts
+        if not packet.duration:
+            packet.duration = _usual_duration(packet)
+        yield packet
+
+
+def _usual_duration(packet: Any) -> int:
+    """What a packet lasts where the container does not say, in its own units."""
+    stream = packet.stream
+    if stream.type == "video":
+        per_s = Fraction(stream.average_rate or stream.guessed_rate or 30)
+        return max(1, round(1 / per_s / _seconds(packet.time_base)))
+    context = stream.codec_context
+    frames_s = Fraction(context.frame_size or 1, context.sample_rate)
+    return max(1, round(frames_s / _seconds(packet.time_base)))
+
+
+def _first_damage(path: Path) -> float | None:
+    """Where the last second stops to decode, in s; ``None``: it is whole."""
+    with _open(path) as clean:
+        for stream in _streams(clean):
+            length_s = float((clean.duration or 0) / av.time_base)
+            with contextlib.suppress(av.FFmpegError):  # a short file has nowhere to seek to
+                clean.seek(round(max(0.0, length_s - CHECK_S) * av.time_base))
+            for packet in clean.demux(stream):
+                try:
+                    packet.decode()
+                except av.FFmpegError:
+                    return float((packet.pts or 0) * _seconds(packet.time_base))
+    return None
+
+
+def _refuse_damage(path: Path) -> None:
+    damaged_s = _first_damage(path)
+    if damaged_s is not None:
+        raise DamagedFileError(
+            f"the recording is damaged from {damaged_s:.1f} s on, and before its end as well",
+            hint="a player that is forgiving, such as mpv, may show what is left",
+        )
+
+
+def _write_flac_length(path: Path, frames: int) -> None:
+    """Write the number of samples into STREAMINFO, which libavformat leaves at 0 when it copies.
+
+    It is the low 36 bits of bytes 18 to 25 of the file (RFC 9639, section 8.2).
+    """
+    with path.open("r+b") as file:
+        file.seek(18)
+        packed = int.from_bytes(file.read(8), "big")
+        file.seek(18)
+        file.write((packed >> 36 << 36 | frames).to_bytes(8, "big"))
+
+
+def _read_clock(text: str) -> float:
+    """Seconds of ``00:01:30.500``: how long the last picture lasts is only there in Matroska."""
+    with contextlib.suppress(ValueError):
+        hours, minutes, seconds = text.split(":")
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    return 0.0
+
+
+def _streams(source: Any) -> list[Any]:
+    return [*source.streams.video, *source.streams.audio]
+
+
+def _seconds(time_base: Any) -> Fraction:
+    return Fraction(time_base.numerator, time_base.denominator)
+
+
+def _open(path: Path) -> Any:
+    try:
+        return av.open(str(path))
+    except (av.FFmpegError, OSError) as error:
+        raise DamagedFileError(
+            f"{path} cannot be read: {error.strerror}",
+            hint="it is no recording, or was cut off before anything reached the disk",
+        ) from error

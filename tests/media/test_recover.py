@@ -1,0 +1,333 @@
+"""Recordings that are killed at random moments: each opens, lost little, and becomes clean."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import av
+import pytest
+
+from capture import journal
+from capture.cli.app import run
+from capture.clock import now_ns
+from capture.errors import CaptureError, DamagedFileError, MediaError, OutputError
+from capture.journal import Journal, find_orphans, is_recording, journal_path, read_journal
+from capture.media.mux import container_of
+from capture.media.recover import measure, recover
+from tests.media.films import read_picture_times, read_sound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ENDINGS = (".mp4", ".mkv", ".webm", ".m4a", ".opus", ".mka", ".flac", ".wav")
+ALL_MOMENTS, QUICK_MOMENTS = 20, 3
+MAX_LOSS_S = 1.5
+STEP_S = 0.02
+"""Tracks of a recovered file end at most so far apart."""
+ROOT = Path(__file__).parents[2]
+
+
+@contextlib.contextmanager
+def recording(kind: str, *paths: Path) -> Iterator[tuple[subprocess.Popen[str], dict[str, int]]]:
+    """A recorder in a process of its own, killed in the end, and when its files began."""
+    command = [sys.executable, "-m", "tests.media.recorder", kind, *map(str, paths)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield process, json.loads(process.stdout.readline())
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+@dataclass(frozen=True)
+class Killed:
+    path: Path
+    moment: str
+    recorded_s: float
+    """How long the recorder ran when it was killed."""
+
+
+@pytest.fixture(scope="module")
+def killed(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, list[Killed]]:
+    """Files of every container, killed together at random moments; by their endings."""
+    seed = int(os.environ.get("CAPTURE_SEED", random.randrange(1 << 32)))  # noqa: S311 - no secret
+    print(f"moments drawn with CAPTURE_SEED={seed}")  # noqa: T201 - to run it again
+    draw = random.Random(seed)  # noqa: S311 - no secret
+    count = ALL_MOMENTS if pytestconfig.getoption("full") else QUICK_MOMENTS
+    files: dict[str, list[Killed]] = {ending: [] for ending in ENDINGS}
+    for number in range(count):
+        folder = tmp_path_factory.mktemp("killed")
+        paths = [folder / f"cut{ending}" for ending in ENDINGS]
+        kind, length_s = ("still", "moving")[number % 2], draw.uniform(1.8, 5.0)
+        with recording(kind, *paths) as (process, began):
+            time.sleep(length_s)
+            process.kill()
+            ended_ns = now_ns()
+        for path in paths:
+            recorded_s = (ended_ns - began[str(path)]) / 1e9
+            moment = f"{kind} {recorded_s:.2f} s, seed {seed}"
+            files[path.suffix].append(Killed(path, moment, recorded_s))
+    return files
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_killed_recording_opens_lost_little_and_becomes_clean(
+    ending: str, killed: dict[str, list[Killed]]
+) -> None:
+    worst_s = 0.0
+    for one in killed[ending]:
+        before = one.path.read_bytes()
+        left = measure(one.path)
+        entry = read_journal(one.path)
+        assert entry is not None
+        assert len(left.ends_s) == len(entry.tracks)
+        lost_s = one.recorded_s - min(left.ends_s)
+        worst_s = max(worst_s, lost_s)
+        assert lost_s <= MAX_LOSS_S, one.moment
+        assert left.length_s >= entry.media_s - MAX_LOSS_S, one.moment
+        clean = recover(one.path)
+        assert not clean.warnings, one.moment
+        assert one.path.read_bytes() == before
+        assert not journal_path(one.path).exists()
+        assert min(left.ends_s) - STEP_S <= clean.tracks.length_s <= left.length_s + STEP_S
+        assert max(clean.tracks.ends_s) - min(clean.tracks.ends_s) <= STEP_S, one.moment
+        with av.open(str(clean.path)) as container:
+            header_s = (container.duration or 0) / av.time_base
+        assert header_s == pytest.approx(clean.tracks.length_s, abs=0.03), one.moment
+        assert read_sound(clean.path).start_s == pytest.approx(
+            read_sound(one.path).start_s, abs=0.001
+        )
+        if container_of(one.path).video_encoder:
+            times = read_picture_times(clean.path)
+            assert times == sorted(set(times))
+            assert times == pytest.approx(read_picture_times(one.path)[: len(times)], abs=0.001)
+    print(f"{ending}: worst loss {worst_s:.2f} s of {len(killed[ending])}")  # noqa: T201
+
+
+@pytest.fixture(scope="module")
+def orphan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A killed film that the tests copy."""
+    path = tmp_path_factory.mktemp("orphan") / "film.mp4"
+    with recording("moving", path) as (process, _):
+        time.sleep(3.2)
+        process.kill()
+    return path
+
+
+@pytest.fixture
+def film(orphan: Path, tmp_path: Path) -> Path:
+    """A killed film with its journal, in a folder of its own."""
+    shutil.copy(journal_path(orphan), journal_path(tmp_path / "film.mp4"))
+    return Path(shutil.copy(orphan, tmp_path))
+
+
+def test_what_is_being_recorded_is_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "film.mkv"
+    with recording("moving", path) as (process, _):
+        assert is_recording(path)
+        assert find_orphans(tmp_path) == ((), (path,))
+        with pytest.raises(MediaError, match="being recorded") as caught:
+            recover(path, in_place=True)
+        assert caught.value.hint
+        assert run(["recover", str(path)]) == 1
+        assert run(["recover", str(tmp_path)]) == 0
+        assert "nothing to recover" in capsys.readouterr().err
+        process.kill()
+        # Ended, and not yet waited for by us: a zombie is no recorder.
+        for _ in range(100):
+            if not is_recording(path):
+                break
+            time.sleep(0.01)
+        assert find_orphans(tmp_path) == ((path,), ())
+
+
+def test_a_clean_end_leaves_no_journal(tmp_path: Path) -> None:
+    from capture import AudioSpec, RecordingSpec, Session  # noqa: PLC0415
+
+    path = tmp_path / "a.wav"
+    with Session(RecordingSpec(path, None, (AudioSpec("synthetic"),))) as session:
+        deadline = time.monotonic() + 5
+        while read_journal(path) is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert find_orphans(tmp_path) == ((), (path,))
+        time.sleep(0.3)
+        session.stop()
+    assert [p.name for p in tmp_path.iterdir()] == ["a.wav"]
+
+
+def test_a_folder_is_looked_through(film: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["recover", str(film.parent)]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.strip() == str(film.with_name("film.recovered.mp4"))
+    assert "picture 3." in shown.err
+    assert run(["recover", str(film.parent)]) == 0
+    assert "nothing to recover" in capsys.readouterr().err
+
+
+def test_the_default_folder_is_looked_through(
+    film: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("capture.cli.recover.default_folder", lambda: film.parent)
+    assert run(["recover", "--json"]) == 0
+    (done,) = json.loads(capsys.readouterr().out)["recovered"]
+    assert done["path"] == str(film.with_name("film.recovered.mp4"))
+    assert done["tracks"]["names"] == ["picture", "test tone"]
+
+
+def test_in_place_replaces_the_file(film: Path) -> None:
+    before = measure(film)
+    done = recover(film, in_place=True)
+    assert done.path == film
+    assert [p.name for p in film.parent.iterdir()] == ["film.mp4"]
+    assert measure(film).length_s == pytest.approx(before.length_s, abs=STEP_S)
+    data = film.read_bytes()
+    assert b"moof" not in data
+    assert data.index(b"moov") < data.index(b"mdat"), "an ordinary MP4, its index in front"
+
+
+def test_a_file_without_a_journal_and_an_odd_name(film: Path) -> None:
+    odd = film.rename(film.with_name("Ünïcödé - 录音 'x'.mp4"))
+    assert recover(odd).path.name == "Ünïcödé - 录音 'x'.recovered.mp4"
+    assert recover(odd, in_place=True).journal_s is None
+
+
+def test_an_existing_file_is_never_overwritten(film: Path) -> None:
+    taken = film.with_name("film.recovered.mp4")
+    taken.write_bytes(b"precious")
+    with pytest.raises(OutputError, match="exists"):
+        recover(film)
+    assert taken.read_bytes() == b"precious"
+    assert journal_path(film).exists()
+    assert len(list(film.parent.iterdir())) == 3
+
+
+def test_an_overwriting_recording_that_was_cut_off(film: Path) -> None:
+    # --overwrite writes beside the old file until the new one is whole.
+    new = film.rename(film.with_name("film.new.mp4"))
+    film.write_bytes(b"precious")
+    known = json.loads(journal_path(film).read_text())
+    journal_path(new).write_text(json.dumps(known | {"file": new.name}))
+    journal_path(film).unlink()
+    assert recover(new).path.name == "film.recovered.mp4"
+    assert film.read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_files_cut_by_hand(
+    ending: str, killed: dict[str, list[Killed]], tmp_path: Path, subtests: Any
+) -> None:
+    data = killed[ending][0].path.read_bytes()
+    whole_s = killed[ending][0].recorded_s
+    for part in (0.98, 0.6, 0.35):
+        with subtests.test(part=part):
+            path = tmp_path / f"{part}{ending}"
+            path.write_bytes(data[: round(len(data) * part)])
+            done = recover(path)
+            assert 0.1 * part * whole_s < done.tracks.length_s < whole_s
+            read_sound(done.path)
+    with subtests.test("its end is zeros, as after a power cut"):
+        path = tmp_path / f"zeros{ending}"
+        path.write_bytes(data[: len(data) // 2] + bytes(len(data) // 2))
+        assert recover(path).tracks.length_s > 0.1 * whole_s
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("notes.mp4", b"some text\n" * 100, "cannot be read"),
+        ("empty.mkv", b"", "is empty"),
+        ("head.mp4", b"\0\0\0\x1cftypisom", "cannot be read"),
+        ("gone.mp4", None, "no file"),
+        ("words.txt", b"text", "no recording into"),
+    ],
+)
+def test_what_cannot_be_recovered_is_said_in_one_sentence(
+    name: str, content: bytes | None, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(CaptureError, match=said) as caught:
+        recover(path)
+    assert caught.value.hint
+    assert "\n" not in caught.value.message
+    assert [p.name for p in tmp_path.iterdir()] == ([name] if content is not None else [])
+
+
+def test_some_of_several_fail(film: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["recover", str(film), str(film.with_name("gone.mp4"))]) == 3
+    shown = capsys.readouterr()
+    assert shown.out.strip().endswith("film.recovered.mp4")
+    assert "error: there is no file" in shown.err
+    assert run(["recover", str(film.parent), "--in-place"]) == 0
+
+
+def test_record_mentions_what_was_cut_off(film: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--no-video", "--audio", "synthetic", "--duration", "0.3s"]
+    assert run(["record", str(film.with_name("a.wav")), *words]) == 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "recover" in line]
+    assert f"`capture recover {film}`" in line
+
+
+def test_a_number_that_was_given_again_is_not_the_recorder(tmp_path: Path) -> None:
+    path = tmp_path / "film.mp4"
+    Journal(path, target=path, tracks=("picture",)).update(0, 0)
+    assert is_recording(path)
+    entry = read_journal(path)
+    assert entry is not None
+    for change in ({"pid_started": 1}, {"boot_id": "another"}, {"pid": None}):
+        other = replace(entry, **change)
+        journal_path(path).write_text(json.dumps(asdict(other)))
+        assert is_recording(path) is (sys.platform != "linux" and "pid" not in change)
+
+
+def test_on_another_machine_a_journal_that_is_kept_up_is_a_recorder(tmp_path: Path) -> None:
+    path = tmp_path / "film.mp4"
+    Journal(path, target=path, tracks=("picture",)).update(0, 0)
+    entry = read_journal(path)
+    assert entry is not None
+    journal_path(path).write_text(json.dumps(asdict(replace(entry, host="elsewhere"))))
+    assert is_recording(path)
+    old_s = time.time() - journal.STALE_AFTER_S - 1
+    os.utime(journal_path(path), (old_s, old_s))
+    assert not is_recording(path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"pid": 1}', "no json", "null"])
+def test_a_journal_that_makes_no_sense_is_none(text: str, film: Path) -> None:
+    journal_path(film).write_text(text)
+    assert read_journal(film) is None
+    assert recover(film).journal_s is None
+
+
+def test_a_journal_that_cannot_be_written_harms_nothing(tmp_path: Path) -> None:
+    kept = Journal(tmp_path / "gone" / "film.mp4", target=tmp_path / "film.mp4", tracks=())
+    kept.update(1, 1)
+    kept.give_up()
+    kept.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_damage_before_the_end_is_refused(film: Path) -> None:
+    data = film.read_bytes()
+    film.write_bytes(data[:2000])
+    with pytest.raises(DamagedFileError):
+        recover(film)
