@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,7 @@ from capture.model import Level
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["LevelMeter", "dbfs_of", "envelope", "gain_of", "measure"]
+__all__ = ["LevelMeter", "QuietFinder", "QuietStretch", "dbfs_of", "envelope", "gain_of", "measure"]
 
 CLIP_LEVEL = 0.9999  # 16-bit full scale is 0.99997; one such sample is a peak, a run is a clip
 CLIP_RUN_FRAMES = 3
@@ -80,6 +81,64 @@ class LevelMeter:
             self._energy, self._count, self._peak, self._is_clipped = 0.0, 0, 0.0, False
         rms = math.sqrt(energy / count) if count else 0.0
         return Level(dbfs_of(rms), dbfs_of(peak), is_clipped)
+
+
+@dataclass(frozen=True, slots=True)
+class QuietStretch:
+    """A quiet stretch of a track."""
+
+    start_s: float
+    end_s: float
+    edge: float
+    """Amplitude of the sound next to it, on its softer side: much, where it was cut off suddenly;
+    0 at the beginning and the end of the track."""
+
+    @property
+    def length_s(self) -> float:
+        """How long it is."""
+        return self.end_s - self.start_s
+
+
+class QuietFinder:
+    """Finds where a track stays below a level, block by block; used from one thread.
+
+    Args:
+        rate_hz: Sample rate.
+        below_dbfs: No sample of a quiet stretch reaches it.
+        min_s: Shorter stretches are none: every wave goes through zero.
+    """
+
+    def __init__(self, rate_hz: int, below_dbfs: float, min_s: float) -> None:
+        self._rate_hz = rate_hz
+        self._level = gain_of(below_dbfs)
+        self._min_frames = round(min_s * rate_hz)
+        self._frames = 0
+        self._loud_frame = -1
+        self._edge = 0.0
+
+    def push(self, samples: NDArray[np.float32]) -> list[QuietStretch]:
+        """The stretches that end within the next samples, which are (frames, channels)."""
+        peaks = np.abs(samples).max(axis=1, initial=0.0)
+        loud = np.flatnonzero(peaks >= self._level)
+        frames = np.concatenate(([self._loud_frame], loud + self._frames))
+        edges = np.concatenate(([self._edge], peaks[loud]))
+        self._frames += len(samples)
+        self._loud_frame, self._edge = int(frames[-1]), float(edges[-1])
+        ends = np.flatnonzero(np.diff(frames) > self._min_frames) + 1
+        return [
+            self._stretch(int(frames[i - 1]), int(frames[i]), float(min(edges[i - 1], edges[i])))
+            for i in ends
+        ]
+
+    def finish(self) -> list[QuietStretch]:
+        """The stretch that lasts until the end of the track, if there is one."""
+        start, self._loud_frame = self._loud_frame, self._frames
+        if self._frames - start <= self._min_frames:
+            return []
+        return [self._stretch(start, self._frames, 0.0)]
+
+    def _stretch(self, loud_frame: int, end_frame: int, edge: float) -> QuietStretch:
+        return QuietStretch((loud_frame + 1) / self._rate_hz, end_frame / self._rate_hz, edge)
 
 
 def envelope(samples: NDArray[np.float32], columns: int) -> NDArray[np.float32]:

@@ -7,12 +7,12 @@ kept.
 
 from __future__ import annotations
 
-import importlib.metadata
 import sys
 from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 
+from capture.config import version
 from capture.errors import CaptureError, ConfigError
 
 if TYPE_CHECKING:
@@ -27,13 +27,6 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
 
-def _version() -> str:
-    try:
-        return importlib.metadata.version("deskcapture")
-    except importlib.metadata.PackageNotFoundError:  # run from a checkout that is not installed
-        return "unknown"
-
-
 def _usage_error(error: CycloptsError) -> str:
     text = str(error).strip().splitlines()
     return f"error: {text[-1] if text else error}\n\nhint: `capture --help` lists what there is"
@@ -42,7 +35,7 @@ def _usage_error(error: CycloptsError) -> str:
 app = App(
     name="capture",
     help="Record what your screen shows and your speakers play, in step, into one safe file.",
-    version=_version,
+    version=version,
     error_formatter=_usage_error,
 )
 # Named by path: a command's module, and all that it needs, is loaded when it is called.
@@ -51,6 +44,7 @@ app.command("capture.cli.devices:devices", help="List screens, windows, sound de
 app.command(
     "capture.cli.doctor:doctor", help="Say what works on this machine, and why the rest not."
 )
+app.command("capture.cli.verify:verify", help="Measure recordings again: is all of it there, in step?")
 app.command("capture.cli.demo:demo", help="Record a short voice message, to see that all works.")
 
 

@@ -21,6 +21,7 @@ import av
 import numpy as np
 
 from capture.errors import ConfigError, OutputError
+from capture.media.certificate import certificate_text, room, seal
 from capture.media.encode import AudioEncoder, VideoEncoder
 
 if TYPE_CHECKING:
@@ -166,18 +167,23 @@ class FileWriter(ABC):
             OutputError: The disk is full, the folder went away, ...
         """
 
-    def close(self, chapters: Sequence[tuple[float, float, str]] = ()) -> None:
+    def close(
+        self,
+        chapters: Sequence[tuple[float, float, str]] = (),
+        certificate: Mapping[str, Any] | None = None,
+    ) -> None:
         """Finish the file and have the disk keep it; idempotent.
 
         Args:
             chapters: (start in s, end in s, title), where the container has chapters.
+            certificate: What is to be known about the file, a JSON value.
 
         Raises:
             OutputError: The end could not be written; what was written before still plays.
         """
         try:
             with _as_output_error(self.path):
-                self._finish(chapters)
+                self._finish(chapters, certificate)
         finally:
             if self._sync_fd is not None:
                 with contextlib.suppress(OSError):
@@ -186,7 +192,11 @@ class FileWriter(ABC):
                 self._sync_fd = None
 
     @abstractmethod
-    def _finish(self, chapters: Sequence[tuple[float, float, str]]) -> None:
+    def _finish(
+        self,
+        chapters: Sequence[tuple[float, float, str]],
+        certificate: Mapping[str, Any] | None,
+    ) -> None:
         """Write the end and close; does nothing the second time."""
 
     def _sync_now_and_then(self) -> None:
@@ -222,7 +232,9 @@ class _AvWriter(FileWriter):
                 str(path), "w", format=container.format, container_options=dict(container.options)
             )
         try:
-            self._container.metadata.update(tags)
+            tracks = len(audio) + (video is not None)
+            comment = room(tracks, tags.get("comment", ""))
+            self._container.metadata.update({**tags, "comment": comment})
             self.video = None
             if video is not None:
                 self.video = VideoEncoder(
@@ -256,7 +268,11 @@ class _AvWriter(FileWriter):
             self._container.mux_one(packet)
             self._sync_now_and_then()
 
-    def _finish(self, chapters: Sequence[tuple[float, float, str]]) -> None:
+    def _finish(
+        self,
+        chapters: Sequence[tuple[float, float, str]],
+        certificate: Mapping[str, Any] | None,
+    ) -> None:
         if not self._is_open:
             return
         self._is_open = False
@@ -275,6 +291,8 @@ class _AvWriter(FileWriter):
                 ]
             )
         self._container.close()
+        if certificate is not None:
+            seal(self.path, certificate)
 
 
 class _WavEncoder:
@@ -323,9 +341,15 @@ class _WavWriter(FileWriter):
             self._file.flush()
             self._sync_now_and_then()
 
-    def _finish(self, chapters: Sequence[tuple[float, float, str]]) -> None:
+    def _finish(
+        self,
+        chapters: Sequence[tuple[float, float, str]],
+        certificate: Mapping[str, Any] | None,
+    ) -> None:
         del chapters  # WAV has none that players read
         if not self._file.closed:
+            if certificate is not None:
+                self._file.comment = certificate_text(certificate)
             self._file.close()
 
 
