@@ -22,6 +22,8 @@ __all__ = ["LevelMeter", "QuietFinder", "QuietStretch", "dbfs_of", "envelope", "
 
 CLIP_LEVEL = 0.9999  # 16-bit full scale is 0.99997; one such sample is a peak, a run is a clip
 CLIP_RUN_FRAMES = 3
+EDGE_S = 0.02
+"""How far beside a quiet stretch its edge is looked for: a lossy codec smears a cut so far."""
 
 
 def dbfs_of(amplitude: float) -> float:
@@ -90,8 +92,8 @@ class QuietStretch:
     start_s: float
     end_s: float
     edge: float
-    """Amplitude of the sound next to it, on its softer side: much, where it was cut off suddenly;
-    0 at the beginning and the end of the track."""
+    """Highest amplitude within ``EDGE_S`` of it, on its softer side: much, where sound was cut off
+    suddenly; 0 at the beginning and the end of the track."""
 
     @property
     def length_s(self) -> float:
@@ -112,30 +114,62 @@ class QuietFinder:
         self._rate_hz = rate_hz
         self._level = gain_of(below_dbfs)
         self._min_frames = round(min_s * rate_hz)
-        self._frames = 0
+        self._edge_frames = round(EDGE_S * rate_hz)
         self._loud_frame = -1
         self._edge = 0.0
+        # What an edge may still need: the last frames looked at, and after them those to come.
+        self._held = np.zeros(0, np.float32)
+        self._held_frame = 0
+        self._next_frame = 0
 
     def push(self, samples: NDArray[np.float32]) -> list[QuietStretch]:
-        """The stretches that end within the next samples, which are (frames, channels)."""
-        peaks = np.abs(samples).max(axis=1, initial=0.0)
-        loud = np.flatnonzero(peaks >= self._level)
-        frames = np.concatenate(([self._loud_frame], loud + self._frames))
-        edges = np.concatenate(([self._edge], peaks[loud]))
-        self._frames += len(samples)
-        self._loud_frame, self._edge = int(frames[-1]), float(edges[-1])
-        ends = np.flatnonzero(np.diff(frames) > self._min_frames) + 1
-        return [
-            self._stretch(int(frames[i - 1]), int(frames[i]), float(min(edges[i - 1], edges[i])))
-            for i in ends
-        ]
+        """The stretches that turn out to be over; samples are (frames, channels)."""
+        self._held = np.concatenate((self._held, np.abs(samples).max(axis=1, initial=0.0)))
+        return self._look(self._held_frame + len(self._held) - self._edge_frames)
+
+    def skip(self, frames: int) -> list[QuietStretch]:
+        """Count frames that are missing, as if they were silent."""
+        found = self._look(self._held_frame + len(self._held))
+        self._next_frame += frames
+        self._held_frame, self._held = self._next_frame, self._held[:0]
+        return found
 
     def finish(self) -> list[QuietStretch]:
-        """The stretch that lasts until the end of the track, if there is one."""
-        start, self._loud_frame = self._loud_frame, self._frames
-        if self._frames - start <= self._min_frames:
+        """The stretches that were not over yet; the track is."""
+        found = self._look(self._held_frame + len(self._held))
+        start, self._loud_frame = self._loud_frame, self._next_frame
+        if self._next_frame - start > self._min_frames:
+            found.append(self._stretch(start, self._next_frame, 0.0))
+        return found
+
+    def _look(self, end_frame: int) -> list[QuietStretch]:
+        """Look at what is held, up to a frame."""
+        if end_frame <= self._next_frame:
             return []
-        return [self._stretch(start, self._frames, 0.0)]
+        seen = self._held[self._next_frame - self._held_frame : end_frame - self._held_frame]
+        loud = np.flatnonzero(seen >= self._level) + self._next_frame
+        frames = np.concatenate(([self._loud_frame], loud))
+        found = []
+        for index in np.flatnonzero(np.diff(frames) > self._min_frames):
+            before, after = int(frames[index]), int(frames[index + 1])
+            edge = self._edge if index == 0 else self._peak(before - self._edge_frames, before)
+            found.append(
+                self._stretch(
+                    before, after, min(edge, self._peak(after, after + self._edge_frames))
+                )
+            )
+        if len(loud):
+            self._loud_frame = int(loud[-1])
+            self._edge = self._peak(self._loud_frame - self._edge_frames, self._loud_frame)
+        self._next_frame = end_frame
+        drop = max(0, end_frame - self._edge_frames - self._held_frame)
+        self._held, self._held_frame = self._held[drop:], self._held_frame + drop
+        return found
+
+    def _peak(self, first_frame: int, last_frame: int) -> float:
+        """Highest sample of what is held between two frames, both included."""
+        first = max(0, first_frame - self._held_frame)
+        return float(self._held[first : last_frame + 1 - self._held_frame].max(initial=0.0))
 
     def _stretch(self, loud_frame: int, end_frame: int, edge: float) -> QuietStretch:
         return QuietStretch((loud_frame + 1) / self._rate_hz, end_frame / self._rate_hz, edge)

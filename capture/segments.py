@@ -14,7 +14,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from capture.media.certificate import QuietLog
+from capture.media.certificate import QuietLog, facts_of_file
 from capture.media.mux import AudioTrack, FileWriter, VideoTrack, container_of, open_writer
 from capture.model import NS_PER_S
 from capture.pipeline import Mailbox
@@ -217,14 +217,10 @@ class Segments:
 
     def _certificate(self, segment: _Segment) -> dict[str, Any]:
         """The facts of the recording, with the ends and quiet stretches of this file's tracks."""
-        facts = self.certify()
-        quiet = iter(segment.quiet)
-        for track in facts["tracks"]:
-            end_ns = segment.ends_ns.get(track["kind"], segment.start_ns)
-            track["end_s"] = round((end_ns - segment.start_ns) / NS_PER_S, 6)
-            if track["kind"] == "audio":
-                track.update(next(quiet).facts())
-        return facts
+        ends_s = {
+            kind: (end_ns - segment.start_ns) / NS_PER_S for kind, end_ns in segment.ends_ns.items()
+        }
+        return facts_of_file(self.certify(), ends_s, segment.quiet)
 
     def _chapters(self, segment: _Segment) -> list[tuple[float, float, str]]:
         """(start, end, title) in seconds of the file; none without a marker."""

@@ -44,7 +44,9 @@ app.command("capture.cli.devices:devices", help="List screens, windows, sound de
 app.command(
     "capture.cli.doctor:doctor", help="Say what works on this machine, and why the rest not."
 )
-app.command("capture.cli.verify:verify", help="Measure recordings again: is all of it there, in step?")
+app.command(
+    "capture.cli.verify:verify", help="Measure recordings again: is all of it there, in step?"
+)
 app.command("capture.cli.demo:demo", help="Record a short voice message, to see that all works.")
 
 

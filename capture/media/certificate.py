@@ -32,7 +32,17 @@ if TYPE_CHECKING:
     from capture.levels import QuietStretch
     from capture.model import TrackReport
 
-__all__ = ["Certificate", "CertifiedTrack", "QuietLog", "certificate_text", "certify", "parse", "room", "seal"]
+__all__ = [
+    "Certificate",
+    "CertifiedTrack",
+    "QuietLog",
+    "certificate_text",
+    "certify",
+    "facts_of_file",
+    "parse",
+    "room",
+    "seal",
+]
 
 FORMAT_VERSION = 1
 QUIET_DBFS = -48.0
@@ -172,6 +182,24 @@ def _track_facts(track: TrackReport) -> dict[str, Any]:
         "max_error_ms": round(track.max_error_ms, 2),
         "peak_dbfs": round(peak, 1) if peak is not None and math.isfinite(peak) else None,
     }
+
+
+def facts_of_file(
+    facts: dict[str, Any], ends_s: Mapping[str, float], quiet: Sequence[QuietLog]
+) -> dict[str, Any]:
+    """The facts of a recording, with the ends and the quiet stretches of one of its files.
+
+    Args:
+        facts: From ``certify``; its tracks are changed.
+        ends_s: Where the video and the audio tracks of the file end, on its own time.
+        quiet: One for each sound track, in their order.
+    """
+    logs = iter(quiet)
+    for track in facts["tracks"]:
+        track["end_s"] = round(ends_s.get(track["kind"], 0.0), 6)
+        if track["kind"] == "audio":
+            track.update(next(logs).facts())
+    return facts
 
 
 def certificate_text(facts: Mapping[str, Any], size_bytes: int | None = None) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from capture.errors import DamagedFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -28,7 +28,7 @@ def open_media(path: Path) -> Any:
         return av.open(str(path))
     except (av.FFmpegError, OSError) as error:
         raise DamagedFileError(
-            f"{path} cannot be read: {error}", hint="is it a media file, and is it whole?"
+            f"{path} cannot be read: {error.strerror}", hint="is it a media file, and is it whole?"
         ) from error
 
 
@@ -86,18 +86,21 @@ def read_sound(path: Path, track: int = 0) -> tuple[NDArray[np.float32], int, fl
     return np.concatenate(pieces), rate_hz, start_s or 0.0
 
 
-def read_packets(container: Any) -> Iterator[tuple[Any, list[Any] | av.FFmpegError]]:
-    """Every packet of picture and sound, in the order of the file, with the frames it gives.
+def read_packets(
+    container: Any, streams: Sequence[Any]
+) -> Iterator[tuple[Any, list[Any] | av.FFmpegError]]:
+    """Every packet of some tracks, in the order of the file, with the frames it gives.
 
     What cannot be decoded comes with its error in place of frames; reading goes on. Where the file
     itself cannot be read on, the packet is ``None``, and nothing follows.
 
     Args:
         container: From ``open_media``.
+        streams: Of it.
     """
-    streams = (*container.streams.video, *container.streams.audio)
-    for stream in container.streams.video:
-        stream.thread_type = "AUTO"
+    for stream in streams:
+        if stream.type == "video":
+            stream.thread_type = "AUTO"
     packets = container.demux(streams)
     while True:
         try:

@@ -14,11 +14,11 @@ from capture.cli.app import run
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--help"]) == 0
     shown = capsys.readouterr().out
-    for name in ("record", "devices", "doctor", "demo"):
+    for name in ("record", "devices", "doctor", "demo", "verify"):
         assert name in shown
 
 
-@pytest.mark.parametrize("command", ["record", "devices", "doctor", "demo"])
+@pytest.mark.parametrize("command", ["record", "devices", "doctor", "demo", "verify"])
 def test_every_option_says_what_it_does(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([command, "--help"]) == 0
     shown = capsys.readouterr().out
