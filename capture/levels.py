@@ -124,7 +124,10 @@ class QuietFinder:
 
     def push(self, samples: NDArray[np.float32]) -> list[QuietStretch]:
         """The stretches that turn out to be over; samples are (frames, channels)."""
-        self._held = np.concatenate((self._held, np.abs(samples).max(axis=1, initial=0.0)))
+        peaks = np.abs(samples[:, 0])
+        for channel in samples.T[1:]:  # several times as fast as a maximum along short rows
+            np.maximum(peaks, np.abs(channel), out=peaks)
+        self._held = np.concatenate((self._held, peaks))
         return self._look(self._held_frame + len(self._held) - self._edge_frames)
 
     def skip(self, frames: int) -> list[QuietStretch]:
