@@ -50,8 +50,8 @@ class _Segment:
     quiet: Sequence[QuietLog]
     """One for each sound track."""
     end_ns: int | None = None
-    ends_ns: dict[str, int] = field(default_factory=dict)
-    """Media time at the end of its pictures and of its sound."""
+    ends_s: dict[str, float] = field(default_factory=dict)
+    """Where its video and its audio tracks end, on the time of the file."""
     packets: int = 0
 
 
@@ -151,7 +151,7 @@ class Segments:
 
     def leave(self, segment: _Segment, kind: str, end_ns: int) -> None:
         """The lane of this kind of track is done with a segment, in which it ends at ``end_ns``."""
-        segment.ends_ns[kind] = end_ns
+        segment.ends_s[kind] = (end_ns - segment.start_ns) / NS_PER_S
         segment.end_ns = max(segment.end_ns or 0, end_ns)
         self.box.put(_Written(segment), force=True)
 
@@ -197,7 +197,8 @@ class Segments:
 
     def _close(self, segment: _Segment) -> None:
         try:
-            segment.writer.close(self._chapters(segment), self._certificate(segment))
+            facts = facts_of_file(self.certify(), segment.ends_s, segment.quiet)
+            segment.writer.close(self._chapters(segment), facts)
         finally:
             self._retire(segment)
 
@@ -214,13 +215,6 @@ class Segments:
         self._finished_bytes += segment.path.stat().st_size
         self.paths.append(segment.path)
         self.on_done(segment.path)
-
-    def _certificate(self, segment: _Segment) -> dict[str, Any]:
-        """The facts of the recording, with the ends and quiet stretches of this file's tracks."""
-        ends_s = {
-            kind: (end_ns - segment.start_ns) / NS_PER_S for kind, end_ns in segment.ends_ns.items()
-        }
-        return facts_of_file(self.certify(), ends_s, segment.quiet)
 
     def _chapters(self, segment: _Segment) -> list[tuple[float, float, str]]:
         """(start, end, title) in seconds of the file; none without a marker."""
