@@ -1,13 +1,14 @@
-"""Where recordings go and what they are called when nobody says."""
+"""Where recordings go and what they are called when nobody says; which version this is."""
 
 from __future__ import annotations
 
+import importlib.metadata
 from datetime import datetime
 from pathlib import Path
 
 import platformdirs
 
-__all__ = ["default_folder", "default_output"]
+__all__ = ["default_folder", "default_output", "version"]
 
 
 def default_folder() -> Path:
@@ -30,3 +31,11 @@ def default_output(suffix: str, *, now: datetime | None = None) -> Path:
         path = folder / f"{stamp} ({number}){suffix}"
         number += 1
     return path
+
+
+def version() -> str:
+    """The version of this program; ``unknown`` in a checkout that is not installed."""
+    try:
+        return importlib.metadata.version("deskcapture")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,10 +18,12 @@ from capture.model import Level
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["LevelMeter", "dbfs_of", "envelope", "gain_of", "measure"]
+__all__ = ["LevelMeter", "QuietFinder", "QuietStretch", "dbfs_of", "envelope", "gain_of", "measure"]
 
 CLIP_LEVEL = 0.9999  # 16-bit full scale is 0.99997; one such sample is a peak, a run is a clip
 CLIP_RUN_FRAMES = 3
+EDGE_S = 0.02
+"""How far beside a quiet stretch its edge is looked for: a lossy codec smears a cut so far."""
 
 
 def dbfs_of(amplitude: float) -> float:
@@ -80,6 +83,99 @@ class LevelMeter:
             self._energy, self._count, self._peak, self._is_clipped = 0.0, 0, 0.0, False
         rms = math.sqrt(energy / count) if count else 0.0
         return Level(dbfs_of(rms), dbfs_of(peak), is_clipped)
+
+
+@dataclass(frozen=True, slots=True)
+class QuietStretch:
+    """A quiet stretch of a track."""
+
+    start_s: float
+    end_s: float
+    edge: float
+    """Highest amplitude within ``EDGE_S`` of it, on its softer side: much, where sound was cut off
+    suddenly; 0 at the beginning and the end of the track."""
+
+    @property
+    def length_s(self) -> float:
+        """How long it is."""
+        return self.end_s - self.start_s
+
+
+class QuietFinder:
+    """Finds where a track stays below a level, block by block; used from one thread.
+
+    Args:
+        rate_hz: Sample rate.
+        below_dbfs: No sample of a quiet stretch reaches it.
+        min_s: Shorter stretches are none: every wave goes through zero.
+    """
+
+    def __init__(self, rate_hz: int, below_dbfs: float, min_s: float) -> None:
+        self._rate_hz = rate_hz
+        self._level = gain_of(below_dbfs)
+        self._min_frames = round(min_s * rate_hz)
+        self._edge_frames = round(EDGE_S * rate_hz)
+        self._loud_frame = -1
+        self._edge = 0.0
+        # What an edge may still need: the last frames looked at, and after them those to come.
+        self._held = np.zeros(0, np.float32)
+        self._held_frame = 0
+        self._next_frame = 0
+
+    def push(self, samples: NDArray[np.float32]) -> list[QuietStretch]:
+        """The stretches that turn out to be over; samples are (frames, channels)."""
+        peaks = np.abs(samples[:, 0])
+        for channel in samples.T[1:]:  # several times as fast as a maximum along short rows
+            np.maximum(peaks, np.abs(channel), out=peaks)
+        self._held = np.concatenate((self._held, peaks))
+        return self._look(self._held_frame + len(self._held) - self._edge_frames)
+
+    def skip(self, frames: int) -> list[QuietStretch]:
+        """Count frames that are missing, as if they were silent."""
+        found = self._look(self._held_frame + len(self._held))
+        self._next_frame += frames
+        self._held_frame, self._held = self._next_frame, self._held[:0]
+        return found
+
+    def finish(self) -> list[QuietStretch]:
+        """The stretches that were not over yet; the track is."""
+        found = self._look(self._held_frame + len(self._held))
+        start, self._loud_frame = self._loud_frame, self._next_frame
+        if self._next_frame - start > self._min_frames:
+            found.append(self._stretch(start, self._next_frame, 0.0))
+        return found
+
+    def _look(self, end_frame: int) -> list[QuietStretch]:
+        """Look at what is held, up to a frame."""
+        if end_frame <= self._next_frame:
+            return []
+        seen = self._held[self._next_frame - self._held_frame : end_frame - self._held_frame]
+        loud = np.flatnonzero(seen >= self._level) + self._next_frame
+        frames = np.concatenate(([self._loud_frame], loud))
+        found = []
+        for index in np.flatnonzero(np.diff(frames) > self._min_frames):
+            before, after = int(frames[index]), int(frames[index + 1])
+            edge = self._edge if index == 0 else self._peak(before - self._edge_frames, before)
+            found.append(
+                self._stretch(
+                    before, after, min(edge, self._peak(after, after + self._edge_frames))
+                )
+            )
+        if len(loud):
+            self._loud_frame = int(loud[-1])
+            self._edge = self._peak(self._loud_frame - self._edge_frames, self._loud_frame)
+        self._next_frame = end_frame
+        drop = max(0, end_frame - self._edge_frames - self._held_frame)
+        self._held, self._held_frame = self._held[drop:], self._held_frame + drop
+        return found
+
+    def _peak(self, first_frame: int, last_frame: int) -> float:
+        """Highest sample of what is held between two frames, both included."""
+        first = max(0, first_frame - self._held_frame)
+        return float(self._held[first : last_frame + 1 - self._held_frame].max(initial=0.0))
+
+    def _stretch(self, loud_frame: int, end_frame: int, edge: float) -> QuietStretch:
+        return QuietStretch((loud_frame + 1) / self._rate_hz, end_frame / self._rate_hz, edge)
 
 
 def envelope(samples: NDArray[np.float32], columns: int) -> NDArray[np.float32]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from capture.errors import ConfigError, OutputError
 from capture.media.encode import choose_video_encoder
@@ -84,6 +84,7 @@ def plan_segments(
     tracks: Sequence[Track],
     on_choice: Callable[[str], None],
     on_done: Callable[[Path], None],
+    certify: Callable[[], dict[str, Any]],
 ) -> Segments:
     """The files that a spec asks for, none of them opened yet.
 
@@ -93,6 +94,7 @@ def plan_segments(
         tracks: Sound tracks.
         on_choice: Told what was picked, and why, where the spec leaves it open.
         on_done: Told of each finished file.
+        certify: Asked at the end of each file what was done to the recording.
 
     Raises:
         EncoderUnavailableError: The encoder does not open.
@@ -115,6 +117,7 @@ def plan_segments(
         overwrite=spec.overwrite,
         tags={"creation_time": datetime.now(UTC).isoformat(timespec="seconds"), **spec.tags},
         on_done=on_done,
+        certify=certify,
     )
 
 

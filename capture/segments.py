@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from capture.errors import OutputError
 from capture.journal import Journal
+from capture.media.certificate import QuietLog, facts_of_file
 from capture.media.mux import AudioTrack, FileWriter, VideoTrack, container_of, open_writer
 from capture.model import NS_PER_S
 from capture.pipeline import Mailbox, MailboxClosedError
@@ -51,7 +52,11 @@ class _Segment:
     open_lanes: int
     start_ns: int
     """Media time at its beginning."""
+    quiet: Sequence[QuietLog]
+    """One for each sound track."""
     end_ns: int | None = None
+    ends_s: dict[str, float] = field(default_factory=dict)
+    """Where its video and its audio tracks end, on the time of the file."""
     packets: int = 0
 
 
@@ -85,6 +90,8 @@ class Segments:
         overwrite: Replace a file that exists, once the new one is whole.
         tags: File metadata.
         on_done: Called in the writing thread with each finished file.
+        certify: Called in the writing thread when a file ends: what was done to the recording so
+            far, a JSON value whose ``tracks`` are in the order of the file.
     """
 
     path: Path
@@ -97,6 +104,7 @@ class Segments:
     overwrite: bool
     tags: Mapping[str, str]
     on_done: Callable[[Path], None]
+    certify: Callable[[], dict[str, Any]]
     markers_ns: list[int] = field(default_factory=list)
     """Media times that become chapters; appended by any thread."""
     paths: list[Path] = field(default_factory=list)
@@ -146,8 +154,9 @@ class Segments:
                 self._open[index] = self._create(index)
             return self._open[index]
 
-    def leave(self, segment: _Segment, end_ns: int) -> None:
-        """A lane puts nothing more into a segment, which lasts until ``end_ns``."""
+    def leave(self, segment: _Segment, kind: str, end_ns: int) -> None:
+        """The lane of this kind of track is done with a segment, in which it ends at ``end_ns``."""
+        segment.ends_s[kind] = (end_ns - segment.start_ns) / NS_PER_S
         segment.end_ns = max(segment.end_ns or 0, end_ns)
         self.box.put(_Written(segment), force=True)
 
@@ -211,11 +220,13 @@ class Segments:
         names = [*(["picture"] if self.video else []), *(track.name for track in self.tracks)]
         journal = Journal(work_path, target=path, tracks=tuple(names))
         lanes = int(self.video is not None) + int(bool(self.tracks))
-        return _Segment(path, writer, journal, lanes, self.start_of(index))
+        quiet = [QuietLog(self.rate_hz) for _ in audio]
+        return _Segment(path, writer, journal, lanes, self.start_of(index), quiet)
 
     def _close(self, segment: _Segment, *, is_whole: bool) -> None:
         try:
-            segment.writer.close(self._chapters(segment))
+            facts = facts_of_file(self.certify(), segment.ends_s, segment.quiet)
+            segment.writer.close(self._chapters(segment), facts)
         except BaseException:
             segment.journal.give_up()
             self._retire(segment, is_whole=False)
@@ -324,7 +335,7 @@ class PictureLane:
         assert self._segment.writer.video is not None
         for packet in self._segment.writer.video.flush():
             self._segments.box.put(_Written(self._segment, packet))
-        self._segments.leave(self._segment, end_ns)
+        self._segments.leave(self._segment, "video", end_ns)
 
     def _fill(self, end_slot: int) -> None:
         """Repeat the last picture in every free slot before ``end_slot``."""
@@ -377,8 +388,11 @@ class SoundLane:
             room = self._frames_before(self._index + 1) - self._frames
             take = min(count - done, room)
             assert self._segment is not None
-            for encoder, samples in zip(self._segment.writer.audio, tracks, strict=True):
-                self._give(encoder.encode(samples[done : done + take]))
+            outlets = zip(self._segment.writer.audio, self._segment.quiet, tracks, strict=True)
+            for encoder, quiet, samples in outlets:
+                part = samples[done : done + take]
+                quiet.push(part)
+                self._give(encoder.encode(part))
             done += take
             self._frames += take
 
@@ -400,7 +414,7 @@ class SoundLane:
         assert self._segment is not None
         for encoder in self._segment.writer.audio:
             self._give(encoder.flush())
-        self._segments.leave(self._segment, self._media_ns)
+        self._segments.leave(self._segment, "audio", self._media_ns)
 
     def _give(self, packets: Sequence[Any]) -> None:
         assert self._segment is not None

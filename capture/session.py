@@ -17,11 +17,12 @@ import functools
 import math
 import threading
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from capture.clock import SessionClock, now_ns
 from capture.disk import DiskWatch
 from capture.errors import CaptureError, DeviceLostError, OutputError, SourceEndedError
+from capture.media.certificate import certify
 from capture.mixer import Mixer, SourceSetting, plan_tracks
 from capture.model import (
     NS_PER_S,
@@ -62,6 +63,7 @@ MAX_SIZE_MARGIN_S = 2.0
 """What is still in the boxes when the size is checked."""
 DRAIN_WITHIN_S = 20.0
 """After the end; a disk that takes longer to answer is given up."""
+DEVICE_CHANGES = {EventKind.DEVICE_LOST, EventKind.DEVICE_BACK, EventKind.DEFAULT_CHANGED}
 
 
 class Session:
@@ -82,6 +84,7 @@ class Session:
         self._on_event = on_event
         self._state = State.READY
         self._warnings: list[str] = []
+        self._device_changes = 0
         self._stopped_by = ""
         self._error: BaseException | None = None
         self._result: RecordingResult | None = None
@@ -261,6 +264,7 @@ class Session:
             tracks=plan_tracks(self._settings, self.spec.tracks),
             on_choice=lambda message: self._emit(EventKind.CHOICE, message),
             on_done=lambda path: self._emit(EventKind.FILE_DONE, str(path)),
+            certify=self._certify,
         )
         self._start_sounds()
         # Opening the encoder took its time before this: the first picture is media time 0.
@@ -474,6 +478,24 @@ class Session:
         ).with_traceback(error.__traceback__)
         return kept_s
 
+    def _certify(self) -> dict[str, Any]:
+        """capture-mux: what was done to the recording so far, for the file that ends now."""
+        film, video = self._film, self.spec.video
+        return certify(
+            tracks=self._track_reports(),
+            pictures={
+                "fps": video.fps,
+                "captured": film.captured,
+                "unchanged": film.unchanged,
+                "dropped": film.dropped,
+            }
+            if film is not None and video is not None
+            else None,
+            device_changes=self._device_changes,
+            pauses_s=self._clock.pauses_s,
+            warnings=tuple(dict.fromkeys(self._warnings)),
+        )
+
     def _track_reports(self) -> tuple[TrackReport, ...]:
         assert self._segments is not None
         reports = []
@@ -542,6 +564,8 @@ class Session:
         return levels
 
     def _on_source_event(self, event: Event) -> None:
+        if event.kind in DEVICE_CHANGES:
+            self._device_changes += 1
         if event.kind in {EventKind.WARNING, EventKind.DEVICE_LOST, EventKind.GAP}:
             self._warnings.append(event.message)
         self._tell(event)

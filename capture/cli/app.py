@@ -7,13 +7,13 @@ kept.
 
 from __future__ import annotations
 
-import importlib.metadata
 import sys
 from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 from cyclopts.exceptions import CycloptsError
 
+from capture.config import version
 from capture.errors import CaptureError, ConfigError
 
 if TYPE_CHECKING:
@@ -26,17 +26,10 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
 
-def _version() -> str:
-    try:
-        return importlib.metadata.version("deskcapture")
-    except importlib.metadata.PackageNotFoundError:  # run from a checkout that is not installed
-        return "unknown"
-
-
 app = App(
     name="capture",
     help="Record what your screen shows and your speakers play, in step, into one safe file.",
-    version=_version,
+    version=version,
 )
 # Named by path: a command's module, and all that it needs, is loaded when it is called.
 app.command("capture.cli.record:record", help="Record the screen with its sound.")
@@ -44,6 +37,9 @@ app.command("capture.cli.recover:recover", help="Make clean files of recordings 
 app.command("capture.cli.devices:devices", help="List screens, windows, sound devices and players.")
 app.command(
     "capture.cli.doctor:doctor", help="Say what works on this machine, and why the rest not."
+)
+app.command(
+    "capture.cli.verify:verify", help="Measure recordings again: is all of it there, in step?"
 )
 app.command("capture.cli.demo:demo", help="Record a short voice message, to see that all works.")
 

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 from rich.console import Console
-from rich.table import Table
 
 from capture import sources
 from capture.cli.app import EXIT_FAILED, print_error
-from capture.cli.views import print_json
+from capture.cli.views import print_json, table_of
 from capture.errors import CaptureError
 from capture.model import DeviceKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from rich.table import Table
 
     from capture.model import AudioApp, AudioDevice, Monitor, Window
 
@@ -59,15 +60,8 @@ def _ask(ask: Callable[[], tuple[Any, ...]], problems: list[CaptureError]) -> tu
         return ()
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
-
-
 def _screens(monitors: tuple[Monitor, ...], windows: tuple[Window, ...]) -> Table:
-    table = _table("to record it", "screen or window", "size and place")
+    table = table_of("to record it", "screen or window", "size and place")
     for monitor in monitors:
         mark = " (primary)" if monitor.is_primary else ""
         table.add_row(
@@ -79,7 +73,7 @@ def _screens(monitors: tuple[Monitor, ...], windows: tuple[Window, ...]) -> Tabl
 
 
 def _sounds(devices: tuple[AudioDevice, ...], apps: tuple[AudioApp, ...]) -> Table:
-    table = _table("to record it", "sound", "state")
+    table = table_of("to record it", "sound", "state")
     for device in devices:
         kind = "system" if device.kind is DeviceKind.OUTPUT else "mic"
         marks = [

@@ -17,9 +17,20 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
+    from rich.table import Table
+
     from capture.session import Session
 
-__all__ = ["JsonView", "LineView", "MeterView", "View", "choose_view", "print_json", "summary"]
+__all__ = [
+    "JsonView",
+    "LineView",
+    "MeterView",
+    "View",
+    "choose_view",
+    "print_json",
+    "summary",
+    "table_of",
+]
 
 POLL_S = 0.1
 LINE_EVERY_NS = 2 * NS_PER_S
@@ -209,6 +220,16 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if abs(value) != float("inf") else None
     return value if isinstance(value, (str, int, bool, type(None))) else str(value)
+
+
+def table_of(*columns: str) -> Table:
+    """An empty table in the style of all commands."""
+    from rich.table import Table  # noqa: PLC0415 - slow to load
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
 
 
 def choose_view(*, is_json: bool, is_quiet: bool) -> View:

@@ -21,6 +21,7 @@ import numpy as np
 
 from capture.errors import ConfigError, OutputError
 from capture.media.anchor import Anchor
+from capture.media.certificate import certificate_text, room, seal
 from capture.media.encode import AudioEncoder, VideoEncoder
 
 if TYPE_CHECKING:
@@ -185,18 +186,23 @@ class FileWriter(ABC):
         """
         self._anchor.tick()
 
-    def close(self, chapters: Sequence[tuple[float, float, str]] = ()) -> None:
+    def close(
+        self,
+        chapters: Sequence[tuple[float, float, str]] = (),
+        certificate: Mapping[str, Any] | None = None,
+    ) -> None:
         """Finish the file and have the disk keep it; idempotent.
 
         Args:
             chapters: (start in s, end in s, title), where the container has chapters.
+            certificate: What is to be known about the file, a JSON value.
 
         Raises:
             OutputError: The end could not be written; what was written before still plays.
         """
         try:
             with as_output_error(self.path):
-                self._finish(chapters)
+                self._finish(chapters, certificate)
         finally:
             self.path = self._anchor.release()
             if self._is_torn:
@@ -206,7 +212,11 @@ class FileWriter(ABC):
                     os.truncate(self.path, self._whole_bytes)
 
     @abstractmethod
-    def _finish(self, chapters: Sequence[tuple[float, float, str]]) -> None:
+    def _finish(
+        self,
+        chapters: Sequence[tuple[float, float, str]],
+        certificate: Mapping[str, Any] | None,
+    ) -> None:
         """Write the end and close; does nothing the second time."""
 
 
@@ -230,7 +240,9 @@ class _AvWriter(FileWriter):
                 str(path), "w", format=container.format, container_options=dict(container.options)
             )
         try:
-            self._container.metadata.update(tags)
+            tracks = len(audio) + (video is not None)
+            comment = room(tracks, tags.get("comment", ""))
+            self._container.metadata.update({**tags, "comment": comment})
             self.video = None
             if video is not None:
                 self.video = VideoEncoder(
@@ -264,7 +276,11 @@ class _AvWriter(FileWriter):
         self._container.mux_one(packet)
         return until_s
 
-    def _finish(self, chapters: Sequence[tuple[float, float, str]]) -> None:
+    def _finish(
+        self,
+        chapters: Sequence[tuple[float, float, str]],
+        certificate: Mapping[str, Any] | None,
+    ) -> None:
         if not self._is_open:
             return
         self._is_open = False
@@ -283,6 +299,10 @@ class _AvWriter(FileWriter):
                 ]
             )
         self._container.close()
+        if certificate is not None:
+            # A file that was deleted meanwhile is saved all the same, but says "unfinished".
+            with contextlib.suppress(FileNotFoundError):
+                seal(self.path, certificate)
 
 
 class _WavEncoder:
@@ -341,9 +361,15 @@ class _WavWriter(FileWriter):
         code = next((code for code in _REASONS if os.strerror(code) in said), errno.EIO)
         return OSError(code, said)
 
-    def _finish(self, chapters: Sequence[tuple[float, float, str]]) -> None:
+    def _finish(
+        self,
+        chapters: Sequence[tuple[float, float, str]],
+        certificate: Mapping[str, Any] | None,
+    ) -> None:
         del chapters  # WAV has none that players read
         if not self._file.closed:
+            if certificate is not None:
+                self._file.comment = certificate_text(certificate)
             self._file.close()
 
 

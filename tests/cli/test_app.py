@@ -10,15 +10,17 @@ import pytest
 import capture
 from capture.cli.app import run
 
+COMMANDS = ("record", "recover", "verify", "devices", "doctor", "demo")
+
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--help"]) == 0
     shown = capsys.readouterr().out
-    for name in ("record", "recover", "devices", "doctor", "demo"):
+    for name in COMMANDS:
         assert name in shown
 
 
-@pytest.mark.parametrize("command", ["record", "recover", "devices", "doctor", "demo"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_says_what_it_does(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([command, "--help"]) == 0
     shown = capsys.readouterr().out

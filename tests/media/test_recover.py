@@ -197,7 +197,7 @@ def test_in_place_replaces_the_file(film: Path) -> None:
     done = recover(film, in_place=True)
     assert done.path == film
     assert [p.name for p in film.parent.iterdir()] == ["film.mp4"]
-    assert measure(film).length_s == pytest.approx(before.length_s, abs=STEP_S)
+    assert min(before.ends_s) - STEP_S <= measure(film).length_s <= before.length_s + STEP_S
     data = film.read_bytes()
     assert b"moof" not in data
     assert data.index(b"moov") < data.index(b"mdat"), "an ordinary MP4, its index in front"

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from capture.levels import LevelMeter, dbfs_of, envelope, gain_of, measure
+from capture.levels import LevelMeter, QuietFinder, dbfs_of, envelope, gain_of, measure
 
 
 def sine(
@@ -102,3 +102,32 @@ def test_a_block_takes_well_below_a_millisecond() -> None:
         measure(block)
         best = min(best, time.perf_counter() - began)
     assert best < 200e-6
+
+
+@pytest.mark.parametrize("block", [100, 960, 1024, 48_000, 200_000])
+def test_quiet_stretches_are_found_to_the_sample_in_blocks_of_any_size(block: int) -> None:
+    sound = np.full((150_000, 2), 0.5, np.float32)
+    sound[:, 1] = 0  # the other side is loud enough
+    quiet = [(0, 6_000), (30_000, 78_000), (80_000, 80_400), (140_000, 150_000)]
+    for start, end in quiet:
+        sound[start:end] = 0.0001
+    finder = QuietFinder(48_000, -60.0, 0.05)
+    found = []
+    for start in range(0, len(sound), block):
+        found += finder.push(sound[start : start + block])
+    found += finder.finish()
+    assert [(round(s.start_s * 48_000), round(s.end_s * 48_000)) for s in found] == [
+        (0, 6_000),
+        (30_000, 78_000),
+        (140_000, 150_000),
+    ]
+    assert [s.edge for s in found] == [0.0, 0.5, 0.0]
+
+
+def test_the_edge_of_a_fade_is_soft_and_what_is_missing_is_quiet() -> None:
+    finder = QuietFinder(48_000, -60.0, 0.05)
+    fade = np.geomspace(0.5, 0.0005, 24_000, dtype=np.float32)[:, None]
+    found = [*finder.push(fade), *finder.skip(48_000), *finder.push(fade[::-1])]
+    (stretch,) = [*found, *finder.finish()]
+    assert stretch.length_s == pytest.approx(1.0, abs=0.12)
+    assert stretch.edge < 0.005

@@ -1,0 +1,121 @@
+"""``capture verify``: is a recording whole and in step, and does it hold what it says?"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from capture.cli.app import EXIT_FAILED, EXIT_USAGE, print_error
+from capture.cli.values import format_dbfs
+from capture.cli.views import print_json, table_of
+from capture.errors import CaptureError, ConfigError, DamagedFileError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from capture.media.measure import TrackMeasure
+    from capture.media.verify import VerifyReport
+
+__all__ = ["verify"]
+
+
+def verify(
+    file: Path, /, *files: Path, json: Annotated[bool, Parameter(negative="")] = False
+) -> int:
+    """Measure recordings again: is all of it there, in step, as its recorder says?
+
+    Files of other recorders are measured as well; they carry no certificate to compare with.
+    Exit code 1 if anything is damaged or disagrees.
+
+    Args:
+        file: A film or a sound file.
+        files: More of them.
+        json: One JSON object a file, on stdout.
+    """
+    codes = {_verify_one(path, as_json=json) for path in (file, *files)}
+    return EXIT_FAILED if EXIT_FAILED in codes else max(codes)
+
+
+def _verify_one(path: Path, *, as_json: bool) -> int:
+    from capture.media.verify import verify as verify_file  # noqa: PLC0415 - av is slow to load
+
+    try:
+        _check_readable(path)
+        report = verify_file(path)
+    except CaptureError as error:
+        print_error(error.message, error.hint)
+        if as_json:
+            print_json({"path": path, "error": error.message})
+        return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
+    if as_json:
+        print_json(dataclasses.asdict(report))
+    else:
+        _show(report)
+    return EXIT_FAILED if report.faults else 0
+
+
+def _check_readable(path: Path) -> None:
+    """Whether there is a file with something in it.
+
+    Raises:
+        ConfigError: There is none.
+        DamagedFileError: It is empty, or may not be read.
+    """
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder", hint="name the files in it")
+    if not path.exists():
+        raise ConfigError(f"there is no {path}", hint="check the name and the folder")
+    try:
+        with path.open("rb") as file:
+            is_empty = not file.read(1)
+    except OSError as error:
+        raise DamagedFileError(
+            f"{path} cannot be read: {error.strerror}", hint="check its permissions"
+        ) from error
+    if is_empty:
+        raise DamagedFileError(f"{path} is empty", hint="nothing was recorded into it")
+
+
+def _show(report: VerifyReport) -> None:
+    console = Console(highlight=False)
+    certificate = report.certificate
+    origin = "no certificate"
+    if certificate is not None:
+        origin = f"recorded by capture {certificate.get('capture', '')}".rstrip()
+    console.print(f"{report.path}: {origin}", style="bold", markup=False)
+    if report.tracks:
+        console.print(_tracks(report.tracks))
+    for finding in report.findings:
+        place = [] if finding.track is None else [finding.track]
+        place += [] if finding.at_s is None else [f"at {finding.at_s:.2f} s"]
+        where = f"{' '.join(place)}: " if place else ""
+        style = "red" if finding.severity == "fault" else None
+        console.print(f"{finding.severity}: {where}{finding.message}", style=style, markup=False)
+    console.print("faulty" if report.faults else "fine", style="bold")
+
+
+def _tracks(tracks: tuple[TrackMeasure, ...]) -> Table:
+    table = table_of(
+        "track", "codec", "starts", "ends", "loudest", "silent", "black", "longest gap"
+    )
+    for track in tracks:
+        is_sound = track.kind == "audio"
+        gaps = track.holes if is_sound else (track.largest_gap,)
+        longest_s = max((end - start for start, end in gaps), default=0.0)
+        silent_s = sum(quiet.length_s for quiet in track.silent)
+        black_s = sum(end - start for start, end in track.black)
+        table.add_row(
+            track.name,
+            track.codec,
+            f"{track.start_s:.3f} s",
+            f"{track.end_s:.3f} s",
+            format_dbfs(track.peak_dbfs) if track.peak_dbfs is not None else "",
+            f"{silent_s:.1f} s" if is_sound else "",
+            "" if is_sound else f"{black_s:.1f} s",
+            f"{longest_s:.3f} s",
+        )
+    return table
