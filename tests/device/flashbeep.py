@@ -257,10 +257,10 @@ class Screen:
         self._connection.disconnect()
 
 
-def plan_events(count: int, seed: int) -> list[int]:
+def plan_events(count: int, seed: int, lead_s: float) -> list[int]:
     """The frames of the stream at which the beeps begin."""
     spacing = np.random.default_rng(seed).uniform(*SPACING_S, size=count)
-    return [round(second * RATE_HZ) for second in LEAD_S + np.cumsum(spacing) - spacing[0]]
+    return [round(second * RATE_HZ) for second in lead_s + np.cumsum(spacing) - spacing[0]]
 
 
 def draw_sound(beeps: list[int]) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -288,9 +288,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--events", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--lead", type=float, default=LEAD_S, help="seconds before the first")
+    parser.add_argument("--tail", type=float, default=TAIL_S, help="seconds after the last")
     parser.add_argument("--out", type=Path, required=True, help="the true times, JSON lines")
     options = parser.parse_args()
-    beeps = plan_events(options.events, options.seed)
+    beeps = plan_events(options.events, options.seed, options.lead)
     screen, player = Screen(), Player(draw_sound(beeps))
     while player.heard_ns(0) is None:
         player.ask()
@@ -307,7 +309,7 @@ def main() -> None:
             event = {"event": number, "heard_ns": player.heard_ns(frame)}
             event |= {"begun_ns": begun_ns, "drawn_ns": drawn_ns}
             print(json.dumps(event), file=out, flush=True)
-    time.sleep(TAIL_S)
+    time.sleep(options.tail)
     player.close()
     screen.close()
 
