@@ -67,8 +67,6 @@ NO_ANSWER_NS = NS_PER_S // 2
 """The first blocks wait this long for an answer, which takes 1 ms; then arrival must do."""
 SILENCE_NS = NS_PER_S // 5
 """No data for so long may be a pause in which the server's indexes stood still (PipeWire)."""
-STEP_NS = 25_000_000
-"""Positions follow the time when a break moved it by more; the timeline's threshold for a gap."""
 IMPLAUSIBLE_NS = 5 * NS_PER_S
 OVERSLEPT_NS = 150_000_000
 """A longer round is this thread not having run (a busy machine, SIGSTOP), not the server silent;
@@ -249,9 +247,9 @@ class _Stream:
         for samples, first, _ in self._held:
             captured_ns = origin + first * NS_PER_S // self._rate_hz
             if self._is_fresh and position.end_ns is not None:
+                # Of another device the first frames may even be older than the last ones before.
                 missing_ns = captured_ns - position.end_ns
-                if missing_ns > STEP_NS:
-                    position.next_frames += missing_ns * self._rate_hz // NS_PER_S
+                position.next_frames += round(missing_ns * self._rate_hz / NS_PER_S)
             self._is_fresh = False
             put(AudioBlock(samples, captured_ns, position.next_frames, self.want.stream, quality))
             position.next_frames += len(samples)
