@@ -44,6 +44,8 @@ STEP_MS = 15.0
 PIPEWIRE_MS = 12.0
 SERVERS = {"pulse": PulseServer, "pipewire": PipeWireServer}
 
+assert sys.platform != "win32"  # for the type checker: it knows no signals there
+
 
 # ----------------------------------------------------------------------------- what the tests use
 

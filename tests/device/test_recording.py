@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from capture.desktop import PrivateDesktop
 
+assert sys.platform != "win32"  # for the type checker: it knows no signals there
+
 
 FLASHBEEP = Path(__file__).with_name("flashbeep.py")
 TONES = Path(__file__).with_name("tones.py")
