@@ -57,6 +57,7 @@ class Film:
         captured: Pictures handed over.
         unchanged: Slots in which nothing had changed.
         dropped: Slots that were missed, and pictures for which there was no room.
+        divisor: Only every so many slots of the grid are used, 1 by default; any thread may set it.
     """
 
     def __init__(self, screen: ScreenSource, fps: float, *, is_lossless: bool) -> None:
@@ -64,6 +65,7 @@ class Film:
         self.captured = 0
         self.unchanged = 0
         self.dropped = 0
+        self.divisor = 1
         self._screen: ScreenSource | None = screen
         self._slot_ns = NS_PER_S / fps
         self._picture = kept_picture(*screen.size_px, is_lossless=is_lossless)
@@ -80,6 +82,15 @@ class Film:
     def notes(self) -> tuple[str, ...]:
         """What the source has to say about itself."""
         return tuple(self._screen.notes) if self._screen is not None else ()
+
+    @property
+    def is_gone(self) -> bool:
+        """The source went away: the last picture stays for the rest of the recording."""
+        return self._screen is None
+
+    def is_black(self) -> bool:
+        """Whether nothing can be seen in the picture; any thread may ask."""
+        return self._picture.is_black()
 
     def fps_at(self, at_ns: int) -> float:
         """Pictures handed over in the second before."""
@@ -120,10 +131,12 @@ class Film:
         slot = 0
         was_paused = False
         while True:
-            missed = max(0, int((now_ns() - clock.start_ns) / self._slot_ns) - slot)
+            stride = self.divisor
+            missed = max(0, int((now_ns() - clock.start_ns) / self._slot_ns) - slot) // stride
             if not was_paused:
                 self.dropped += missed
-            slot += missed + 1
+            # The next one that the stride divides: a coarser grid keeps the phase of the finer.
+            slot = (slot // stride + missed + 1) * stride
             due_ns = clock.start_ns + round(slot * self._slot_ns)
             if not _sleep_until(due_ns, planned_end, stop_asked):
                 return

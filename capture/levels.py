@@ -18,12 +18,48 @@ from capture.model import Level
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["LevelMeter", "QuietFinder", "QuietStretch", "dbfs_of", "envelope", "gain_of", "measure"]
+__all__ = [
+    "LevelMeter",
+    "Loudness",
+    "QuietFinder",
+    "QuietStretch",
+    "dbfs_of",
+    "envelope",
+    "gain_of",
+    "measure",
+]
 
 CLIP_LEVEL = 0.9999  # 16-bit full scale is 0.99997; one such sample is a peak, a run is a clip
 CLIP_RUN_FRAMES = 3
 EDGE_S = 0.02
 """How far beside a quiet stretch its edge is looked for: a lossy codec smears a cut so far."""
+
+
+@dataclass(slots=True)
+class Loudness:
+    """What a recording has been like so far. One thread adds; any may look.
+
+    Args:
+        rate_hz: Frames per second of what is added.
+    """
+
+    rate_hz: int
+    peak_dbfs: float = -math.inf
+    silent_s: float = 0.0
+    """For how long every sample has been exactly zero, up to now; in whole blocks."""
+    clipped_s: float = 0.0
+    """Length of all blocks that clip."""
+
+    def accumulate(self, samples: NDArray[np.float32]) -> None:
+        """Add a block, shape (frames, channels), -1..1."""
+        if samples.size == 0:
+            return
+        peak = max(float(samples.max()), -float(samples.min()))
+        length_s = len(samples) / self.rate_hz
+        self.silent_s = self.silent_s + length_s if peak == 0 else 0.0
+        self.peak_dbfs = max(self.peak_dbfs, dbfs_of(peak))
+        if peak >= CLIP_LEVEL and _has_clip(samples):
+            self.clipped_s += length_s
 
 
 def dbfs_of(amplitude: float) -> float:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from capture.levels import LevelMeter
+from capture.levels import LevelMeter, Loudness
 from capture.model import NS_PER_S, Level, TrackMode
 from capture.timeline import AudioTimeline
 
@@ -124,6 +124,8 @@ class Mixer:
         self._horizon = 0
         self._last_now_ns = clock.start_ns
         self._meters = [LevelMeter() for _ in self.tracks]
+        self.loudness = tuple(Loudness(rate_hz) for _ in sources)
+        """Of every source so far, without the pauses; a mix would hide a silent one."""
 
     def push(self, source: int, block: AudioBlock) -> None:
         """Take a block of a source in."""
@@ -168,8 +170,18 @@ class Mixer:
         is_last = horizon == end_frame
         if horizon - self._horizon < (1 if is_last else MIN_CHUNK_S * self._rate_hz):
             return []
-        mixed = self._pull(horizon)
+        return self._hand_out(horizon)
+
+    def finish(self, end_frame: int) -> list[NDArray[np.float32]]:
+        """The rest up to the end, as ``advance`` gives it, silent where no sound came in time."""
+        return self._hand_out(max(end_frame, self._horizon))
+
+    def _hand_out(self, horizon: int) -> list[NDArray[np.float32]]:
+        alone = [self._pull_source(source, horizon) for source in self._sources]
+        mixed = self._mix(alone)
         start, self._horizon = self._horizon, horizon
+        for loudness, samples in zip(self.loudness, alone, strict=True):
+            loudness.accumulate(self._without_pauses(samples, start))
         kept = [self._without_pauses(samples, start) for samples in mixed]
         for meter, samples in zip(self._meters, kept, strict=True):
             if len(samples):
@@ -214,22 +226,21 @@ class Mixer:
         late = (now_ns - self._clock.start_ns) / NS_PER_S - HOLDBACK_S
         return max(ready, self._horizon, min(limit, int(late * self._rate_hz)))
 
-    def _pull(self, horizon: int) -> list[NDArray[np.float32]]:
-        """Sound of every track up to the horizon."""
-        frames = horizon - self._horizon
-        alone = [self._pull_source(source, horizon, frames) for source in self._sources]
+    def _mix(self, alone: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Sound of every track from that of every source."""
         tracks = []
         for track in self.tracks:
             if len(track.sources) == 1:
                 tracks.append(alone[track.sources[0]])
                 continue
-            mix = np.zeros((frames, track.channels), np.float32)
+            mix = np.zeros((len(alone[0]), track.channels), np.float32)
             for index in track.sources:
                 mix += alone[index]  # mono is broadcast to both sides
             tracks.append(np.clip(mix, -1.0, 1.0, out=mix))
         return tracks
 
-    def _pull_source(self, source: _Source, horizon: int, frames: int) -> NDArray[np.float32]:
+    def _pull_source(self, source: _Source, horizon: int) -> NDArray[np.float32]:
+        """Sound of one source up to the horizon."""
         total: NDArray[np.float32] | None = None
         for key, stream in list(source.streams.items()):
             until = horizon - stream.base_frame
@@ -238,7 +249,7 @@ class Mixer:
             if stream.has_ended and stream.timeline.available_frames <= until:
                 source.ended.append(source.streams.pop(key).timeline)
         if total is None:
-            return np.zeros((frames, source.setting.channels), np.float32)
+            return np.zeros((horizon - self._horizon, source.setting.channels), np.float32)
         if source.setting.gain != 1.0:
             total = total * np.float32(source.setting.gain)
         return total

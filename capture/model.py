@@ -34,6 +34,7 @@ __all__ = [
     "Rect",
     "ScreenPicture",
     "Snapshot",
+    "SoundState",
     "State",
     "TimeQuality",
     "TrackMode",
@@ -200,6 +201,17 @@ class AudioBlock:
     quality: TimeQuality = TimeQuality.ARRIVAL
 
 
+class SoundState(enum.StrEnum):
+    """Whether sound is to be expected of a source now, as far as its system can tell."""
+
+    UNKNOWN = "unknown"
+    IDLE = "idle"
+    """Nothing plays: silence is right."""
+    PLAYING = "playing"
+    MUTED = "muted"
+    LOST = "lost"
+
+
 class EventKind(enum.StrEnum):
     """What can happen during a recording."""
 
@@ -219,6 +231,9 @@ class EventKind(enum.StrEnum):
     DEFAULT_CHANGED = "default-changed"
     GAP = "gap"
     OVERLOAD = "overload"
+    """Pictures are taken less often from now on, or as often again (``details["fps"]``)."""
+    DEAD_SIGNAL = "dead-signal"
+    """A track records nothing of use: ``details["what"]`` is silent, quiet, no-data or black."""
     WARNING = "warning"
     FINISHING = "finishing"
     DONE = "done"
@@ -314,6 +329,8 @@ class RecordingSpec:
     split_every_s: float | None = None
     is_strict: bool = False
     """A source that is dead makes the recording fail instead of being a warning."""
+    follow_default: bool = True
+    """``system`` and ``mic`` without a name go over to the new default device when it changes."""
     overwrite: bool = False
     rate_hz: int = 48_000
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -394,6 +411,8 @@ class RecordingResult:
     pauses_s: tuple[tuple[float, float], ...] = ()
     """(media time, length) of every pause."""
     markers_s: tuple[float, ...] = ()
+    dead: tuple[str, ...] = ()
+    """Tracks that recorded nothing of use for 5 s or throughout; the warnings say why."""
 
     @property
     def path(self) -> Path:

@@ -39,6 +39,7 @@ from capture.model import (
 from capture.pipeline import Mailbox, MailboxClosedError, Pipeline, WhenFull
 from capture.plan import check_spec, plan_segments
 from capture.sources import open_audio, open_screen
+from capture.watchdog import GridWatch, PictureCounts, SoundFacts, Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,6 +101,8 @@ class Session:
             when_full=WhenFull.DROP_OLDEST,
             weigh=lambda item: len(item[1].samples) if isinstance(item[1], AudioBlock) else 0,
         )
+        self._received_blocks: list[int] = []
+        self._dead: list[str] = []
         self._peaks: dict[str, float] = {}
         self._disk = DiskWatch(spec)
         self._free_bytes: int | None = None
@@ -255,7 +258,8 @@ class Session:
                 screen.close()
                 raise
         for audio in spec.audio:
-            self._sounds.append(open_audio(audio, rate_hz=spec.rate_hz))
+            source = open_audio(audio, rate_hz=spec.rate_hz, follow_default=spec.follow_default)
+            self._sounds.append(source)
 
     def _begin(self) -> None:
         self._segments = plan_segments(
@@ -279,6 +283,7 @@ class Session:
         """Start all sound sources, and wait a moment until each has given something."""
         heard: set[int] = set()
         ready = threading.Event()
+        self._received_blocks = [0] * len(self._sounds)
 
         def take(index: int, item: AudioBlock | Event) -> None:
             heard.add(index)
@@ -288,6 +293,8 @@ class Session:
                 self._on_source_event(item)
                 if item.kind is not EventKind.STREAM_ENDED:
                     return
+            else:
+                self._received_blocks[index] += 1
             with contextlib.suppress(MailboxClosedError):
                 if not self._blocks.put((index, item)):
                     self._warn("sound was lost: this machine is too busy to keep up")
@@ -368,7 +375,9 @@ class Session:
                 items = self._blocks.get_all(SOUND_TICK_S, gather_s=gather_s)
             except TimeoutError:
                 items = []
-            except MailboxClosedError:
+            except MailboxClosedError:  # aborted: what was waiting is lost, not the tracks' length
+                tracks = self._mixer.finish(self._frame_of(self._planned_end() or now_ns()))
+                lane.put(tracks)
                 break
             for index, item in items:
                 if isinstance(item, AudioBlock):
@@ -386,9 +395,12 @@ class Session:
     def _watch(self) -> None:
         """capture-watchdog: end the recording when it is time, then finish it."""
         next_disk_ns = 0
+        watchdog = Watchdog(now_ns(), self._film.is_black if self._film else None)
+        grid = GridWatch(self.spec.video.fps) if self.spec.video else None
         while not self._stop_asked.wait(WATCH_TICK_S):
             at_ns = now_ns()
             end_ns = self._planned_end()
+            self._watch_signals(watchdog, grid, at_ns)
             if self._pipeline.failed.is_set():
                 self.stop("error")
             elif end_ns is not None and at_ns >= end_ns:
@@ -397,13 +409,43 @@ class Session:
                 next_disk_ns = at_ns + DISK_EVERY_NS
                 self._watch_disk()
         try:
-            self._finish()
+            self._finish(watchdog)
         except BaseException as error:  # noqa: BLE001 - the owner gets it
             self._fail(error)
         finally:
             self._state = State.FAILED if self._error else State.DONE
             self._emit(EventKind.DONE, self._stopped_by)
             self._finished.set()
+
+    def _watch_signals(self, watchdog: Watchdog, grid: GridWatch | None, at_ns: int) -> None:
+        if self._state is not State.RECORDING:
+            watchdog.rest(at_ns)
+            return
+        film, pictures = self._film, None
+        if film is not None and grid is not None and not film.is_gone:
+            pictures = PictureCounts(film.captured + film.unchanged, film.dropped)
+            event = grid.step(at_ns, pictures)
+            if event is not None:
+                film.divisor = grid.divisor
+                self._note(event)
+        for event in watchdog.step(at_ns, self._sound_facts(), pictures):
+            self._note(event)
+
+    def _sound_facts(self) -> list[SoundFacts]:
+        assert self._mixer is not None
+        return [
+            SoundFacts(source.label, source.sound_state, loudness, received, source.is_idle_silent)
+            for source, loudness, received in zip(
+                self._sounds, self._mixer.loudness, self._received_blocks, strict=True
+            )
+        ]
+
+    def _note(self, event: Event) -> None:
+        """Keep what the watchdog found for the result, and tell it."""
+        self._warnings.append(event.message)
+        if event.kind is EventKind.DEAD_SIGNAL and event.source is not None:
+            self._dead.append(event.source)
+        self._tell(event)
 
     def _watch_disk(self) -> None:
         assert self._segments is not None
@@ -422,7 +464,7 @@ class Session:
 
     # ----------------------------------------------------------------------------------- finishing
 
-    def _finish(self) -> None:
+    def _finish(self, watchdog: Watchdog) -> None:
         assert self._segments is not None
         self._state = State.FINISHING
         self._emit(EventKind.FINISHING, "finishing the file")
@@ -441,6 +483,9 @@ class Session:
         self._close_sources()
         if self._pipeline.first_error is not None:
             self._fail(self._pipeline.first_error)
+        if self._mixer is not None and self._mixer.recorded_frames:
+            for event in watchdog.end(now_ns(), self._sound_facts()):
+                self._note(event)
         # A folder that was deleted took finished files of a split recording along.
         paths = tuple(path for path in self._segments.paths if path.exists())
         if not paths:
@@ -461,6 +506,7 @@ class Session:
             stopped_by=self._stopped_by,
             pauses_s=self._clock.pauses_s,
             markers_s=tuple(m / NS_PER_S for m in self._segments.markers_ns),
+            dead=tuple(dict.fromkeys(self._dead)),
         )
 
     def _say_what_is_kept(self, error: OutputError, paths: tuple[Path, ...]) -> float:

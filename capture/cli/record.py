@@ -56,6 +56,7 @@ def record(
     delay: Duration = None,
     max_size: Size = None,
     split_every: Duration = None,
+    follow_default: bool = True,
     strict: Annotated[bool, Parameter(negative="")] = False,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
     private_desktop: Dimensions = None,
@@ -88,7 +89,8 @@ def record(
         delay: Wait this long first.
         max_size: Stop when the file is about this large.
         split_every: Begin a new file after this long, without a gap.
-        strict: Fail with exit code 4 when a source goes away.
+        follow_default: Go over to the new default output, or microphone, when it changes.
+        strict: Exit with code 4 when a source goes away, or records silence or a black picture.
         overwrite: Replace the file if it exists, once the new one is whole.
         private_desktop: Record a desktop of its own that nobody sees, where the command runs.
         json: Events on stdout, one JSON object a line; the last one is the result.
@@ -117,6 +119,7 @@ def record(
         delay_s=delay or 0.0,
         max_size_bytes=max_size,
         split_every_s=split_every,
+        follow_default=follow_default,
         is_strict=strict,
         overwrite=overwrite,
     )
@@ -216,6 +219,12 @@ def _conclude(
         result = dataclasses.replace(result, warnings=(*result.warnings, note))
     view.finish(result)
     if error is None:
+        if result.dead and session.spec.is_strict:
+            names = " and ".join(result.dead)
+            print_error(
+                f"recorded, but nothing came of {names}", "the warnings say what was missing"
+            )
+            return EXIT_DEAD_SOURCE, result
         return 0, result
     print_error(error.message, error.hint)
     is_dead = result.stopped_by == "device-lost" and session.spec.is_strict

@@ -77,6 +77,7 @@ _SPOKEN = {
     EventKind.STREAM_ENDED,
     EventKind.GAP,
     EventKind.OVERLOAD,
+    EventKind.DEAD_SIGNAL,
 }
 
 

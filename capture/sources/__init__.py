@@ -35,12 +35,15 @@ __all__ = [
 _AUDIO_FORMS = "system, system:OUTPUT, mic, mic:MICROPHONE, app:NAME, synthetic"
 
 
-def open_audio(spec: AudioSpec, *, rate_hz: int = 48_000) -> AudioSource:
+def open_audio(
+    spec: AudioSpec, *, rate_hz: int = 48_000, follow_default: bool = True
+) -> AudioSource:
     """The source that a spec names, checked but not started.
 
     Args:
         spec: ``system``, ``system:ID``, ``mic``, ``mic:ID``, ``app:NAME`` or ``synthetic``.
         rate_hz: Of all blocks; whoever delivers another rate resamples.
+        follow_default: Without a name: go over to the new default device when it changes.
 
     Raises:
         ConfigError: If the spec is of no known form.
@@ -67,9 +70,11 @@ def open_audio(spec: AudioSpec, *, rate_hz: int = 48_000) -> AudioSource:
     from capture.sources import audio_pulse  # noqa: PLC0415
 
     if spec.kind == "system":
-        return audio_pulse.PulseOutput(spec.name, rate_hz=rate_hz)
+        return audio_pulse.PulseOutput(spec.name, rate_hz=rate_hz, follow_default=follow_default)
     if spec.kind == "mic":
-        return audio_pulse.PulseMicrophone(spec.name, rate_hz=rate_hz)
+        return audio_pulse.PulseMicrophone(
+            spec.name, rate_hz=rate_hz, follow_default=follow_default
+        )
     assert spec.name is not None
     return audio_pulse.PulseApp(spec.name, rate_hz=rate_hz)
 

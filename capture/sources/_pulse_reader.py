@@ -49,7 +49,7 @@ BACK_OFF_S = (0.5, 1.0, 2.0, 3.0)
 FRAGMENT_S = 0.04
 """What the server is asked to send at once; 20 ms cost twice the wake-ups and are no more exact.
 PipeWire takes its cycle from it: 1024 frames."""
-POLL_US = 200_000
+POLL_US = 100_000
 """How long a round waits at most; data, answers and ``want()`` end it earlier."""
 ORIGIN_WINDOW_NS = NS_PER_S
 ORIGIN_QUANTILE = 0.1
@@ -67,9 +67,12 @@ NO_ANSWER_NS = NS_PER_S // 2
 """The first blocks wait this long for an answer, which takes 1 ms; then arrival must do."""
 SILENCE_NS = NS_PER_S // 5
 """No data for so long may be a pause in which the server's indexes stood still (PipeWire)."""
-STEP_NS = 25_000_000
-"""Positions follow the time when a break moved it by more; the timeline's threshold for a gap."""
 IMPLAUSIBLE_NS = 5 * NS_PER_S
+OVERSLEPT_NS = 150_000_000
+"""A longer round is this thread not having run (a busy machine, SIGSTOP), not the server silent;
+with a fragment on top it is less than ``SILENCE_NS``."""
+CATCH_UP_NS = NS_PER_S // 2
+"""After that the server is not asked: what it could not send yet is in every answer."""
 STALL_NS = 5 * NS_PER_S
 """A reader that slept longer starts anew: the server drops silently after 10.9 s of this format."""
 
@@ -115,6 +118,7 @@ class _Stream:
         self._buffered_us = 0
         self._on_info = _libpulse.SourceOutputCallback(self._take_info)
         self._last_data_ns = self._begun_ns = self._asked_ns = now_ns()
+        self._ask_from_ns = 0
         self._is_fresh = True  # no block delivered since the stream began or paused
         spec = _libpulse.SampleSpec(_libpulse.FLOAT32, rate_hz, CHANNELS)
         self._stream = lib.pa_stream_new(context, name, byref(spec), None)
@@ -158,6 +162,16 @@ class _Stream:
             self._lib.pa_operation_unref(operation)
         self._operations = []
 
+    def overslept(self, slept_ns: int) -> None:
+        """This thread did not run for a while: what comes now goes on where it stopped.
+
+        The frames that waited are counted on, with the origin known from before.
+        """
+        self._last_data_ns += slept_ns
+        if self._origins:
+            self._forget_questions()
+            self._ask_from_ns = now_ns() + CATCH_UP_NS
+
     def read(self, put: Callable[[AudioBlock], None]) -> None:
         """Take all that has arrived; deliver what has a time."""
         lib = self._lib
@@ -184,7 +198,8 @@ class _Stream:
         self._held.append((samples, self._received_frames, arrival_ns))
         self._received_frames += len(samples)
         is_settled = arrival_ns - self._begun_ns > SETTLED_NS
-        if not self._operations and (not is_settled or arrival_ns - self._asked_ns >= ASK_EVERY_NS):
+        ask_at_ns = self._asked_ns + (ASK_EVERY_NS if is_settled else 0)
+        if not self._operations and arrival_ns >= max(ask_at_ns, self._ask_from_ns):
             self._asked_ns = arrival_ns
             self._ask()
 
@@ -232,9 +247,9 @@ class _Stream:
         for samples, first, _ in self._held:
             captured_ns = origin + first * NS_PER_S // self._rate_hz
             if self._is_fresh and position.end_ns is not None:
+                # Of another device the first frames may even be older than the last ones before.
                 missing_ns = captured_ns - position.end_ns
-                if missing_ns > STEP_NS:
-                    position.next_frames += missing_ns * self._rate_hz // NS_PER_S
+                position.next_frames += round(missing_ns * self._rate_hz / NS_PER_S)
             self._is_fresh = False
             put(AudioBlock(samples, captured_ns, position.next_frames, self.want.stream, quality))
             position.next_frames += len(samples)
@@ -323,7 +338,7 @@ class PulseReader:
                 if state in (_libpulse.CONTEXT_FAILED, _libpulse.CONTEXT_TERMINATED):
                     return
                 if state == _libpulse.CONTEXT_READY:
-                    self._round(context, is_stalled=now_ns() - last_ns > STALL_NS)
+                    self._round(context, now_ns() - last_ns)
                 last_ns = now_ns()
         finally:
             for want in list(self._streams):
@@ -348,13 +363,20 @@ class PulseReader:
             if lib.pa_mainloop_dispatch(loop) < 0 or ready <= 0:
                 return
 
-    def _round(self, context: Any, *, is_stalled: bool) -> None:
-        """Make the streams fit what is wanted, then read them all."""
+    def _round(self, context: Any, took_ns: int) -> None:
+        """Make the streams fit what is wanted, then read them all.
+
+        Args:
+            context: The connection.
+            took_ns: Time since the round before, of which ``POLL_US`` at most is waiting.
+        """
         with self._lock:
             wanted = self._wanted
         for want in list(self._streams):
-            if want not in wanted or is_stalled:
+            if want not in wanted or took_ns > STALL_NS:
                 self._drop(want)
+            elif took_ns > OVERSLEPT_NS:
+                self._streams[want].overslept(took_ns)
         self._failures = {want: how for want, how in self._failures.items() if want in wanted}
         for want in wanted:
             if (

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from capture.clock import now_ns
 from capture.errors import BackendUnavailableError, DeviceNotFoundError
-from capture.model import Event, EventKind
+from capture.model import Event, EventKind, SoundState
 from capture.sources._pulse_reader import BACK_OFF_S, CHANNELS, PulseReader, Want
 from capture.sources._pulse_server import (
     View,
@@ -82,6 +82,7 @@ class _PulseSource(AudioSource):
         self._is_lost = False
         self._is_dirty = False  # the server changed since the last look; watching thread only
         self._warning: str | None = None
+        self._sound_state = SoundState.UNKNOWN
         with connect(server) as pulse:
             view = look(pulse)
         self.label = self._find(view)
@@ -101,6 +102,23 @@ class _PulseSource(AudioSource):
     @abstractmethod
     def _silenced(self, view: View) -> str | None:
         """Why all that is recorded is silence, or ``None``."""
+
+    @abstractmethod
+    def _streams(self, view: View) -> list[Any] | None:
+        """What plays into all that is recorded, paused or not; ``None``: it always sounds."""
+
+    @property
+    def sound_state(self) -> SoundState:
+        """As of the last look at the server; see ``AudioSource``."""
+        return SoundState.LOST if self._is_lost else self._sound_state
+
+    def _state_in(self, view: View) -> SoundState:
+        if self._silenced(view) is not None:
+            return SoundState.MUTED
+        streams = self._streams(view)
+        if streams is None or any(not (s.corked or is_silenced(s)) for s in streams):
+            return SoundState.PLAYING
+        return SoundState.IDLE
 
     def start(self, put: Callable[[AudioBlock], None], on_event: Callable[[Event], None]) -> None:
         """Begin to deliver, within milliseconds, or within 2 s from an idle output.
@@ -159,6 +177,7 @@ class _PulseSource(AudioSource):
                 wanted = self._plan(view)
                 reader.want(wanted)
                 self._looked(view, wanted)
+                self._sound_state = self._state_in(view)
                 warning, looked = self._silenced(view), time.monotonic()
                 self._closing.wait(SETTLE_S)
                 while not (self._is_dirty or self._closing.is_set()) and reader.is_alive:
@@ -308,6 +327,10 @@ class PulseOutput(_PulseDevice):
     def _want(self, device: Any) -> Want:
         return Want(0, device.monitor_source_name, device.index)
 
+    def _streams(self, view: View) -> list[Any] | None:
+        device = self._device(view)
+        return [each for each in view.sink_inputs if device and each.sink == device.index]
+
 
 class PulseMicrophone(_PulseDevice):
     """A microphone; the arguments are those of ``PulseOutput``.
@@ -331,6 +354,9 @@ class PulseMicrophone(_PulseDevice):
 
     def _want(self, device: Any) -> Want:
         return Want(0, device.name, device.index)
+
+    def _streams(self, view: View) -> list[Any] | None:  # noqa: ARG002
+        return None  # a room is never exactly silent
 
 
 class PulseApp(_PulseSource):
@@ -366,6 +392,9 @@ class PulseApp(_PulseSource):
             for sink_input in view.sink_inputs
             if is_match(self._wished, sink_input.name, view.properties(sink_input))
         ]
+
+    def _streams(self, view: View) -> list[Any] | None:
+        return self._matching(view)
 
     def _plan(self, view: View) -> frozenset[Want]:
         sinks = {sink.index: sink for sink in view.sinks}

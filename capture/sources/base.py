@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Self
 
+from capture.model import SoundState
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
@@ -91,3 +93,8 @@ class AudioSource(Closing):
         Raises:
             DeviceError: If it cannot be opened.
         """
+
+    @property
+    def sound_state(self) -> SoundState:
+        """Whether sound is to be expected now; any thread may ask."""
+        return SoundState.UNKNOWN

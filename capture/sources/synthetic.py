@@ -26,6 +26,7 @@ from capture.model import (
     EventKind,
     Rect,
     ScreenPicture,
+    SoundState,
     TimeQuality,
 )
 from capture.sources.base import AudioSource, ScreenSource
@@ -324,6 +325,12 @@ class SyntheticTone(AudioSource):
         self._random = np.random.default_rng(seed)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._is_lost = False
+
+    @property
+    def sound_state(self) -> SoundState:
+        """It plays all the time; see ``AudioSource``."""
+        return SoundState.LOST if self._is_lost else SoundState.PLAYING
 
     def start(self, put: Callable[[AudioBlock], None], on_event: Callable[[Event], None]) -> None:
         """Begin to deliver; see ``AudioSource``."""
@@ -347,7 +354,7 @@ class SyntheticTone(AudioSource):
         frames = round(BLOCK_S * self.rate_hz)
         block_s = frames / self.rate_hz / (1 + faults.clock_error_ppm * 1e-6)
         start_ns = self._epoch_ns + math.ceil(first * NS_PER_S / self.rate_hz)
-        index, was_lost = 0, False
+        index = 0
         while True:
             at_s = index * block_s
             heard_ns = start_ns + round(at_s * NS_PER_S)
@@ -357,10 +364,10 @@ class SyntheticTone(AudioSource):
                 on_event(Event(EventKind.STREAM_ENDED, "test tone ended", now_ns(), self.label))
                 return
             is_lost = faults.lost_s <= at_s < faults.back_s
-            if is_lost != was_lost:
+            if is_lost != self._is_lost:
+                self._is_lost = is_lost
                 kind = EventKind.DEVICE_LOST if is_lost else EventKind.DEVICE_BACK
                 on_event(Event(kind, f"test tone: {kind}", now_ns(), self.label))
-                was_lost = is_lost
             is_silent = any(start <= at_s < end for start, end in faults.silent_s)
             if not (is_lost or is_silent or index in faults.lost_blocks):
                 put(self._block(first, index, frames, heard_ns))

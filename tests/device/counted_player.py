@@ -27,7 +27,6 @@ from capture.sources import _libpulse as lp
 RATE_HZ = 48_000
 SCALE = 2.0**23
 ASK_EVERY_S = 0.02
-PAUSE_S = 1.0
 
 
 def decode(samples: Any) -> Any:
@@ -127,7 +126,7 @@ def play(options: argparse.Namespace) -> dict[str, Any]:
         now = time.monotonic()
         if pause_at is not None and now >= pause_at:
             player.cork(is_corked=True)
-            pause_at, resume_at = None, now + PAUSE_S
+            pause_at, resume_at = None, now + options.pause_s
         if resume_at is not None and now >= resume_at:
             player.cork(is_corked=False)
             resume_at = None
@@ -156,7 +155,6 @@ if __name__ == "__main__":
     parser.add_argument("--latency-ms", type=int, default=0, help="0: the server's choice")
     parser.add_argument("--name", default="counted")
     parser.add_argument("--device")
-    parser.add_argument(
-        "--pause-at", type=float, help="pause for 1 s after so many seconds of play"
-    )
+    parser.add_argument("--pause-at", type=float, help="pause after so many seconds of play")
+    parser.add_argument("--pause-s", type=float, default=1.0, help="for so long")
     print(json.dumps(play(parser.parse_args())), flush=True)  # noqa: T201

@@ -9,8 +9,9 @@ Sound leads. The beeps are laid into the playback stream at random distances. Th
 asked all the time which frame it is playing: what is heard at an answer's ``timestamp`` is its
 ``read_index`` less the sink's latency. (Not ``pa_stream_get_time``: libpulse never lets it go back,
 so that it stands still for seconds after a sink that was asleep has woken up.) A stream without
-underruns is one straight line on CLOCK_MONOTONIC, so the median of the last answers says when a
-frame will be heard. The client sleeps until then, spins through the last millisecond and draws.
+underruns is one straight line on CLOCK_MONOTONIC, so the upper quartile of the last answers says
+when a frame will be heard. The client sleeps until then, spins through the last millisecond and
+draws.
 
 Each line of the output is one event; ``heard_ns`` is settled with answers from after the event,
 ``drawn_ns`` is when the X server had drawn (its round trip is over), both CLOCK_MONOTONIC.
@@ -21,7 +22,6 @@ from __future__ import annotations
 import argparse
 import ctypes
 import json
-import statistics
 import sys
 import time
 from collections import deque
@@ -49,6 +49,9 @@ CONNECT_TIMEOUT_S = 5.0
 POLL_S = 0.01
 ANSWERS_KEPT = 50
 """About a second of them."""
+HEARD_PERCENTILE = 75
+"""On PulseAudio all answers agree to 0.1 ms. On PipeWire ``read_index`` runs ahead by up to a cycle
+or two and then waits: late answers say when frames reach the sink (see ``counted_player.py``)."""
 
 _CONTEXT_READY = 4
 _STREAM_READY = 2
@@ -194,7 +197,8 @@ class Player:
         """When a frame of the stream is heard; ``None`` before enough answers."""
         if len(self._starts_ns) < ANSWERS_KEPT:
             return None
-        return round(statistics.median(self._starts_ns)) + frame * 1_000_000_000 // RATE_HZ
+        start_ns = float(np.percentile(self._starts_ns, HEARD_PERCENTILE))
+        return round(start_ns) + frame * 1_000_000_000 // RATE_HZ
 
     def close(self) -> None:
         """Stop at once."""
@@ -257,10 +261,10 @@ class Screen:
         self._connection.disconnect()
 
 
-def plan_events(count: int, seed: int) -> list[int]:
+def plan_events(count: int, seed: int, lead_s: float) -> list[int]:
     """The frames of the stream at which the beeps begin."""
     spacing = np.random.default_rng(seed).uniform(*SPACING_S, size=count)
-    return [round(second * RATE_HZ) for second in LEAD_S + np.cumsum(spacing) - spacing[0]]
+    return [round(second * RATE_HZ) for second in lead_s + np.cumsum(spacing) - spacing[0]]
 
 
 def draw_sound(beeps: list[int]) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -288,9 +292,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--events", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--lead", type=float, default=LEAD_S, help="seconds before the first")
+    parser.add_argument("--tail", type=float, default=TAIL_S, help="seconds after the last")
     parser.add_argument("--out", type=Path, required=True, help="the true times, JSON lines")
     options = parser.parse_args()
-    beeps = plan_events(options.events, options.seed)
+    beeps = plan_events(options.events, options.seed, options.lead)
     screen, player = Screen(), Player(draw_sound(beeps))
     while player.heard_ns(0) is None:
         player.ask()
@@ -307,7 +313,7 @@ def main() -> None:
             event = {"event": number, "heard_ns": player.heard_ns(frame)}
             event |= {"begun_ns": begun_ns, "drawn_ns": drawn_ns}
             print(json.dumps(event), file=out, flush=True)
-    time.sleep(TAIL_S)
+    time.sleep(options.tail)
     player.close()
     screen.close()
 

@@ -7,9 +7,7 @@ where PipeWire's programs are installed.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -24,6 +22,7 @@ import pytest
 from capture.errors import BackendUnavailableError, DeviceNotFoundError
 from capture.model import AudioBlock, DeviceKind, Event, EventKind, TimeQuality
 from capture.sources import audio_pulse as pulse
+from tests.device.servers import PIPEWIRE_PROGRAMS, PipeWireServer, PulseServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,74 +43,6 @@ TOLERANCE_MS = 12.0
 PLAYER = Path(__file__).with_name("counted_player.py")
 
 
-class PulseServer:
-    """A PulseAudio of its own, with the outputs ``spk`` (default) and ``alt``."""
-
-    socket = "native"
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.address = f"unix:{folder}/{self.socket}"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def command(self) -> list[str]:
-        modules = [
-            f"module-native-protocol-unix auth-anonymous=1 socket={self.folder}/native",
-            "module-null-sink sink_name=spk rate=48000 format=float32le",
-            "module-null-sink sink_name=alt rate=48000 format=float32le",
-        ]
-        loads = [argument for module in modules for argument in ("-L", module)]
-        return ["pulseaudio", "--daemonize=no", "-n", "--exit-idle-time=-1", *loads]
-
-    def start(self) -> None:
-        variables = ("XDG_RUNTIME_DIR", "HOME", "PIPEWIRE_RUNTIME_DIR", "XDG_CONFIG_HOME")
-        self.process = subprocess.Popen(
-            self.command(),
-            env=os.environ | dict.fromkeys(variables, str(self.folder)),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        deadline = time.monotonic() + 10
-        while True:
-            try:
-                with pulsectl.Pulse("wait", server=self.address, connect=False) as client:
-                    client.connect()
-                    self.prepare(client)
-                    return
-            except pulsectl.PulseError:
-                assert time.monotonic() < deadline, "the server does not come up"
-                time.sleep(0.05)
-
-    def prepare(self, client: Any) -> None:
-        """Make the outputs, if the server came without."""
-
-    def stop(self) -> None:
-        assert self.process is not None
-        if sys.platform != "win32":  # for the type checker
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-
-class PipeWireServer(PulseServer):
-    """A PipeWire of its own with the same two outputs; everything it needs is one session."""
-
-    socket = "pulse/native"
-
-    def command(self) -> list[str]:
-        everything = "pipewire & sleep 0.5; wireplumber & sleep 0.5; exec pipewire-pulse"
-        return ["dbus-run-session", "--", "sh", "-c", everything]
-
-    def prepare(self, client: Any) -> None:
-        for name in ("spk", "alt"):
-            client.module_load("module-null-sink", f"sink_name={name}")
-        deadline = time.monotonic() + 5
-        while {"spk", "alt"} - {sink.name for sink in client.sink_list()}:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        client.sink_default_set("spk")
-
-
 @pytest.fixture(scope="module")
 def pulse_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server = PulseServer(tmp_path_factory.mktemp("pulse"))
@@ -122,7 +53,7 @@ def pulse_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def pulse_pipewire_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    for program in ("dbus-run-session", "pipewire", "wireplumber", "pipewire-pulse"):
+    for program in PIPEWIRE_PROGRAMS:
         if shutil.which(program) is None:
             pytest.skip(f"needs {program}")
     server = PipeWireServer(tmp_path_factory.mktemp("pipewire"))

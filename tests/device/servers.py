@@ -1,0 +1,86 @@
+"""Sound servers of their own for tests: PulseAudio and PipeWire, each with two null outputs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PIPEWIRE_PROGRAMS = ("dbus-run-session", "pipewire", "wireplumber", "pipewire-pulse")
+
+
+class PulseServer:
+    """A PulseAudio of its own, with the outputs ``spk`` (default) and ``alt``."""
+
+    socket = "native"
+
+    def __init__(self, folder: Path, sink_options: str = "") -> None:
+        self.folder = folder
+        self.sink_options = sink_options
+        self.address = f"unix:{folder}/{self.socket}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def command(self) -> list[str]:
+        modules = [
+            f"module-native-protocol-unix auth-anonymous=1 socket={self.folder}/native",
+            f"module-null-sink sink_name=spk rate=48000 format=float32le {self.sink_options}",
+            f"module-null-sink sink_name=alt rate=48000 format=float32le {self.sink_options}",
+        ]
+        loads = [argument for module in modules for argument in ("-L", module)]
+        return ["pulseaudio", "--daemonize=no", "-n", "--exit-idle-time=-1", *loads]
+
+    def start(self) -> None:
+        import pulsectl  # noqa: PLC0415 - it loads libpulse, without which tests are skipped
+
+        variables = ("XDG_RUNTIME_DIR", "HOME", "PIPEWIRE_RUNTIME_DIR", "XDG_CONFIG_HOME")
+        self.process = subprocess.Popen(
+            self.command(),
+            env=os.environ | dict.fromkeys(variables, str(self.folder)),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                with pulsectl.Pulse("wait", server=self.address, connect=False) as client:
+                    client.connect()
+                    self.prepare(client)
+                    return
+            except pulsectl.PulseError:
+                assert time.monotonic() < deadline, "the server does not come up"
+                time.sleep(0.05)
+
+    def prepare(self, client: Any) -> None:
+        """Make the outputs, if the server came without."""
+
+    def stop(self) -> None:
+        assert self.process is not None
+        if sys.platform != "win32":  # for the type checker
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+class PipeWireServer(PulseServer):
+    """A PipeWire of its own with the same two outputs; everything it needs is one session."""
+
+    socket = "pulse/native"
+
+    def command(self) -> list[str]:
+        everything = "pipewire & sleep 0.5; wireplumber & sleep 0.5; exec pipewire-pulse"
+        return ["dbus-run-session", "--", "sh", "-c", everything]
+
+    def prepare(self, client: Any) -> None:
+        for name in ("spk", "alt"):
+            client.module_load("module-null-sink", f"sink_name={name}")
+        deadline = time.monotonic() + 5
+        while {"spk", "alt"} - {sink.name for sink in client.sink_list()}:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        client.sink_default_set("spk")
