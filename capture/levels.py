@@ -95,6 +95,7 @@ class LevelMeter:
         self._energy = 0.0
         self._count = 0
         self._peak = 0.0
+        self._highest = 0.0
         self._is_clipped = False
 
     def accumulate(self, samples: NDArray[np.float32]) -> None:
@@ -109,7 +110,13 @@ class LevelMeter:
             self._energy += energy
             self._count += samples.size
             self._peak = max(self._peak, peak)
+            self._highest = max(self._highest, peak)
             self._is_clipped |= is_clipped
+
+    @property
+    def highest_dbfs(self) -> float:
+        """The loudest sample of all that was ever added."""
+        return dbfs_of(self._highest)
 
     def take(self) -> Level:
         """The loudness since the last call; -inf if nothing came."""

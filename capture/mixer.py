@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from capture.levels import LevelMeter, Loudness
-from capture.model import NS_PER_S, Level, TrackMode
+from capture.model import NS_PER_S, Level, TrackMode, TrackReport
 from capture.timeline import AudioTimeline
 
 if TYPE_CHECKING:
@@ -198,6 +198,32 @@ class Mixer:
         return {
             track.name: meter.take() for track, meter in zip(self.tracks, self._meters, strict=True)
         }
+
+    def track_reports(self, codec: str) -> tuple[TrackReport, ...]:
+        """What became of each track so far.
+
+        Args:
+            codec: Of all of them, as people write it.
+        """
+        reports = []
+        for track, meter in zip(self.tracks, self._meters, strict=True):
+            parts = [self.report(index) for index in track.sources]
+            reports.append(
+                TrackReport(
+                    name=track.name,
+                    kind="audio",
+                    codec=codec,
+                    start_s=0.0,
+                    end_s=self.recorded_frames / self._rate_hz,
+                    silence_inserted_s=sum(p.inserted_s for p in parts),
+                    sound_dropped_s=sum(p.dropped_s for p in parts),
+                    gaps=sum(p.gaps for p in parts),
+                    drift_ppm=max((p.drift_ppm for p in parts), key=abs),
+                    max_error_ms=max(p.max_error_ms for p in parts),
+                    peak_dbfs=meter.highest_dbfs,
+                )
+            )
+        return tuple(reports)
 
     def report(self, source: int) -> SourceReport:
         """What was done to the sound of a source so far."""

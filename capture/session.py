@@ -13,8 +13,6 @@ Pictures are dropped where they are taken when the encoder or the disk is slow; 
 from __future__ import annotations
 
 import contextlib
-import functools
-import math
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
@@ -23,23 +21,21 @@ from capture.clock import SessionClock, now_ns
 from capture.disk import DiskWatch
 from capture.errors import CaptureError, DeviceLostError, OutputError, SourceEndedError
 from capture.media.certificate import certify
-from capture.mixer import Mixer, SourceSetting, plan_tracks
 from capture.model import (
     NS_PER_S,
-    AudioBlock,
     Event,
     EventKind,
-    Level,
     RecordingResult,
     RecordingSpec,
     Snapshot,
     State,
     TrackReport,
 )
-from capture.pipeline import Mailbox, MailboxClosedError, Pipeline, WhenFull
+from capture.pipeline import MailboxClosedError, Pipeline
 from capture.plan import check_spec, plan_segments
+from capture.sound import Sound
 from capture.sources import open_audio, open_screen
-from capture.watchdog import GridWatch, PictureCounts, SoundFacts, Watchdog
+from capture.watchdog import GridWatch, PictureCounts, Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,16 +44,9 @@ if TYPE_CHECKING:
 
     from capture.film import Film
     from capture.segments import Segments
-    from capture.sources.base import AudioSource
 
 __all__ = ["Session", "record"]
 
-READY_WITHIN_S = 0.3
-"""How long the first picture waits for sound; what comes later begins with silence."""
-BLOCKS_WAITING_S = 10
-"""Sound between its source and the timeline; a reader that is never late keeps this empty."""
-SOUND_TICK_S = 0.06
-"""Sound is moved on in batches of so long: half the wake-ups, and nobody listens to a file."""
 WATCH_TICK_S = 0.1
 DISK_EVERY_NS = NS_PER_S
 MAX_SIZE_MARGIN_S = 2.0
@@ -95,19 +84,11 @@ class Session:
         self._finished = threading.Event()
         self._pipeline = Pipeline()
         self._film: Film | None = None
-        self._sounds: list[AudioSource] = []
-        self._blocks: Mailbox[tuple[int, AudioBlock | Event]] = Mailbox(
-            BLOCKS_WAITING_S * spec.rate_hz * max(1, len(spec.audio)),
-            when_full=WhenFull.DROP_OLDEST,
-            weigh=lambda item: len(item[1].samples) if isinstance(item[1], AudioBlock) else 0,
-        )
-        self._received_blocks: list[int] = []
+        self._sound: Sound | None = None
         self._dead: list[str] = []
-        self._peaks: dict[str, float] = {}
         self._disk = DiskWatch(spec)
         self._free_bytes: int | None = None
         self._clock = SessionClock(now_ns())
-        self._mixer: Mixer | None = None
         self._segments: Segments | None = None
         self._watchdog = threading.Thread(target=self._watch, name="capture-watchdog", daemon=True)
 
@@ -183,7 +164,8 @@ class Session:
         self.stop("abort")
         if self._film is not None:
             self._film.box.close(discard=True)
-        self._blocks.close(discard=True)
+        if self._sound is not None:
+            self._sound.abort()
 
     def wait(self, timeout_s: float | None = None) -> RecordingResult | None:
         """The result, once the file is finished; ``None`` if that takes longer than the timeout.
@@ -214,21 +196,13 @@ class Session:
     @property
     def notes(self) -> tuple[str, ...]:
         """Why a slower or poorer path was taken, one sentence each."""
-        sound = [note for source in self._sounds for note in source.notes]
-        return (*(self._film.notes if self._film else ()), *sound)
+        sources = [part for part in (self._film, self._sound) if part is not None]
+        return tuple(note for part in sources for note in part.notes)
 
     def snapshot(self) -> Snapshot:
         """The session at this moment; cheap, made to be polled."""
         at_ns = min(now_ns(), self._end_ns or (1 << 63))
-        film, segments, mixer = self._film, self._segments, self._mixer
-        drift = (
-            {
-                source.label: mixer.report(index).drift_ppm
-                for index, source in enumerate(self._sounds)
-            }
-            if mixer
-            else {}
-        )
+        film, sound, segments = self._film, self._sound, self._segments
         return Snapshot(
             state=self._state,
             recorded_ns=self._clock.recorded_ns(at_ns) if segments else 0,
@@ -237,8 +211,8 @@ class Session:
             captured_pictures=film.captured if film else 0,
             dropped_pictures=film.dropped if film else 0,
             fps=film.fps_at(at_ns) if film else 0.0,
-            levels=self._take_levels(),
-            drift_ppm=drift,
+            levels=sound.levels() if sound else {},
+            drift_ppm=sound.drift_ppm() if sound else {},
             path=segments.current_path if segments else None,
             message=self._warnings[-1] if self._warnings else None,
         )
@@ -257,59 +231,39 @@ class Session:
             except BaseException:
                 screen.close()
                 raise
-        for audio in spec.audio:
-            source = open_audio(audio, rate_hz=spec.rate_hz, follow_default=spec.follow_default)
-            self._sounds.append(source)
+        with contextlib.ExitStack() as opened:  # closes those before one that cannot be opened
+            sources = [
+                opened.enter_context(
+                    open_audio(audio, rate_hz=spec.rate_hz, follow_default=spec.follow_default)
+                )
+                for audio in spec.audio
+            ]
+            opened.pop_all()
+        if sources:
+            self._sound = Sound(sources, spec.audio, spec.tracks, spec.rate_hz)
 
     def _begin(self) -> None:
         self._segments = plan_segments(
             self.spec,
             like=self._film.like if self._film else None,
-            tracks=plan_tracks(self._settings, self.spec.tracks),
+            tracks=self._sound.tracks if self._sound else (),
             on_choice=lambda message: self._emit(EventKind.CHOICE, message),
             on_done=lambda path: self._emit(EventKind.FILE_DONE, str(path)),
             certify=self._certify,
         )
-        self._start_sounds()
+        if self._sound is not None:
+            self._sound.start(
+                self._on_source_event,
+                lambda: self._warn("sound was lost: this machine is too busy to keep up"),
+            )
         # Opening the encoder took its time before this: the first picture is media time 0.
         self._clock = SessionClock(self._film.begin() if self._film else now_ns())
-        self._mixer = Mixer(self._settings, self.spec.tracks, self._clock, self.spec.rate_hz)
+        if self._sound is not None:
+            self._sound.begin(self._clock)
         self._segments.segment(0)
         self._start_threads()
         self._state = State.RECORDING
         self._emit(EventKind.STARTED, f"recording to {self._segments.current_path}")
-
-    def _start_sounds(self) -> None:
-        """Start all sound sources, and wait a moment until each has given something."""
-        heard: set[int] = set()
-        ready = threading.Event()
-        self._received_blocks = [0] * len(self._sounds)
-
-        def take(index: int, item: AudioBlock | Event) -> None:
-            heard.add(index)
-            if len(heard) == len(self._sounds):
-                ready.set()
-            if isinstance(item, Event):
-                self._on_source_event(item)
-                if item.kind is not EventKind.STREAM_ENDED:
-                    return
-            else:
-                self._received_blocks[index] += 1
-            with contextlib.suppress(MailboxClosedError):
-                if not self._blocks.put((index, item)):
-                    self._warn("sound was lost: this machine is too busy to keep up")
-
-        for index, source in enumerate(self._sounds):
-            source.start(functools.partial(take, index), functools.partial(take, index))
-        if self._sounds:
-            ready.wait(READY_WITHIN_S)
-
-    @property
-    def _settings(self) -> list[SourceSetting]:
-        return [
-            SourceSetting(source.label, source.channels, 10 ** (audio.gain_db / 20))
-            for source, audio in zip(self._sounds, self.spec.audio, strict=True)
-        ]
 
     def _start_threads(self) -> None:
         assert self._segments is not None
@@ -317,8 +271,8 @@ class Session:
         if film is not None:
             pipeline.add("screen", self._run_film, film.box.close)
             pipeline.add("encode", self._encode, lambda: film.box.close(discard=True))
-        if self._sounds:
-            pipeline.add("sound", self._listen, lambda: self._blocks.close(discard=True))
+        if self._sound is not None:
+            pipeline.add("sound", self._run_sound, self._sound.abort)
         # Ends last: the watchdog closes its box when all others have ended.
         pipeline.add("mux", segments.write_all, lambda: segments.box.close(discard=True))
         pipeline.start()
@@ -337,7 +291,7 @@ class Session:
             self._emit(EventKind.FINISHING, str(error))
             self.stop("source-ended")
             return False
-        if self._sounds and not self.spec.is_strict:
+        if self._sound is not None and not self.spec.is_strict:
             # What can still be kept is kept: the sound goes on over the last picture.
             self._warn(f"{error.message}; the sound is still recorded")
             return True
@@ -361,36 +315,13 @@ class Session:
             lane.put(picture.frame, picture.media_ns, is_key=picture.is_key)
         lane.end(self._recorded_until_ns())
 
-    def _listen(self) -> None:
+    def _run_sound(self) -> None:
         """capture-sound: blocks onto the timelines, tracks into packets."""
         from capture.segments import SoundLane  # noqa: PLC0415 - loads av
 
         assert self._segments is not None
-        assert self._mixer is not None
-        lane = SoundLane(self._segments)
-        end_frame = None
-        while end_frame is None or not self._mixer.is_at(end_frame):
-            try:
-                gather_s = 0.0 if self._stop_asked.is_set() else SOUND_TICK_S
-                items = self._blocks.get_all(SOUND_TICK_S, gather_s=gather_s)
-            except TimeoutError:
-                items = []
-            except MailboxClosedError:  # aborted: what was waiting is lost, not the tracks' length
-                tracks = self._mixer.finish(self._frame_of(self._planned_end() or now_ns()))
-                lane.put(tracks)
-                break
-            for index, item in items:
-                if isinstance(item, AudioBlock):
-                    self._mixer.push(index, item)
-                elif item.kind is EventKind.STREAM_ENDED:
-                    self._mixer.end_stream(index, item.details["stream"])
-            end_ns = self._planned_end()
-            if end_ns is not None:
-                end_frame = self._frame_of(end_ns)
-            tracks = self._mixer.advance(now_ns(), end_frame)
-            if tracks and len(tracks[0]):
-                lane.put(tracks)
-        lane.end()
+        assert self._sound is not None
+        self._sound.run(SoundLane(self._segments), self._planned_end, self._stop_asked)
 
     def _watch(self) -> None:
         """capture-watchdog: end the recording when it is time, then finish it."""
@@ -428,17 +359,8 @@ class Session:
             if event is not None:
                 film.divisor = grid.divisor
                 self._note(event)
-        for event in watchdog.step(at_ns, self._sound_facts(), pictures):
+        for event in watchdog.step(at_ns, self._sound.facts() if self._sound else [], pictures):
             self._note(event)
-
-    def _sound_facts(self) -> list[SoundFacts]:
-        assert self._mixer is not None
-        return [
-            SoundFacts(source.label, source.sound_state, loudness, received, source.is_idle_silent)
-            for source, loudness, received in zip(
-                self._sounds, self._mixer.loudness, self._received_blocks, strict=True
-            )
-        ]
 
     def _note(self, event: Event) -> None:
         """Keep what the watchdog found for the result, and tell it."""
@@ -483,8 +405,8 @@ class Session:
         self._close_sources()
         if self._pipeline.first_error is not None:
             self._fail(self._pipeline.first_error)
-        if self._mixer is not None and self._mixer.recorded_frames:
-            for event in watchdog.end(now_ns(), self._sound_facts()):
+        if self._sound is not None and self._sound.has_recorded:
+            for event in watchdog.end(now_ns(), self._sound.facts()):
                 self._note(event)
         # A folder that was deleted took finished files of a split recording along.
         paths = tuple(path for path in self._segments.paths if path.exists())
@@ -511,12 +433,9 @@ class Session:
 
     def _say_what_is_kept(self, error: OutputError, paths: tuple[Path, ...]) -> float:
         """Read how much reached the disk, in s, and add it to the error."""
-        from capture.media.recover import measure  # noqa: PLC0415 - loads av
+        from capture.media.recover import length_of_all  # noqa: PLC0415 - loads av
 
-        kept_s = 0.0
-        for path in paths:
-            with contextlib.suppress(CaptureError):
-                kept_s += measure(path).length_s
+        kept_s = length_of_all(paths)
         self._error = OutputError(
             error.message,
             hint=f"{kept_s:.1f} s are kept in {paths[-1]}; {error.hint}",
@@ -544,39 +463,19 @@ class Session:
 
     def _track_reports(self) -> tuple[TrackReport, ...]:
         assert self._segments is not None
-        reports = []
+        reports: tuple[TrackReport, ...] = ()
         if self._segments.video is not None:
             codec = self._segments.video.encoder
             end_s = self._recorded_until_ns() / NS_PER_S
-            reports.append(TrackReport("picture", "video", codec, 0.0, end_s))
-        if self._mixer is None:
-            return tuple(reports)
-        self._take_levels()
-        end_s = self._mixer.recorded_frames / self.spec.rate_hz
-        for track in self._mixer.tracks:
-            parts = [self._mixer.report(index) for index in track.sources]
-            reports.append(
-                TrackReport(
-                    name=track.name,
-                    kind="audio",
-                    codec=self._segments.codec_name,
-                    start_s=0.0,
-                    end_s=end_s,
-                    silence_inserted_s=sum(p.inserted_s for p in parts),
-                    sound_dropped_s=sum(p.dropped_s for p in parts),
-                    gaps=sum(p.gaps for p in parts),
-                    drift_ppm=max((p.drift_ppm for p in parts), key=abs),
-                    max_error_ms=max(p.max_error_ms for p in parts),
-                    peak_dbfs=self._peaks.get(track.name),
-                )
-            )
-        return tuple(reports)
+            reports = (TrackReport("picture", "video", codec, 0.0, end_s),)
+        if self._sound is not None:
+            reports += self._sound.reports(self._segments.codec_name)
+        return reports
 
     def _close_sources(self) -> None:
-        for source in self._sounds:
-            source.close()
-        if self._film is not None:
-            self._film.close()
+        for part in (self._sound, self._film):
+            if part is not None:
+                part.close()
 
     # --------------------------------------------------------------------------------------- small
 
@@ -596,18 +495,6 @@ class Session:
     def _next_slot_ns(self) -> int:
         """The next picture of the grid; now, where there is no grid."""
         return self._film.slot_after(self._clock, now_ns()) if self._film else now_ns()
-
-    def _frame_of(self, at_ns: int) -> int:
-        return round((at_ns - self._clock.start_ns) * self.spec.rate_hz / NS_PER_S)
-
-    def _take_levels(self) -> dict[str, Level]:
-        if self._mixer is None:
-            return {}
-        with self._lock:
-            levels = self._mixer.levels()
-            for name, level in levels.items():
-                self._peaks[name] = max(self._peaks.get(name, -math.inf), level.peak_dbfs)
-        return levels
 
     def _on_source_event(self, event: Event) -> None:
         if event.kind in DEVICE_CHANGES:

@@ -21,9 +21,9 @@ from capture.journal import is_recording, journal_path, read_journal
 from capture.media.mux import Container, as_output_error, container_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-__all__ = ["Measured", "Recovered", "measure", "recover"]
+__all__ = ["Measured", "Recovered", "length_of_all", "measure", "recover"]
 
 TAIL_S = 1.5
 """Tracks of one recording that end farther apart than this were meant to: nothing is evened out."""
@@ -93,6 +93,15 @@ def measure(path: Path) -> Measured:
             hint="it was cut off before anything reached the disk; delete it",
         )
     return Measured(tuple(ends.get(index, 0.0) for index in names), tuple(names.values()))
+
+
+def length_of_all(paths: Iterable[Path]) -> float:
+    """How much these files hold together, in seconds; what cannot be read holds nothing."""
+    length_s = 0.0
+    for path in paths:
+        with contextlib.suppress(DamagedFileError):
+            length_s += measure(path).length_s
+    return length_s
 
 
 def recover(path: Path, *, in_place: bool = False) -> Recovered:

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from capture import AudioSpec, Event, EventKind, RecordingSpec, Session, VideoSpec, segments
-from capture.media.mux import FileWriter
+from capture.media.anchor import Anchor
 from capture.sources.synthetic import EPOCH_NS, SyntheticTone, ToneFaults, read_tone
 from tests.media.films import read_picture_times, read_sound, video_end
 
@@ -82,18 +82,18 @@ def test_a_clock_that_is_off_and_one_that_is_not(
     after, _ = soundfile.read(true_path, dtype="int16")
     (sounding,) = np.nonzero(after[:, 0])
     after = after[sounding[0] :]  # the first sound comes a moment after the start
-    skipped = _find(after[:4800, 0], before[: 2 * RATE_HZ, 0])
     assert len(after) > 24 * RATE_HZ
-    assert np.array_equal(after, before[skipped : skipped + len(after)])
+    # The tone between two beeps repeats itself: it fits in many places, the whole in one.
+    places = _find(after[:4800, 0], before[: 2 * RATE_HZ, 0])
+    assert any(np.array_equal(after, before[at : at + len(after)]) for at in places)
     assert true.result is not None
     assert true.result.tracks[0].drift_ppm == 0
 
 
-def _find(part: Any, whole: Any) -> int:
-    """Where a part begins in the whole."""
+def _find(part: Any, whole: Any) -> list[int]:
+    """Where a part may begin in the whole."""
     windows = np.lib.stride_tricks.sliding_window_view(whole, len(part))
-    (found,) = np.nonzero((windows == part).all(axis=1))
-    return int(found[0])
+    return [int(at) for at in np.flatnonzero((windows == part).all(axis=1))]
 
 
 def test_a_writer_that_stops_costs_pictures_not_memory_and_no_sound(
@@ -104,10 +104,10 @@ def test_a_writer_that_stops_costs_pictures_not_memory_and_no_sound(
     may_write = threading.Event()
     may_write.set()
 
-    def sync(_: FileWriter) -> None:
+    def look(_: Anchor) -> None:
         may_write.wait(30)  # as a disk that does not answer
 
-    monkeypatch.setattr(FileWriter, "_sync_now_and_then", sync)
+    monkeypatch.setattr(Anchor, "tick", look)
     video = VideoSpec(synthetic=(1920, 1080), quality="lossless", fps=60)
     spec = RecordingSpec(path, video=video, audio=(AudioSpec("synthetic"),))
     events: list[Event] = []
