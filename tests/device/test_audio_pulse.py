@@ -174,6 +174,7 @@ def tone_db(samples: Any, hz: float) -> float:
 
 @pytest.mark.usefixtures("pulse_either")
 @pytest.mark.parametrize(("latency_ms", "is_player_first"), [(40, True), (100, False), (200, True)])
+@pytest.mark.alone
 def test_the_mix_is_gapless_and_stamped_when_it_was_heard(
     latency_ms: int, *, is_player_first: bool
 ) -> None:
@@ -204,6 +205,7 @@ def test_the_mix_is_gapless_and_stamped_when_it_was_heard(
 
 
 @pytest.mark.usefixtures("pulse_server")
+@pytest.mark.alone
 def test_stamps_hold_beside_busy_threads() -> None:
     take, is_done = Take(), threading.Event()
 

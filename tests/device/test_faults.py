@@ -479,6 +479,7 @@ def flashbeep(start: Any, folder: Path, events: int = 5) -> None:
     assert start(str(HERE / "flashbeep.py"), *words).wait(60) == 0
 
 
+@pytest.mark.alone
 def test_events_after_every_fault_are_as_well_aligned_as_before(
     own_server: PulseServer, start: Any, tmp_path: Path
 ) -> None:
@@ -519,6 +520,7 @@ def test_events_after_every_fault_are_as_well_aligned_as_before(
 
 
 @pytest.mark.parametrize("kept_address", ["pipewire"], indirect=True)
+@pytest.mark.alone
 def test_sound_and_picture_are_in_step_on_pipewire(pulse: Any, start: Any, tmp_path: Path) -> None:
     del pulse
     path = tmp_path / "film.mp4"

@@ -24,6 +24,7 @@ FFMPEG = (
 )
 
 
+@pytest.mark.alone
 def test_it_draws_when_the_beep_is_heard(private_desktop: PrivateDesktop, tmp_path: Path) -> None:
     truth = tmp_path / "truth.jsonl"
     client = private_desktop.run(
@@ -37,6 +38,7 @@ def test_it_draws_when_the_beep_is_heard(private_desktop: PrivateDesktop, tmp_pa
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+@pytest.mark.alone
 def test_another_recorders_film_is_measured(
     private_desktop: PrivateDesktop, tmp_path: Path
 ) -> None:

@@ -69,6 +69,7 @@ def result_of(process: subprocess.Popen[str], timeout_s: float = 30) -> dict[str
 
 
 @pytest.mark.parametrize("fps", [60, 30])
+@pytest.mark.alone
 def test_sound_and_picture_are_in_step(
     fps: int, desktop_env: PrivateDesktop, tmp_path: Path
 ) -> None:
@@ -148,6 +149,7 @@ def test_a_killed_recording_of_a_still_desktop_plays(
         assert video_end(path) >= recorded_s - 2
 
 
+@pytest.mark.alone
 def test_events_after_a_pause_are_as_well_aligned_as_before(
     desktop_env: PrivateDesktop, tmp_path: Path
 ) -> None:

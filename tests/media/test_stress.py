@@ -96,6 +96,7 @@ def _find(part: Any, whole: Any) -> list[int]:
     return [int(at) for at in np.flatnonzero((windows == part).all(axis=1))]
 
 
+@pytest.mark.alone
 def test_a_writer_that_stops_costs_pictures_not_memory_and_no_sound(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
