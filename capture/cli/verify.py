@@ -86,7 +86,8 @@ def _show(report: VerifyReport) -> None:
     origin = "no certificate"
     if certificate is not None:
         origin = f"recorded by capture {certificate.get('capture', '')}".rstrip()
-    console.print(f"{report.path}: {origin}", style="bold", markup=False)
+    # A path or a sentence is not broken into lines: the terminal does that, and scripts read it.
+    console.print(f"{report.path}: {origin}", style="bold", markup=False, soft_wrap=True)
     if report.tracks:
         console.print(_tracks(report.tracks))
     for finding in report.findings:
@@ -94,7 +95,8 @@ def _show(report: VerifyReport) -> None:
         place += [] if finding.at_s is None else [f"at {finding.at_s:.2f} s"]
         where = f"{' '.join(place)}: " if place else ""
         style = "red" if finding.severity == "fault" else None
-        console.print(f"{finding.severity}: {where}{finding.message}", style=style, markup=False)
+        line = f"{finding.severity}: {where}{finding.message}"
+        console.print(line, style=style, markup=False, soft_wrap=True)
     console.print("faulty" if report.faults else "fine", style="bold")
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import struct
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import av
 
@@ -27,6 +28,7 @@ __all__ = ["Measured", "Recovered", "length_of_all", "measure", "recover"]
 
 TAIL_S = 1.5
 """Tracks of one recording that end farther apart than this were meant to: nothing is evened out."""
+BOX_HEADER_BYTES = 8
 CHECK_S = 1.0
 """So much of the end is decoded."""
 JUDGE_S = 2.5
@@ -328,11 +330,64 @@ def _seconds(time_base: Any) -> Fraction:
     return Fraction(time_base.numerator, time_base.denominator)
 
 
-def _open(path: Path) -> Any:
-    try:
-        return av.open(str(path))
-    except (av.FFmpegError, OSError) as error:
-        raise DamagedFileError(
-            f"{path} cannot be read: {error.strerror}",
-            hint="it is no recording, or was cut off before anything reached the disk",
-        ) from error
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    """A file to read from; an MP4 that ends within a box as if it ended before that."""
+    with contextlib.ExitStack() as stack:
+        try:
+            try:
+                source: Any = stack.enter_context(av.open(str(path)))
+            except av.InvalidDataError:
+                # The demuxer gives a torn box up together with all that is whole before it.
+                head = stack.enter_context(_Head(path, _end_of_whole_boxes(path)))
+                source = stack.enter_context(av.open(head))
+        except (av.FFmpegError, OSError) as error:
+            raise DamagedFileError(
+                f"{path} cannot be read: {error.strerror}",
+                hint="it is no recording, or was cut off before anything reached the disk",
+            ) from error
+        yield source
+
+
+class _Head:
+    """The beginning of a file, as if it ended there; what ``av.open`` needs of a file."""
+
+    def __init__(self, path: Path, size_bytes: int) -> None:
+        self.name = str(path)
+        self._size_bytes = size_bytes
+        self._file = path.open("rb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def read(self, count: int) -> bytes:
+        return self._file.read(max(0, min(count, self._size_bytes - self._file.tell())))
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if whence == os.SEEK_END:
+            return self._file.seek(self._size_bytes + offset)
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+def _end_of_whole_boxes(path: Path) -> int:
+    """Where the last complete top-level box of an MP4 ends; 0 if this is none."""
+    end = 0
+    with path.open("rb") as file:
+        size_bytes = path.stat().st_size
+        while len(header := file.read(16)) >= BOX_HEADER_BYTES:
+            length, kind = struct.unpack(">I4s", header[:8])
+            if end == 0 and kind != b"ftyp":
+                return 0
+            if length == 1 and len(header) == 16:  # noqa: PLR2004 - a 64-bit length follows
+                (length,) = struct.unpack(">Q", header[8:])
+            if length < BOX_HEADER_BYTES or end + length > size_bytes:
+                break
+            end += length
+            file.seek(end)
+    return end
