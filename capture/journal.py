@@ -76,6 +76,7 @@ class Journal:
             boot_id=_boot_id(),
             host=platform.node(),
         )
+        self._write()  # no moment in which the file grows and nobody seems to write it
 
     def update(self, media_s: float, written_bytes: int) -> None:
         """Note how far the file has come; writes at most every two seconds."""
