@@ -24,6 +24,7 @@ import pytest
 
 from capture import AudioSpec, Event, EventKind, RecordingResult, RecordingSpec, Session, VideoSpec
 from capture.desktop import PrivateDesktop
+from capture.media.verify import verify
 from tests.device.measure import measure_events, offsets
 from tests.device.servers import PIPEWIRE_PROGRAMS, PipeWireServer, PulseServer
 from tests.media.films import read_picture_times, read_sound, video_end
@@ -86,6 +87,8 @@ def check_whole(path: Path, codec_frame_s: float = 0.0) -> NDArray[np.float32]:
     assert times == sorted(times)
     assert sound.start_s == pytest.approx(0, abs=0.002)
     assert sound.end_s == pytest.approx(video_end(path), abs=EQUAL_S + codec_frame_s)
+    report = verify(path)
+    assert report.faults == 0, report.findings
     return sound.samples[:, 0]
 
 
