@@ -337,7 +337,7 @@ def _open(path: Path) -> Iterator[Any]:
         try:
             try:
                 source: Any = stack.enter_context(av.open(str(path)))
-            except av.InvalidDataError:
+            except (av.InvalidDataError, av.EOFError):
                 # The demuxer gives a torn box up together with all that is whole before it.
                 head = stack.enter_context(_Head(path, _end_of_whole_boxes(path)))
                 source = stack.enter_context(av.open(head))
