@@ -177,12 +177,15 @@ class Mixer:
         return self._hand_out(max(end_frame, self._horizon))
 
     def _hand_out(self, horizon: int) -> list[NDArray[np.float32]]:
-        alone = [self._pull_source(source, horizon) for source in self._sources]
-        mixed = self._mix(alone)
-        start, self._horizon = self._horizon, horizon
+        # The pauses are cut out of the sources, before they are added up: once for each.
+        alone = [
+            self._without_pauses(self._pull_source(source, horizon), self._horizon)
+            for source in self._sources
+        ]
+        self._horizon = horizon
         for loudness, samples in zip(self.loudness, alone, strict=True):
-            loudness.accumulate(self._without_pauses(samples, start))
-        kept = [self._without_pauses(samples, start) for samples in mixed]
+            loudness.accumulate(samples)
+        kept = self._mix(alone)
         for meter, samples in zip(self._meters, kept, strict=True):
             if len(samples):
                 meter.accumulate(samples)

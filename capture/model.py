@@ -221,7 +221,6 @@ class EventKind(enum.StrEnum):
     PAUSED = "paused"
     RESUMED = "resumed"
     MARKED = "marked"
-    FILE_OPENED = "file-opened"
     FILE_DONE = "file-done"
     STREAM_STARTED = "stream-started"
     """An application began to play (``details["stream"]``)."""

@@ -35,8 +35,6 @@ def check_spec(spec: RecordingSpec) -> None:
         ConfigError: A value makes no sense, or the container cannot hold the tracks.
         OutputError: The output exists, or is a folder.
     """
-    from capture.media.mux import container_of  # noqa: PLC0415 - av is slow to load
-
     if spec.video is not None and not MIN_FPS <= spec.video.fps <= MAX_FPS:
         raise ConfigError(
             f"{spec.video.fps:g} pictures a second cannot be recorded",

@@ -187,7 +187,6 @@ class _Pictures(_Track):
     def __init__(self, stream: Any, name: str) -> None:
         super().__init__(stream, name)
         self._last_s = 0.0
-        self._slot_s = 0.0
         self._gap: Place = (0.0, 0.0)
         self._black_since_s: float | None = None
         self._black: list[Place] = []
