@@ -27,6 +27,7 @@ __all__ = [
     "DeviceKind",
     "Event",
     "EventKind",
+    "GateSpec",
     "Level",
     "Monitor",
     "RecordingResult",
@@ -34,7 +35,9 @@ __all__ = [
     "Rect",
     "ScreenPicture",
     "Snapshot",
+    "SoundFileSpec",
     "SoundState",
+    "Span",
     "State",
     "TimeQuality",
     "TrackMode",
@@ -335,6 +338,50 @@ class RecordingSpec:
     tags: Mapping[str, str] = field(default_factory=dict)
     min_free_bytes: int = 200_000_000
     """The recording ends cleanly before the disk has less."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of a file or a track, in seconds from its beginning."""
+
+    start_s: float
+    end_s: float
+
+    @property
+    def length_s(self) -> float:
+        """How long it is."""
+        return self.end_s - self.start_s
+
+
+@dataclass(frozen=True, slots=True)
+class GateSpec:
+    """Which sounds are messages, and where one ends and the next begins."""
+
+    threshold_dbfs: float | None = None
+    """RMS of 10 ms above which there is sound; ``None``: learnt from the noise floor."""
+    hold_s: float = 1.5
+    """A pause inside a message may last this long; a longer one ends it."""
+    pad_s: float = 0.1
+    """So much silence is left at both ends."""
+    min_length_s: float = 0.5
+    """Shorter messages, without their padding, are dropped."""
+    max_length_s: float = 4 * 3600.0
+    """Longer ones are cut in parts that follow on each other to the sample."""
+    is_any_sound: bool = False
+    """Keep all that sounds, not only speech."""
+
+
+@dataclass(frozen=True, slots=True)
+class SoundFileSpec:
+    """How a file of nothing but sound is encoded."""
+
+    format: str = "opus"
+    """opus, m4a, mp3, flac, wav or ogg."""
+    quality: str = "medium"
+    """low, medium or high; no matter for flac and wav."""
+    messenger: str | None = None
+    """whatsapp or telegram: written as that messenger writes its voice notes; the format and the
+    quality are its own."""
 
 
 # ------------------------------------------------------------------------------ what came of it
