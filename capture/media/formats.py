@@ -42,13 +42,13 @@ _AAC_RATES_HZ = (8000, 11_025, 12_000, *_MP3_RATES_HZ, 64_000, 88_200, 96_000)
 _STEADY = {
     # Without it every Ogg stream gets a random number, so that no two runs give the same file.
     "fflags": "+bitexact",
-}
-PAGES = _STEADY | {
-    # A page of 200 ms, handed to the system at once: what is killed meanwhile plays up to there.
+    # Handed to the system at once: what is killed meanwhile plays up to there.
     "flush_packets": "1",
-    "page_duration": "200000",
 }
+PAGES = _STEADY | {"page_duration": "200000"}
+"""Ogg, with a page every 200 ms: less than that is lost when the program is killed."""
 _FAST_START = _STEADY | {"movflags": "faststart"}
+"""The index in front, for playing while it loads; until it is closed, the file has none at all."""
 
 _MP4_TAGS = (
     *("title", "artist", "album", "album_artist", "date", "genre", "copyright", "comment"),

@@ -7,7 +7,9 @@ import os
 import shutil
 import struct
 import subprocess
+import sys
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -30,7 +32,6 @@ from capture.model import SoundFileSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -409,6 +410,25 @@ def test_a_file_that_is_left_after_an_error_is_unfinished_and_stays(tmp_path: Pa
         assert path.exists()
         writer.close()
         assert not writer.is_finished
+
+
+@pytest.mark.parametrize("name", ["opus", "mp3", "flac", "wav"])
+def test_a_file_that_was_never_closed_plays(name: str, tmp_path: Path) -> None:
+    original = talk(8)
+    code = (
+        "import os, sys; from pathlib import Path; from capture.model import SoundFileSpec;"
+        "from tests.media.test_export import RATE, open_sound, talk;"
+        "w = open_sound(Path(sys.argv[1]), SoundFileSpec(sys.argv[2]), rate_hz=RATE, channels=1);"
+        "w.write(talk(8)); os._exit(9)"
+    )
+    path = tmp_path / "a"
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code, path, name], cwd=root, check=False)
+    assert done.returncode == 9
+    with av.open(str(path)) as container:
+        pieces = [frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)]
+    sound = np.concatenate(pieces)
+    assert len(original) - RATE // 2 <= len(sound) <= len(original) + 1152
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -106,7 +106,7 @@ def test_bars_are_as_high_as_the_sound_is_loud() -> None:
     assert heights[0] in range(4, 10), "silence is a dot"
     assert heights[-1] in range(HEIGHT_PX // 2, HEIGHT_PX - 10)
     assert (np.diff(heights) >= 0).all()
-    both = np.stack((-levels, levels / 2), axis=1)
+    both = np.stack((-levels, levels / 2), axis=1).astype(np.float32)
     assert np.array_equal(draw_waveform(both, duration_s=37), picture)
     soft = draw_waveform((levels / 128).astype(np.float32), duration_s=37)
     assert np.array_equal(soft, picture), "the loudest bar is full, however soft"
