@@ -88,9 +88,19 @@ class AudioTimeline:
         rate_hz: Frames per second of the blocks and of the result.
         channels: Channels of both.
         start_ns: Capture clock of session frame 0.
+        corrects_drift: Resample where the device's clock is off. Without it what is not a hole
+            stays bit for bit, and what is off by more than 25 ms is put right at once.
+
+    Attributes:
+        is_still: Nothing is put right while this is set: what comes follows on what came, frame by
+            frame. Holes that the blocks' positions tell of are still filled.
     """
 
-    def __init__(self, *, rate_hz: int, channels: int, start_ns: int) -> None:
+    def __init__(
+        self, *, rate_hz: int, channels: int, start_ns: int, corrects_drift: bool = True
+    ) -> None:
+        self.is_still = False
+        self._corrects_drift = corrects_drift
         self._rate = rate_hz
         self._fade_frames = round(FADE_S * rate_hz)
         self._channels = channels
@@ -271,6 +281,10 @@ class AudioTimeline:
 
     def _steer(self, at: float) -> None:
         """Act on the errors of the last second or two: step, settle or drift."""
+        if self.is_still:
+            self._errors.clear()
+            self._beyond_since = None
+            return
         while len(self._errors) > WINDOW_BLOCKS and (
             at - self._errors[0][0] > DRIFT_WINDOW_S * self._rate
         ):
@@ -294,6 +308,8 @@ class AudioTimeline:
                 self._move(_median(error for error in recent if error * sign > step))
             return
         self._beyond_since = None
+        if not self._corrects_drift:
+            return
 
         middle = _median(errors)
         if self._settle_at is not None:
