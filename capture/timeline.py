@@ -249,6 +249,10 @@ class AudioTimeline:
         was_filled, self._is_filled = self._is_filled, False
         step = STEP_S * self._rate
         if abs(error) <= step or (ahead == 0 and not was_filled):
+            if self.is_still:
+                self._errors.clear()
+                self._beyond_since = None
+                return
             self._errors.append((end + ahead, error))
             self._steer(end + ahead)
         elif abs(stamp - end) <= step and not was_filled:
@@ -281,10 +285,6 @@ class AudioTimeline:
 
     def _steer(self, at: float) -> None:
         """Act on the errors of the last second or two: step, settle or drift."""
-        if self.is_still:
-            self._errors.clear()
-            self._beyond_since = None
-            return
         while len(self._errors) > WINDOW_BLOCKS and (
             at - self._errors[0][0] > DRIFT_WINDOW_S * self._rate
         ):
@@ -308,10 +308,11 @@ class AudioTimeline:
                 self._move(_median(error for error in recent if error * sign > step))
             return
         self._beyond_since = None
-        if not self._corrects_drift:
-            return
+        if self._corrects_drift:
+            self._follow_drift(at, _median(errors), passed_s)
 
-        middle = _median(errors)
+    def _follow_drift(self, at: float, middle: float, passed_s: float) -> None:
+        """Settle on the median error of the first seconds, then resample against what comes."""
         if self._settle_at is not None:
             if at >= self._settle_at:
                 # Less than the loop's target may be drift already; it is not worth accepting.

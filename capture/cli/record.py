@@ -19,7 +19,7 @@ from capture.cli.values import Dimensions, Duration, RectOption, Size
 from capture.cli.views import View, choose_view
 from capture.config import default_output
 from capture.errors import CaptureError, ConfigError, DeviceNotFoundError
-from capture.model import AudioSpec, RecordingResult, RecordingSpec, State, TrackMode, VideoSpec
+from capture.model import AudioSpec, RecordingResult, RecordingSpec, TrackMode, VideoSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

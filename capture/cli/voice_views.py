@@ -40,6 +40,7 @@ _SIGNS = {
     VoiceState.PAUSED: ("‖", "paused", "yellow"),
     VoiceState.FINISHING: ("○", "finishing", "cyan"),
 }
+PLAY_TURN_S = 0.05
 LISTED = 8
 """So many of the kept messages stay in sight."""
 
@@ -218,10 +219,14 @@ class LiveView(VoiceView):
         self._player.start()
 
     def _play_now(self, keeper: VoiceKeeper, message: VoiceMessage) -> None:
+        from capture.cli.play import Player  # noqa: PLC0415 - loads av
+
         was_paused = keeper.state is VoiceState.PAUSED
         keeper.pause()  # or it would hear itself
         try:
-            play_file(message.path, self._stop_playing)
+            with Player(message.path) as player:
+                while not player.is_over and not self._stop_playing.wait(PLAY_TURN_S):
+                    player.turn()
         except CaptureError as error:
             self._console.print(f"{error.message}; {error.hint}", style="yellow", markup=False)
         finally:

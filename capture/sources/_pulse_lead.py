@@ -89,7 +89,11 @@ class _Fit:
 
 
 def join(
-    mix: MixMemory, head: NDArray[np.float32], head_ns: int, since_ns: int, silent_gain: float | None
+    mix: MixMemory,
+    head: NDArray[np.float32],
+    head_ns: int,
+    since_ns: int,
+    silent_gain: float | None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
     """What was heard before a captured beginning, and the beginning as it joins on.
 

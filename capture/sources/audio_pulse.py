@@ -677,9 +677,7 @@ class PulseApp(_PulseSource, PlayerSource):
     def _alone_since(self, player: _Player, first: AudioBlock) -> int | None:
         """Since when what its output plays can only be this player; ``None``: it is not alone."""
         assert player.created_ns is not None
-        if any(
-            sink == player.sink and stream != first.stream for sink, stream in self._sounding
-        ):
+        if any(sink == player.sink and stream != first.stream for sink, stream in self._sounding):
             return None
         since_ns = max(player.created_ns - UNSEEN_NS, first.captured_ns - LONGEST_LEAD_NS)
         for until_ns, (sink, stream) in self._sounded:

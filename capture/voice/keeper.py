@@ -329,18 +329,17 @@ class VoiceKeeper:
                     for lane in self._lanes.values():
                         item(lane)
         at_ns = now_ns()
-        if self._is_save_asked:
-            self._is_save_asked = False
-            self._save_replay()
-        if self._mix is not None:
-            for samples in self._mix.advance(at_ns):
-                self._remember(samples)
         for key, lane in list(self._lanes.items()):
             heard = lane.advance(at_ns)
             if self._is_apart:
                 self._rest(key, lane, at_ns)
             elif heard is not None:
                 self._remember(heard)
+        for heard in self._mix.advance(at_ns) if self._mix is not None else ():
+            self._remember(heard)
+        if self._is_save_asked:
+            self._is_save_asked = False
+            self._save_replay()
 
     def _end(self, end_ns: int) -> None:
         """What was heard until the end goes to where it belongs."""

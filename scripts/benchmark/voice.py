@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["measure_voice", "show_voice"]
 
+VOICE = (sys.executable, "-m", "capture", "voice", "--quiet")
 SOURCES = ("auto", "system")
 STEADY_AFTER_S = 5.0
 """Start-up, and the model's loading, are over by then."""
@@ -30,11 +31,13 @@ def measure_voice(
 ) -> dict[str, Any]:
     """CPU seconds a second, and memory at the beginning and the end, of a listening process."""
     sample = make_voice_sample(folder / "voice.wav")
+    sounds = {"idle": None, "hearing": f"while paplay '{sample}'; do sleep 2; done"}
     found: dict[str, Any] = {}
     for source in SOURCES:
-        for what in ("idle", "hearing"):
+        for what, loop in sounds.items():
             say(f"voice: {source}, {what}")
-            runs = [_listen(desktop, folder, source, sample, what, seconds) for _ in range(times)]
+            command = [*VOICE, str(folder / "kept"), "--from", source]
+            runs = [_listen(desktop, command, loop, seconds) for _ in range(times)]
             found[f"{source}, {what}"] = {
                 name: spread([run[name] for run in runs]) for name in runs[0]
             }
@@ -56,14 +59,12 @@ def show_voice(found: dict[str, Any]) -> str:
 
 
 def _listen(
-    desktop: PrivateDesktop, folder: Path, source: str, sample: Path, what: str, seconds: float
+    desktop: PrivateDesktop, command: list[str], loop: str | None, seconds: float
 ) -> dict[str, float]:
-    command = [sys.executable, "-m", "capture", "voice", str(folder / "kept"), "--from", source]
-    with _running(desktop, [*command, "--quiet"]) as keeper, contextlib.ExitStack() as players:
+    with _running(desktop, command) as keeper, contextlib.ExitStack() as players:
         time.sleep(1.0)
-        if what == "hearing":
-            loop = ["sh", "-c", f"while paplay '{sample}'; do sleep 2; done"]
-            players.enter_context(_running(desktop, loop))
+        if loop is not None:
+            players.enter_context(_running(desktop, ["sh", "-c", loop]))
         time.sleep(STEADY_AFTER_S)
         begun_s, used_s, first = time.monotonic(), _cpu_s(keeper.pid), _memory_mb(keeper.pid)
         time.sleep(seconds)

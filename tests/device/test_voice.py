@@ -29,7 +29,7 @@ assert sys.platform != "win32"  # for the type checker: it knows no signals ther
 
 pytestmark = [pytest.mark.device, scenes.needs_espeak]
 
-MESSAGES = 5
+MESSAGES = 3
 """In the quick run; twenty with ``--full``, which takes five minutes a scene."""
 EDGE_S, CUT_S, LEVEL_DB = 0.06, 0.04, 1.0
 TONES = Path(__file__).with_name("tones.py")

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.scenes import RATE_HZ, Place, Samples, Scene, build, needs_espeak
 
 from capture.errors import ConfigError
 from capture.gate import (
@@ -23,6 +22,7 @@ from capture.gate import (
 )
 from capture.model import GateSpec
 from capture.speech import SpeechDetector
+from tests.scenes import RATE_HZ, Place, Samples, Scene, build, needs_espeak
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

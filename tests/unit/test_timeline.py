@@ -509,7 +509,7 @@ def test_without_drift_correction_sound_stays_bit_for_bit(is_still: bool) -> Non
     frames, blocks = 960, 5000
     for number in range(blocks):
         first = number * frames
-        samples = np.arange(first, first + frames, dtype=np.float32)[:, None] / 2**23
+        samples = (np.arange(first, first + frames)[:, None] / 2**23).astype(np.float32)
         stamp_ns = round(first / RATE * 1.001 * 1e9) + 1
         timeline.push(AudioBlock(samples, stamp_ns, first))
     timeline.finish()
