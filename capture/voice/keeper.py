@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-import tempfile
 import threading
 from collections import defaultdict
 from dataclasses import asdict
@@ -18,12 +17,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from capture.clock import SessionClock, now_ns
 from capture.disk import check_room
-from capture.errors import ConfigError
 from capture.gate import GateEventKind, GateState, Verdict
 from capture.media.encode import pcm16
-from capture.media.export import check_sound_spec
 from capture.media.growing import read_growing
-from capture.media.output import as_output_error
 from capture.mixer import Mixer, SourceSetting
 from capture.model import (
     NS_PER_S,
@@ -39,17 +35,16 @@ from capture.model import (
     VoiceSnapshot,
     VoiceState,
 )
-from capture.naming import clear_parts
 from capture.pipeline import Mailbox, MailboxClosedError, Pipeline, WhenFull
 from capture.sources import MIX_STREAM, open_audio, open_players
 from capture.speech import SpeechDetector
 from capture.voice.lane import Lane
+from capture.voice.plan import check_folder, check_spec
 from capture.voice.recent import Recent
-from capture.voice.saving import Heard, check_name, save, wall_time
+from capture.voice.saving import Heard, app_label, save, wall_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
     import numpy as np
@@ -80,9 +75,6 @@ SILENT_AFTER_S = 10.0
 """Something plays, and nothing is heard of it: worth a warning after this long."""
 LOOK_EVERY_S = 2.0
 """How often the disk and the silence are looked at."""
-MIN_HOLD_S, MIN_MAX_LENGTH_S = 0.3, 5.0
-MESSENGERS = ("WhatsApp", "Telegram", "Signal", "Messenger", "Threema", "Viber", "Discord")
-"""Looked for in an application's name and in what it says it plays."""
 
 
 class VoiceKeeper:
@@ -153,7 +145,7 @@ class VoiceKeeper:
             CaptureError: Something that is needed is not there; nothing is left behind.
         """
         try:
-            _check_folder(self.spec.folder)
+            check_folder(self.spec.folder)
             check_room(self.spec.folder, self.spec.min_free_bytes)
             if not self.spec.gate.is_any_sound:
                 self._judges.append(SpeechDetector())  # now, while nothing can be missed
@@ -567,56 +559,6 @@ class VoiceKeeper:
         except Exception as error:  # noqa: BLE001 - it is the owner's code
             self._on_event = None
             self._warnings.append(f"events are no longer told: on_event failed ({error})")
-
-
-def app_label(details: Mapping[str, Any]) -> str:
-    """What to call an application in a file's name: the messenger, where it is known to be one.
-
-    A messenger in a browser is a page of it; its title tells.
-    """
-    words = f"{details.get('app') or ''} {details.get('title') or ''}".casefold()
-    known = (name for name in MESSENGERS if name.casefold() in words)
-    return next(known, None) or str(details.get("app") or "unknown")
-
-
-def check_spec(spec: VoiceSpec) -> None:
-    """Whether a spec makes sense, as far as that can be said without a device.
-
-    Raises:
-        ConfigError: It does not.
-    """
-    check_sound_spec(spec.file)
-    check_name(spec.name)
-    gate = spec.gate
-    if gate.threshold_dbfs is not None and not -90 <= gate.threshold_dbfs <= 0:  # noqa: PLR2004
-        raise ConfigError(
-            f"a threshold of {gate.threshold_dbfs:g} dBFS", hint="write a level from -90 to 0"
-        )
-    if gate.max_length_s < MIN_MAX_LENGTH_S:
-        raise ConfigError(
-            f"messages of at most {gate.max_length_s:g} s",
-            hint=f"write {MIN_MAX_LENGTH_S:g}s or more",
-        )
-    if gate.hold_s < MIN_HOLD_S:
-        raise ConfigError(
-            f"a hold of {gate.hold_s:g} s would cut at every word",
-            hint=f"write {MIN_HOLD_S:g}s or more",
-        )
-    if spec.count is not None and spec.count < 1:
-        raise ConfigError(f"{spec.count} messages", hint="write a count of 1 or more")
-
-
-def _check_folder(folder: Path) -> None:
-    """Make the folder, and prove that a file can be written there.
-
-    Raises:
-        OutputError: It cannot.
-    """
-    with as_output_error(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    clear_parts(folder)
 
 
 def keep_messages(spec: VoiceSpec, on_event: Callable[[Event], None] | None = None) -> VoiceResult:

@@ -29,7 +29,7 @@ from capture.naming import part_path, publish, safe_name
 from capture.speech import SpeechDetector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Heard",
+    "app_label",
     "check_name",
     "length_text",
     "name_of",
@@ -47,6 +48,8 @@ __all__ = [
     "wall_time",
 ]
 
+MESSENGERS = ("WhatsApp", "Telegram", "Signal", "Messenger", "Threema", "Viber", "Discord")
+"""Looked for in an application's name and in what it says it plays."""
 SAME_CHANNELS = 2
 """Channels that never differ by more 16-bit steps are one: resampling each may round them apart."""
 FAINT_DBFS = -45.0
@@ -89,6 +92,16 @@ def recipe_of(spec: VoiceSpec, heard: Heard) -> dict[str, Any]:
 
 
 # ------------------------------------------------------------------------------------------- names
+
+
+def app_label(details: Mapping[str, Any]) -> str:
+    """What to call an application in a file's name: the messenger, where it is known to be one.
+
+    A messenger in a browser is a page of it; its title tells.
+    """
+    words = f"{details.get('app') or ''} {details.get('title') or ''}".casefold()
+    known = (name for name in MESSENGERS if name.casefold() in words)
+    return next(known, None) or str(details.get("app") or "unknown")
 
 
 def length_text(length_s: float) -> str:

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from capture.errors import ConfigError
-from capture.voice.keeper import app_label
 from capture.voice.recent import Recent
-from capture.voice.saving import Heard, length_text, name_of
+from capture.voice.saving import Heard, app_label, length_text, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
