@@ -234,8 +234,8 @@ class VoiceKeeper:
         self._each(lambda lane: lane.cut())
 
     def throw_away(self) -> None:
-        """Drop the open message; without one: nothing."""
-        self._each(lambda lane: lane.cut(throw_away=True))
+        """Drop the open message, also what of it is still to come; without one: nothing."""
+        self._each(lambda lane: lane.reject())
 
     def delete(self, message: VoiceMessage) -> None:
         """Delete a message that was kept, with its picture."""
@@ -342,7 +342,8 @@ class VoiceKeeper:
             self._step()
         for lane in self._lanes.values():
             if self._stopped_by == "count":
-                lane.cut(throw_away=True)  # more than was asked for
+                lane.reject()  # more than was asked for
+                lane.cut()
             else:
                 lane.finish(end_ns)
 
@@ -459,9 +460,11 @@ class VoiceKeeper:
         if event.kind is GateEventKind.OPENED:
             self._heard_any = True
             self._emit(EventKind.MESSAGE_OPENED, f"hearing {lane.app or lane.label}", app=lane.app)
-        elif event.verdict is not None and event.verdict is not Verdict.KEPT:
+        elif event.kind is GateEventKind.CLOSED:
+            if event.verdict is Verdict.KEPT and not lane.is_rejected:
+                return
             self._dropped += 1
-            why = event.verdict.value
+            why = "thrown-away" if lane.is_rejected else str(event.verdict)
             self._emit(
                 EventKind.MESSAGE_DROPPED, f"{lane.app or lane.label}: {why}, not kept", why=why
             )

@@ -7,7 +7,7 @@ end, and the file that grows while one is open. All of it belongs to the keeper'
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from capture.clock import SessionClock
@@ -102,6 +102,8 @@ class Lane:
         self._start_frame: int | None = None  # of the open message
         self._growing: GrowingSound | None = None
         self._grown_from = 0  # frame of the lane at which the growing file begins
+        self.is_rejected = False
+        """The open message is not wanted."""
         self.warnings: list[str] = []
         """What happened to the source since the open message began."""
         self.heard_ns = start_ns
@@ -140,16 +142,18 @@ class Lane:
         self._take(self._mixer.finish(self._frame_of(end_ns))[0])
         self.cut()
 
-    def cut(self, *, throw_away: bool = False) -> None:
+    def reject(self) -> None:
+        """Throw the open message away, also what of it is still to come; without one: nothing."""
+        self.is_rejected = self._start_frame is not None
+        self._discard()
+
+    def cut(self) -> None:
         """End the open message now, whatever the gate thinks; listen on anew.
 
         Raises:
             OutputError: The growing file cannot be written.
         """
-        events = self._gate.finish()
-        if throw_away:
-            events = [replace(event, verdict=Verdict.NOT_SPEECH) for event in events]
-        self._handle(events)
+        self._handle(self._gate.finish())
         self._gate_frame = self._recent.end_frame
         self._gate = SoundGate(self._spec.gate, self._rate_hz, self.judge)
 
@@ -177,8 +181,8 @@ class Lane:
 
     @property
     def open_s(self) -> float:
-        """Length of the open message so far; 0 while none is."""
-        if self._start_frame is None:
+        """Length of the open message so far; 0 while none is that is wanted."""
+        if self._start_frame is None or self.is_rejected:
             return 0.0
         return (self._recent.end_frame - self._start_frame) / self._rate_hz
 
@@ -208,10 +212,12 @@ class Lane:
                 if start_frame - self._grown_from > MOVED_S * self._rate_hz:
                     self._discard()
             self._on_change(self, event)
+            if self._start_frame is None:
+                self.is_rejected = False
 
     def _write(self, until_frame: int) -> None:
         """Have everything of the open message up to a frame on disk."""
-        if self._start_frame is None:
+        if self._start_frame is None or self.is_rejected:
             return
         if self._growing is None:
             if until_frame - self._start_frame < ON_DISK_AFTER_S * self._rate_hz:
@@ -235,7 +241,7 @@ class Lane:
     def _close(self, event: GateEvent, start_frame: int, *, is_continued: bool) -> None:
         assert event.end_frame is not None
         end_frame = self._gate_frame + event.end_frame
-        if event.verdict is Verdict.KEPT:
+        if event.verdict is Verdict.KEPT and not self.is_rejected:
             if self._growing is None:
                 self._grow(start_frame)
             self._write(end_frame)
