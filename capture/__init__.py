@@ -14,6 +14,7 @@ Importing this package loads no native library; that happens when a device or a 
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from capture.errors import CaptureError
@@ -28,10 +29,14 @@ from capture.model import (
     State,
     TrackMode,
     VideoSpec,
+    VoiceMessage,
+    VoiceResult,
+    VoiceSpec,
 )
 
 if TYPE_CHECKING:
     from capture.session import Session, record
+    from capture.voice import VoiceKeeper, keep_messages
 
 __all__ = [
     "AudioSpec",
@@ -46,14 +51,25 @@ __all__ = [
     "State",
     "TrackMode",
     "VideoSpec",
+    "VoiceKeeper",
+    "VoiceMessage",
+    "VoiceResult",
+    "VoiceSpec",
+    "keep_messages",
     "record",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    # The session brings NumPy along; `capture --help` and scripts that only build specs do without.
-    if name in {"Session", "record"}:
-        from capture import session  # noqa: PLC0415
+_LATER = {
+    "Session": "capture.session",
+    "record": "capture.session",
+    "VoiceKeeper": "capture.voice",
+    "keep_messages": "capture.voice",
+}
+"""These bring NumPy or codecs along; `capture --help` and who only builds specs do without."""
 
-        return getattr(session, name)
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
