@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 __all__ = ["LOOKBACK_S", "GateEvent", "GateEventKind", "GateState", "SpeechJudge", "Verdict"]
 
 LOOKBACK_S: Final = 1.5
-"""OPENED and MOVED never point farther back than this before the first frame of the block whose
-``push`` returned them: the owner keeps so much sound. The first second is judged when it is
-over, and half a second is for a soft beginning and the pad."""
+"""OPENED of a first part never points farther back than this before the first frame of the block
+whose ``push`` returned it: the owner keeps so much sound. The first second is judged when it is
+over, and half a second is for a soft beginning and the padding (a longer one is cut to fit). From
+OPENED on the owner keeps all sound of the open message that is not settled: MOVED, and OPENED of a
+further part, only drop the beginning of that."""
 
 
 class SpeechJudge(Protocol):

@@ -44,7 +44,8 @@ VOICE_LAG_TICKS: Final = 6
 # Continuous sound. Padding of 0.4 s before and 0.5 s after leaves 95 % of utterances uncut.
 NOISY_LEAD_TICKS: Final = 300
 NOISY_FIRST_TICKS: Final = 75
-"""Less is enough of sound that was there when the stream began: a message seldom is."""
+"""Less is enough of sound that was there when the stream began: a message seldom is. Once such
+sound outlasts speech by the hold, it is continuous too."""
 NOISY_TAIL_TICKS: Final = 600
 NOISY_BEFORE_TICKS: Final = 40
 NOISY_AFTER_TICKS: Final = 50
@@ -312,7 +313,8 @@ class SoundGate:
             self._extend(message, min(island.end, island.voice_end + NOISY_AFTER_TICKS))
             message.is_cut_by_voice = message.end < island.end
             message.voice_end = max(message.voice_end, island.voice_end)
-            if tick + 1 - island.voice_end >= NOISY_TAIL_TICKS:
+            tail = NOISY_TAIL_TICKS if island.start > 0 else self._hold + LATE_TICKS
+            if tick + 1 - island.voice_end >= tail:
                 self._become_noisy(tick)
             return
         age = tick + 1 - island.start
