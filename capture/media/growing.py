@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from capture.errors import DamagedFileError, OutputError
 from capture.journal import Journal, journal_path
 from capture.media.encode import pcm16
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["GROWING_SUFFIX", "GrowingSound", "discard_growing", "rate_of", "read_growing"]
@@ -65,14 +66,15 @@ class GrowingSound:
         """Where it is."""
         return self._writer.path
 
-    def write(self, samples: NDArray[np.float32]) -> None:
-        """Append float32 of shape (frames, channels); the system has it when this returns.
+    def write(self, samples: NDArray[np.float32] | NDArray[np.int16]) -> None:
+        """Append float32 or int16 of shape (frames, channels); the system has it afterwards.
 
         Raises:
             OutputError: The disk is full, the folder went away, ...
         """
         if len(samples):
-            self._writer.write(pcm16(samples))
+            is_pcm = samples.dtype == np.int16
+            self._writer.write(samples if is_pcm else pcm16(samples.astype(np.float32, copy=False)))
             self.written_frames += len(samples)
         self._writer.tick()
         self._journal.update(self._writer.written_s, self._writer.written_bytes)

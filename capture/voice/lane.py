@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from capture.clock import SessionClock
 from capture.gate import LOOKBACK_S, GateEvent, GateEventKind, GateState, SoundGate, Verdict
-from capture.media.growing import GrowingSound
+from capture.media.growing import GrowingSound, read_growing
 from capture.mixer import Mixer, SourceSetting
 from capture.model import NS_PER_S, TrackMode
 from capture.voice.recent import Recent
@@ -199,20 +199,20 @@ class Lane:
         return samples
 
     def _handle(self, events: list[GateEvent]) -> None:
+        far = MOVED_S * self._rate_hz
         for event, after in itertools.zip_longest(events, events[1:]):
             start_frame = self._gate_frame + event.start_frame
+            is_continued = after is not None and after.part > event.part
             if event.kind is GateEventKind.CLOSED:
-                is_continued = after is not None and after.part > event.part
                 self._close(event, start_frame, is_continued=is_continued)
-            elif event.kind is GateEventKind.OPENED:
-                self._start_frame = start_frame
-                self.warnings.clear()
             else:
                 self._start_frame = start_frame
-                if start_frame - self._grown_from > MOVED_S * self._rate_hz:
-                    self._discard()
+            if event.kind is GateEventKind.OPENED and event.part == 1:
+                self.warnings.clear()
+            elif event.kind is GateEventKind.MOVED and start_frame > self._grown_from + far:
+                self._discard()
             self._on_change(self, event)
-            if self._start_frame is None:
+            if event.kind is GateEventKind.CLOSED and not is_continued:
                 self.is_rejected = False
 
     def _write(self, until_frame: int) -> None:
@@ -245,17 +245,30 @@ class Lane:
             if self._growing is None:
                 self._grow(start_frame)
             self._write(end_frame)
-            growing, self._growing = self._growing, None
+            growing, grown_from = self._growing, self._grown_from
+            self._growing = None
             assert growing is not None
             growing.close()
+            if is_continued:
+                self._go_on(growing, end_frame, end_frame - grown_from)
             part = event.part if is_continued or event.part > 1 else None
             heard = self._heard(start_frame, part)
-            first = start_frame - self._grown_from
+            first = start_frame - grown_from
             frames = end_frame - start_frame
             self._on_finished(Finished(growing, first, frames, heard, is_continued))
         else:
             self._discard()
         self._start_frame = None
+
+    def _go_on(self, before: GrowingSound, cut_frame: int, first_frame: int) -> None:
+        """Begin the file of the next part with what the one before has of it already.
+
+        A message is cut when it is known to go on, which may be some seconds later.
+        """
+        self._grow(cut_frame)
+        assert self._growing is not None
+        for block in read_growing(before.path, first_frame):
+            self._growing.write(block)
 
     def _discard(self) -> None:
         if self._growing is not None:
