@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 
     from capture.model import AudioBlock
 
-__all__ = ["MixMemory", "join"]
+__all__ = ["MixMemory", "comparable", "join"]
 
 MEMORY_S = 1.5
 """Covers the longest lead, and the time until enough is captured to compare."""
-SEARCH_S = 0.03
-"""Stamps of both streams agree to a sample on PulseAudio, to a cycle of 21 ms on PipeWire."""
+SEARCH_S = 0.06
+"""Stamps of both streams agree to a sample on PulseAudio, to some cycles of 10 ms on PipeWire."""
+COMPARED_S = 0.02
+"""At least so much captured sound is compared with the mix."""
 MAX_RESIDUAL = 1e-3
 """-30 dB, of energy: what is not explained may be quantisation, never another's sound."""
 TIE_RESIDUAL = 1e-12
@@ -38,6 +40,8 @@ MAX_GAIN = 100.0
 """An output below -40 dB has too few bits left to win the sound back from."""
 UNITY = 1e-4
 """A gain nearer to one than this is one: the output is at 100 %."""
+SILENT = 1e-9
+"""-90 dB, of energy: less is what the transform leaves of silence."""
 FADE_S = 0.002
 """Where lead and capture are not the same bit for bit, one is faded into the other."""
 
@@ -88,6 +92,21 @@ class _Fit:
     """For each channel."""
 
 
+def comparable(mix: MixMemory, head: NDArray[np.float32], head_ns: int) -> int | None:
+    """How many frames of a head the mix covers wherever it may lie; ``None``: too few to tell.
+
+    Too few are less than 20 ms, or less than that of sound, if there is any.
+    """
+    margin_ns = round(SEARCH_S * NS_PER_S)
+    frames = (mix.end_ns - margin_ns - head_ns) * mix.rate_hz // NS_PER_S
+    usable = min(len(head), frames)
+    enough = round(COMPARED_S * mix.rate_hz)
+    if usable < enough:
+        return None
+    sounding = int(np.count_nonzero(head[:usable].any(axis=1)))
+    return usable if sounding >= enough or not sounding else None
+
+
 def join(
     mix: MixMemory,
     head: NDArray[np.float32],
@@ -109,18 +128,21 @@ def join(
         first 2 ms at most, where both are not the same bit for bit; ``None`` where the mix is not
         this stream.
     """
+    usable = comparable(mix, head, head_ns)
+    if usable is None:
+        return None
     whole = mix.samples()
     expected = len(whole) - round((mix.end_ns - head_ns) * mix.rate_hz / NS_PER_S)
-    fit = _fit(whole, head, expected, round(SEARCH_S * mix.rate_hz), silent_gain)
+    fit = _fit(whole, head[:usable], expected, round(SEARCH_S * mix.rate_hz), silent_gain)
     if fit is None:
         return None
     begin = fit.at - round((head_ns - since_ns) * mix.rate_hz / NS_PER_S)
     lead = whole[max(begin, 0) : fit.at]
     (sounding,) = np.nonzero(lead.any(axis=1))
     lead = lead[sounding[0] :] if len(sounding) else lead[:0]
-    same = whole[fit.at : fit.at + len(head)] * fit.gain.astype(np.float32)
-    if len(lead) and not np.array_equal(same, head):
-        fade = min(round(FADE_S * mix.rate_hz), len(head))
+    same = whole[fit.at : fit.at + usable] * fit.gain.astype(np.float32)
+    if len(lead) and not np.array_equal(same, head[:usable]):
+        fade = round(FADE_S * mix.rate_hz)
         ramp = np.linspace(0.0, 1.0, fade, endpoint=False, dtype=np.float32)[:, None]
         head = head.copy()
         head[:fade] = same[:fade] * (1 - ramp) + head[:fade] * ramp
@@ -141,15 +163,18 @@ def _fit(
         return None
     part = whole[low : high + len(head)].astype(np.float64)
     wanted = head.astype(np.float64)
-    if not wanted.any():
-        at = min(max(expected, low), high)
-        if silent_gain is None or part.any():
-            return None
-        return _Fit(at, np.full(head.shape[1], silent_gain))
-    products = _correlate(part, wanted)
     sums = np.concatenate((np.zeros((1, head.shape[1])), np.cumsum(part**2, axis=0)))
     energies = np.maximum(sums[len(head) :] - sums[: -len(head)], 0.0)
-    explained = products**2 / np.maximum(energies, np.finfo(np.float64).tiny)
+    if not wanted.any():
+        silent = np.flatnonzero(~energies.any(axis=1)) + low
+        if silent_gain is None or not len(silent):
+            return None
+        at = int(silent[np.argmin(np.abs(silent - expected))])
+        return _Fit(at, np.full(head.shape[1], silent_gain))
+    products = _correlate(part, wanted)
+    # Where the mix is silent it explains nothing, and dividing by that would say that it does.
+    is_heard = energies > SILENT * energies.max()
+    explained = np.where(is_heard, products**2 / np.where(is_heard, energies, 1.0), 0.0)
     residuals = 1.0 - explained.sum(axis=1) / (wanted**2).sum()
     ties = residuals <= max(residuals.min(), 0.0) * TIE_FACTOR + TIE_RESIDUAL
     places = np.flatnonzero(ties) + low

@@ -292,6 +292,7 @@ class PulseReader:
         positions: dict[int, _Position],
         put: Callable[[AudioBlock], None],
         on_state: Callable[[Want, bool], None],
+        *,
         on_new: Callable[[int, int], None] | None = None,
     ) -> None:
         self._server = server
