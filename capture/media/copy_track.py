@@ -19,7 +19,7 @@ import av
 
 from capture.errors import DamagedFileError, MediaError
 from capture.media.mp3_info import Mp3Info
-from capture.media.mux import as_output_error
+from capture.media.output import as_output_error
 from capture.media.packet_length import PacketLength, swapped
 from capture.media.sample_clock import SampleClock
 from capture.media.tracks import codec_of, file_zero_s, tick_s, trims
