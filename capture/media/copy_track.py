@@ -146,7 +146,7 @@ class PacketFile:
         at, skip, ends = placed.at, placed.skip, placed.at + placed.length
         if self.is_done or (self.start is not None and ends + skip <= self.start):
             return
-        if self.end is not None and at + skip >= self.end:
+        if self.end is not None and at >= self.end:
             self.close()
             return
         with as_output_error(self.path):

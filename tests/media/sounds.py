@@ -20,8 +20,10 @@ _SOUND = (
     "-f",
     "lavfi",
     "-i",
-    "aevalsrc=0.3*sin(2*PI*440*t)+0.05*random(1)|0.2*sin(2*PI*330*t*(1+t/9))+0.02*random(2)"
-    f":sample_rate=48000:duration={LENGTH_S}",
+    (
+        "aevalsrc=0.3*sin(2*PI*440*t)+0.05*random(1)|0.2*sin(2*PI*330*t*(1+t/9))+0.02*random(2)"
+        f":sample_rate=48000:duration={LENGTH_S}"
+    ),
 )
 _FILM = ("-f", "lavfi", "-i", f"testsrc=size=96x64:rate=10:duration={LENGTH_S}")
 

@@ -79,11 +79,11 @@ def test_what_is_cut_off_at_the_end_stays_cut_off(tmp_path: Path) -> None:
             form = stream.codec_context.format.name
             resampler = av.AudioResampler(format=form, layout="mono", rate=RATE_HZ)
             noise = np.random.default_rng(1).standard_normal((1, 100_001)).astype(np.float32) / 9
-            frame = av.AudioFrame.from_ndarray(noise, format="flt", layout="mono")
+            frame: Any = av.AudioFrame.from_ndarray(noise, format="flt", layout="mono")
             frame.sample_rate = RATE_HZ
-            fifo = av.AudioFifo()
-            for piece in resampler.resample(frame):
-                fifo.write(piece)
+            fifo: Any = av.AudioFifo()
+            for whole in resampler.resample(frame):
+                fifo.write(whole)
             while (piece := fifo.read(1152, partial=True)) is not None:
                 out.mux(stream.encode(piece))
             out.mux(stream.encode(None))
@@ -107,10 +107,9 @@ def test_language_title_and_tags_are_kept(tmp_path: Path) -> None:
         assert container.streams.audio[0].language == "ger"
 
 
-def test_a_copied_stretch_says_where_its_packets_really_lie(
-    film: Callable[[str], Path], tmp_path: Path
-) -> None:
-    source = film("aac.mp4")
+def test_a_copied_stretch_says_where_its_packets_really_lie(tmp_path: Path) -> None:
+    # PNS puts in noise by chance, which would differ.
+    source = make_film(tmp_path / "in.mp4", "aac", "-aac_pns", "0")
     (part,) = extract(ExtractJob(source, tmp_path, start_s=1.0, end_s=2.0)).parts
     assert 1.0 - 1024 / RATE_HZ < part.span.start_s <= 1.0
     assert 2.0 <= part.span.end_s < 2.0 + 1024 / RATE_HZ
@@ -137,10 +136,11 @@ def test_a_copied_stretch_lies_where_it_says(
     near = round(part.span.start_s * RATE_HZ) + len(cut) // 2
     errors = [
         float(np.abs(whole[near + shift : near + shift + 4800] - middle).max())
-        for shift in range(-60, 61)
+        for shift in range(-180, 181)
     ]
     assert min(errors) < 0.02
-    assert abs(int(np.argmin(errors)) - 60) <= 49  # Matroska's millisecond
+    # Matroska's millisecond; and Vorbis' first block, which Matroska counts and FFmpeg does not.
+    assert abs(int(np.argmin(errors)) - 180) <= 49 + 128
 
 
 def test_all_tracks_come_out_of_one_reading(tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_for_a_messenger(film: Callable[[str], Path], tmp_path: Path) -> None:
 
 def loudness(path: Path) -> tuple[float, float]:
     """Integrated loudness and true peak, as FFmpeg measures them."""
-    command = ["ffmpeg", "-nostdin", "-i", path, "-af", "ebur128=peak=true", "-f", "null", "-"]
+    command = ["ffmpeg", "-nostdin", "-i", str(path), "-af", "ebur128=peak=true", "-f", "null", "-"]
     said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stderr
     summary = said.rpartition("Summary:")[2]
     found = re.search(r"I:\s+(\S+) LUFS.*Peak:\s+(\S+) dBFS", summary, re.DOTALL)
@@ -290,7 +290,7 @@ LOUD = {
     "pink": "anoisesrc=duration=8:amplitude=0.9:color=pink:seed=2",
     "words": "anoisesrc=duration=8:amplitude=0.3:color=pink:seed=3,tremolo=f=3:d=0.95",
     "steps": "sine=300:duration=8,volume='if(lt(mod(t,2),1),0.05,1)':eval=frame",
-    "clicks": "aevalsrc='0.03*sin(2*PI*300*t)+0.9*lt(mod(t,1),0.001)':duration=8",
+    "clicks": "aevalsrc='0.05*sin(2*PI*300*t)+0.7*lt(mod(t,1),0.001)':duration=8",
     "clipped": "sine=200:duration=8,volume=30dB",
     "stereo": "aevalsrc='0.5*sin(2*PI*300*t)|0.01*sin(2*PI*500*t)':duration=8",
     "chirp": "aevalsrc='0.1*sin(2*PI*(100+400*t)*t)':duration=8",
@@ -311,9 +311,9 @@ def test_loudness_is_brought_to_the_target(name: str, tmp_path: Path) -> None:
 
 def test_loudness_that_would_do_harm_is_not_forced(tmp_path: Path) -> None:
     source = tmp_path / "in.wav"
-    spiky = "aevalsrc='0.002*sin(2*PI*300*t)+0.9*lt(mod(t,1),0.0005)':duration=6"
-    run_ffmpeg("-f", "lavfi", "-i", spiky, source)
-    result = extract(ExtractJob(source, tmp_path / "a", spec=FLAC, loudness_lufs=-14.0))
+    noise = "anoisesrc=duration=6:amplitude=0.1:color=pink:seed=4"
+    run_ffmpeg("-f", "lavfi", "-i", noise, source)
+    result = extract(ExtractJob(source, tmp_path / "a", spec=FLAC, loudness_lufs=-5.0))
     assert loudness(result.parts[0].path)[1] < -1.0
     assert "softer than wanted" in " ".join(result.warnings)
     run_ffmpeg("-f", "lavfi", "-i", "anullsrc", "-t", "2", source)
@@ -442,9 +442,7 @@ def test_of_a_truncated_file_what_is_there_is_kept(
 ) -> None:
     whole = film(name)
     source = tmp_path / name
-    if name == "aac.mp4":  # its index at the beginning, or nothing could be had
-        run_ffmpeg("-i", whole, "-c", "copy", "-movflags", "+faststart", source)
-    elif name == "pcm16.mov":
+    if name in {"aac.mp4", "pcm16.mov"}:  # the index first, or nothing could be had
         run_ffmpeg("-i", whole, "-c", "copy", "-movflags", "+faststart", source)
     else:
         source.write_bytes(whole.read_bytes())
