@@ -66,10 +66,9 @@ class PacketLength:
     """
 
     def __init__(self, stream: Any, rate_hz: int) -> None:
-        self._tick = tick_s(stream.time_base)
         self._rate_hz = rate_hz
         self._codec = codec_of(stream)
-        self._ticks = float(self._tick * rate_hz)
+        self._ticks = float(tick_s(stream.time_base) * rate_hz)
         self._choices = self._lengths(stream.codec_context)
         self._was_long = False
         sample = self._codec.removeprefix("pcm_").removesuffix("le").removesuffix("be")
@@ -95,7 +94,7 @@ class PacketLength:
         return self._by_container(packet, cut)
 
     def _by_container(self, packet: Any, cut: int) -> tuple[int, int]:
-        said = round((packet.duration or 0) * self._tick * self._rate_hz)
+        said = round((packet.duration or 0) * self._ticks)
         # Some demuxers take what is cut off out of the duration, others do not.
         for candidate in (said, said + cut) if cut else (said,):
             for length in self._choices:
