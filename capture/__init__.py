@@ -22,10 +22,16 @@ from capture.model import (
     AudioSpec,
     Event,
     EventKind,
+    ExtractedPart,
+    ExtractJob,
+    ExtractResult,
+    GateSpec,
     RecordingResult,
     RecordingSpec,
     Rect,
     Snapshot,
+    SoundFileSpec,
+    Span,
     State,
     TrackMode,
     VideoSpec,
@@ -35,6 +41,8 @@ from capture.model import (
 )
 
 if TYPE_CHECKING:
+    from capture.media.extract import extract
+    from capture.media.probe import probe
     from capture.session import Session, record
     from capture.voice import VoiceKeeper, keep_messages
 
@@ -43,11 +51,17 @@ __all__ = [
     "CaptureError",
     "Event",
     "EventKind",
+    "ExtractJob",
+    "ExtractResult",
+    "ExtractedPart",
+    "GateSpec",
     "RecordingResult",
     "RecordingSpec",
     "Rect",
     "Session",
     "Snapshot",
+    "SoundFileSpec",
+    "Span",
     "State",
     "TrackMode",
     "VideoSpec",
@@ -55,7 +69,9 @@ __all__ = [
     "VoiceMessage",
     "VoiceResult",
     "VoiceSpec",
+    "extract",
     "keep_messages",
+    "probe",
     "record",
 ]
 
@@ -65,6 +81,8 @@ _LATER = {
     "record": "capture.session",
     "VoiceKeeper": "capture.voice",
     "keep_messages": "capture.voice",
+    "extract": "capture.media.extract",
+    "probe": "capture.media.probe",
 }
 """These bring NumPy or codecs along; `capture --help` and who only builds specs do without."""
 

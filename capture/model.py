@@ -27,6 +27,9 @@ __all__ = [
     "DeviceKind",
     "Event",
     "EventKind",
+    "ExtractJob",
+    "ExtractResult",
+    "ExtractedPart",
     "GateSpec",
     "Level",
     "Monitor",
@@ -420,6 +423,43 @@ class VoiceSpec:
     """Listening ends before the disk has less."""
 
 
+@dataclass(frozen=True, slots=True)
+class ExtractJob:
+    """What sound to take out of one file, and how; goes to a worker process as it is."""
+
+    source: Path
+    target: Path
+    """A folder, made where it is missing; or the very file, if ``is_target_file``."""
+    is_target_file: bool = False
+    spec: SoundFileSpec | None = None
+    """``None``: the packets are copied as they are."""
+    track: str = "1"
+    """Number of a sound track from 1, ``all``, or a language: ``deu``, ``ger`` or ``de``."""
+    start_s: float | None = None
+    """On the clock that a player shows; ``None``: from the beginning."""
+    end_s: float | None = None
+    rate_hz: int | None = None
+    """``None``: as in the source, or what the format takes."""
+    is_mono: bool = False
+    gate: GateSpec | None = None
+    """Which sounds are kept by the three below; ``None``: the defaults."""
+    is_trim: bool = False
+    """Leave silence out at both ends."""
+    is_split: bool = False
+    """A file for every message."""
+    is_speech_only: bool = False
+    """Leave everything out that is not speech, also in the middle."""
+    loudness_lufs: float | None = None
+    """Integrated loudness after EBU R128; ``None``: as loud as it is."""
+    keep_offset: bool = False
+    """A track that begins after the file does begins as late; otherwise at once."""
+    by_chapter: bool = False
+    """A file for every chapter."""
+    with_picture: bool = False
+    """A picture of the waveform beside every file."""
+    overwrite: bool = False
+
+
 # ------------------------------------------------------------------------------ what came of it
 
 
@@ -568,3 +608,35 @@ class VoiceResult:
     warnings: tuple[str, ...]
     stopped_by: str
     """count, duration, idle, request, disk, error."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractedPart:
+    """One file that was written."""
+
+    path: Path
+    span: Span
+    """Where it lies in the source, on the clock that a player shows. Of what was cut together out
+    of several places: from the first to the last."""
+    duration_s: float
+    """How long it sounds."""
+    codec: str
+    """What FFmpeg calls it."""
+    size_bytes: int
+    title: str | None = None
+    """Of the track, or of the chapter."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractResult:
+    """What came of an ``ExtractJob``."""
+
+    source: Path
+    parts: tuple[ExtractedPart, ...]
+    warnings: tuple[str, ...]
+    sound_s: float
+    """How much sound of the source was gone through, all tracks together."""
+    is_skipped: bool = False
+    """The files were there already; nothing was done."""
+    is_partial: bool = False
+    """The source is damaged, and some of its sound is missing; the warnings say what."""
