@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from capture.batch import Cluster, JobError, JobResult, Workers, run_batch, usable_processors
-from capture.cli.app import EXIT_FAILED, EXIT_INTERRUPTED, print_error, say
+from capture.cli.app import EXIT_FAILED, EXIT_INTERRUPTED, say
 from capture.cli.extract_views import Tally, choose_batch_view, show_failures
 from capture.cli.inputs import SOUND_ENDINGS, Input, find_inputs
 from capture.cli.recover import EXIT_SOME_FAILED
@@ -76,8 +76,8 @@ def extract(
         inputs: Files, folders, or patterns in quotes.
         output: A folder; for one file also the new file's name. By default beside each file.
         recursive: Look into folders of folders; the results keep their order below --output.
-        format: copy keeps the sound bit for bit; the others encode it anew. By default copy, or what
-            the ending of --output needs.
+        format: copy keeps the sound bit for bit; the others encode it anew. By default copy, or
+            what the ending of --output needs.
         quality: Of opus, m4a, mp3 and ogg.
         rate: Samples per second, in Hz.
         mono: Mix all channels into one.

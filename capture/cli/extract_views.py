@@ -1,4 +1,4 @@
-"""How a batch is shown while it runs: a bar in a terminal, plain lines, JSON, or the paths alone."""
+"""How a batch is shown while it runs: a bar in a terminal, plain lines, JSON, or nothing."""
 
 from __future__ import annotations
 

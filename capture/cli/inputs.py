@@ -15,14 +15,13 @@ if TYPE_CHECKING:
 
 __all__ = ["FILM_ENDINGS", "SOUND_ENDINGS", "Input", "find_inputs"]
 
-FILM_ENDINGS = frozenset(
-    ".3g2 .3gp .asf .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .rm .rmvb .ts .vob"
-    " .webm .wmv".split()
+_FILMS = "3g2 3gp asf avi flv m2ts m4v mkv mov mp4 mpeg mpg mts mxf ogv rm rmvb ts vob webm wmv"
+_SOUNDS = (
+    "aac ac3 aif aifc aiff amr ape au awb caf dts eac3 flac m4a m4b mka mp2 mp3 oga ogg opus spx"
+    " tta w64 wav weba wma wv"
 )
-SOUND_ENDINGS = frozenset(
-    ".aac .ac3 .aif .aifc .aiff .amr .ape .au .awb .caf .dts .eac3 .flac .m4a .m4b .mka .mp2 .mp3"
-    " .oga .ogg .opus .spx .tta .w64 .wav .weba .wma .wv".split()
-)
+FILM_ENDINGS = frozenset(f".{ending}" for ending in _FILMS.split())
+SOUND_ENDINGS = frozenset(f".{ending}" for ending in _SOUNDS.split())
 """What is looked for in folders; a file that is named may end as it likes."""
 
 

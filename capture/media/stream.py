@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Self
 
 import av
 import numpy as np
 
-from capture.errors import DamagedFileError, MediaError
-from capture.media.decode import open_media
+from capture.media.tracks import file_zero_s, open_sound_file, sound_tracks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["SoundStream"]
 
 PREROLL_S = 0.5
-"""Decoding begins so much earlier after a jump: Opus needs 80 ms, an MP3's reservoir some frames."""
+"""Decoding begins so much earlier after a jump: Opus needs 80 ms, MP3 some frames."""
 
 
 class SoundStream:
@@ -40,30 +40,20 @@ class SoundStream:
     """
 
     def __init__(self, path: Path, rate_hz: int | None = None) -> None:
-        self._container = open_media(path)
-        try:
-            if not self._container.streams.audio:
-                raise MediaError(
-                    f"{path} has no sound track", hint="`capture probe` shows what it holds"
-                )
-            self._stream: Any = self._container.streams.audio[0]
-            for stream in self._container.streams:
-                if stream is not self._stream:
-                    stream.discard = av.stream.Discard.all
+        with contextlib.ExitStack() as stack:
+            self._container = stack.enter_context(open_sound_file(path))
+            self._stream: Any = sound_tracks(self._container)[0]
             context = self._stream.codec_context
-            if context is None or not context.sample_rate:
-                raise DamagedFileError(
-                    f"the sound of {path} cannot be decoded", hint="`capture probe` says what it is"
-                )
             self.rate_hz: int = rate_hz or context.sample_rate
             self.channels = min(2, max(1, context.layout.nb_channels))
-            self._zero_s = (self._container.start_time or 0) / av.time_base
+            self._zero_s = float(file_zero_s(self._container))
             length = self._container.duration
             self.duration_s = length / av.time_base if length and length > 0 else None
+            self._nothing = np.zeros((0, self.channels), np.float32)
+            self._is_open = True
+            self._frames: Any = iter(())
             self._begin(0.0)
-        except BaseException:
-            self._container.close()
-            raise
+            self._stack = stack.pop_all()
 
     def __enter__(self) -> Self:
         return self
@@ -74,7 +64,11 @@ class SoundStream:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._container.close()
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; idempotent."""
+        self._stack.close()
 
     def seek(self, to_s: float) -> None:
         """Go on reading there, to the sample; beyond the end there is nothing."""
@@ -111,12 +105,15 @@ class SoundStream:
         self._goal_s: float | None = goal_s
         self._errors = 0
         self._is_open = True
-        layout = "mono" if self.channels == 1 else "stereo"
-        self._resampler = av.AudioResampler(format="flt", layout=layout, rate=self.rate_hz)
+        self._resampler = self._new_resampler()
         self._frames = self._decode()
 
     def _decode(self) -> Any:
         return self._container.decode(self._stream)
+
+    def _new_resampler(self) -> Any:
+        layout = "mono" if self.channels == 1 else "stereo"
+        return av.AudioResampler(format="flt", layout=layout, rate=self.rate_hz)
 
     def _flattened(self, frame: Any) -> NDArray[np.float32] | None:
         """The samples of a frame from the goal on; ``None`` if there are none."""
@@ -128,13 +125,11 @@ class SoundStream:
         try:
             frames = self._resampler.resample(frame)
         except (av.FFmpegError, ValueError):  # the track changes its rate or its channels
-            self._resampler = av.AudioResampler(
-                format="flt", layout="mono" if self.channels == 1 else "stereo", rate=self.rate_hz
-            )
+            self._resampler = self._new_resampler()
             frames = self._resampler.resample(frame)
         pieces = [piece.to_ndarray().reshape(-1, self.channels) for piece in frames]
-        samples = np.concatenate(pieces)[max(0, drop) :] if pieces else None
-        if samples is None or not len(samples):
+        samples: NDArray[np.float32] = np.concatenate(pieces or [self._nothing])[max(0, drop) :]
+        if not len(samples):
             return None
         self._goal_s = None
         return samples

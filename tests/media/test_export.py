@@ -143,7 +143,9 @@ def test_lossless_files_give_back_every_sample(name: str, tmp_path: Path) -> Non
     for form, kind, bits in (("s16", np.int16, 16), ("s24", np.int32, 24)):
         span = np.iinfo(kind)
         samples = random.integers(span.min, span.max, (RATE + 77, 2), kind, endpoint=True)
-        path = save(tmp_path / "a", SoundFileSpec(name), samples, rate_hz=44_100, sample_format=form)
+        path = save(
+            tmp_path / "a", SoundFileSpec(name), samples, rate_hz=44_100, sample_format=form
+        )
         kept = as_int32(samples) >> (32 - bits) << (32 - bits)
         assert np.array_equal(decode(path, "s32le", channels=2), kept)
         assert probe(path)["streams"][0]["sample_rate"] == "44100"
