@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import subprocess
 import sys
@@ -160,10 +161,7 @@ def test_keys(counted: Path, monitor: list[bytes]) -> None:
         text = b"".join(shown).decode(errors="replace")
     # A jump is heard as the end of one stretch and the beginning of another.
     stretches = runs_of(frames_of(monitor))
-    jumps_s = [
-        (after[0] - before[1]) / RATE_HZ
-        for before, after in zip(stretches, stretches[1:], strict=False)
-    ]
+    jumps_s = [(after[0] - before[1]) / RATE_HZ for before, after in itertools.pairwise(stretches)]
     places_s = [first / RATE_HZ for first, _ in stretches]
     assert len(stretches) == 7, stretches
     assert jumps_s[:4] == pytest.approx([5, 30, -5, -30], abs=0.4)
