@@ -246,7 +246,7 @@ class TrackCopy:
         self.rate_hz = codec.sample_rate
         self.clock = SampleClock(self.rate_hz, self._tick, file_zero_s(container))
         self._length = PacketLength(stream, self.rate_hz)
-        self._skip = self._preskip = codec.delay if codec_of(stream) == "opus" else 0
+        self.skip = self._preskip = codec.delay if codec_of(stream) == "opus" else 0
         self._tried = 0
         self._is_sound = False
 
@@ -264,10 +264,10 @@ class TrackCopy:
         seconds = None if stamp is None else stamp * self._tick
         length, cut = self._length.read(packet)
         if self.clock.position is None:
-            self._skip = trims(packet)[0] or self._skip
-            if codec_of(self.stream) == "vorbis" and not self._skip:
-                self._skip = length  # Vorbis gives nothing for its first packet
-            self.clock.start(seconds, self._skip)
+            self.skip = trims(packet)[0] or self.skip
+            if codec_of(self.stream) == "vorbis" and not self.skip:
+                self.skip = length  # Vorbis gives nothing for its first packet
+            self.clock.start(seconds, self.skip)
         self.clock.advance(seconds, length)
         assert self.clock.position is not None, "it was started"
         at = self.clock.position - length
@@ -285,7 +285,7 @@ class TrackCopy:
     def _skip_at(self, at: int, length: int) -> int:
         """How much a decoder drops that begins with this packet."""
         if at < 0:
-            return self._skip
+            return self.skip
         return length if codec_of(self.stream) == "vorbis" else self._preskip
 
     def _try(self, packet: Any) -> None:

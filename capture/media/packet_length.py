@@ -14,7 +14,8 @@ __all__ = ["PacketLength", "opus_samples", "swapped"]
 _OPUS_RATE_HZ = 48_000
 _ROUNDED = 1.1
 """What a container says may be off by this many of its ticks."""
-_BYTES_OF_SAMPLE = dict(u8=1, s8=1, mulaw=1, alaw=1, s16=2, s24=3, s32=4, f32=4, f64=8)
+_BYTES_OF_SAMPLE = {"s16": 2, "s24": 3, "s32": 4, "f32": 4, "f64": 8}
+_BYTES_OF_SAMPLE |= {"u8": 1, "s8": 1, "mulaw": 1, "alaw": 1}
 
 
 def opus_samples(packet: bytes) -> int:

@@ -44,6 +44,16 @@ class SampleClock:
         self.jumps = 0
         """Stamps that went back, or far ahead."""
 
+    @property
+    def seconds(self) -> float:
+        """Where the next sample belongs, in seconds; 0 before the first."""
+        return (self.position or 0) / self._rate_hz
+
+    @property
+    def missing_s(self) -> float:
+        """All holes together."""
+        return self.missing / self._rate_hz
+
     def start(self, stamp: Fraction | None, priming: int = 0) -> int:
         """Begin the count; gives where the first sample that is heard lies.
 

@@ -30,6 +30,7 @@ __all__ = [
     "pick_tracks",
     "read_chapters",
     "sound_tracks",
+    "source_tags",
     "tick_s",
     "track_language",
     "track_title",
@@ -40,6 +41,12 @@ _MUXERS_OWN = {"VideoHandler", "SoundHandler", "Core Media Audio", "Core Media V
 """What muxers write where a title would be."""
 _INDEXED = frozenset({".mp4", ".m4a", ".m4v", ".m4b", ".mov", ".3gp"})
 """All about their tracks is in a table; FFmpeg would decode pictures to learn more (5 ms of 6)."""
+_TECHNICAL = (
+    *("encoder", "major_brand", "minor_version", "compatible_brands", "handler_name", "vendor_id"),
+    *("duration", "language", "bps", "number_of_", "_statistics", "creation_time", "timecode"),
+    *("tlen", "isft", "capture"),
+)
+"""Tags about the old file, which would be wrong in the new one, begin with these."""
 _LANGUAGES = (
     "ar=ara bg=bul ca=cat cs=ces=cze da=dan de=deu=ger el=ell=gre en=eng es=spa et=est fa=fas=per "
     "fi=fin fr=fra=fre he=heb hi=hin hr=hrv hu=hun hy=hye=arm id=ind is=isl=ice it=ita ja=jpn "
@@ -142,6 +149,20 @@ def track_language(stream: Any) -> str | None:
     tags = {key.lower(): text for key, text in stream.metadata.items()}
     language = str(tags.get("language", "")).strip().lower()
     return language if language not in {"", "und"} else None
+
+
+def source_tags(container: Any, stream: Any) -> dict[str, str]:
+    """What the file says about its content, for a file of one of its tracks."""
+    found = {}
+    for tags in (container.metadata, stream.metadata):
+        for key, text in tags.items():
+            name = key.lower()
+            if text.strip() and not name.startswith(_TECHNICAL):
+                found[name] = text
+    title = track_title(stream)
+    if title is not None:
+        found["title"] = title
+    return found
 
 
 def codec_of(stream: Any) -> str:
