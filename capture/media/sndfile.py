@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["TAGS", "SoundLibraryFile", "as_float32", "as_int16", "as_int32"]
-
-TAGS = ("title", "artist", "album", "date", "genre", "copyright", "software", "comment")
-"""The tags that libsndfile has a place for, out of those of ``capture``."""
+__all__ = ["SoundLibraryFile", "as_float32", "as_int16", "as_int32"]
 
 _UPDATE_HEADER_AUTO = 0x1061
 """SFC_SET_UPDATE_HEADER_AUTO of sndfile.h: rewrite the header after each write."""
@@ -74,7 +71,7 @@ class SoundLibraryFile:
         subtype: PCM_16, PCM_24, PCM_32, FLOAT or VORBIS.
         rate_hz: Sample rate.
         channels: How many.
-        tags: Of ``TAGS``.
+        tags: Of ``capture.media.formats.LIBRARY_TAGS``.
         compression: 0.0 (best quality or largest file) to 1.0; ``None`` is the library's choice.
 
     Raises:
@@ -118,7 +115,7 @@ class SoundLibraryFile:
         return bool(self._file.closed)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Set tags of ``TAGS``; WAV takes them at any time, the others before the first sample."""
+        """Set tags; WAV takes them at any time, the others before the first sample."""
         for name, value in tags.items():
             setattr(self._file, name, value)
 

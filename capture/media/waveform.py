@@ -41,11 +41,14 @@ _CURVE = 0.75
 """Exponent of a bar's height: a bit more than the amplitude shows, so that a soft voice beside a
 loud one is more than a line."""
 
+_PARTS = 8
+"""Levels kept for each column, half as many at worst: a peak is at most a quarter of one off."""
+
 
 class Peaks:
     """The loudest sample of each part of a sound whose length is not known; used from one thread.
 
-    It holds at most ``2 * columns`` parts; where more come, each two become one.
+    It holds ``_PARTS`` levels a column at most; where more come, each two become one.
 
     Args:
         columns: How many amplitudes there will be at the end, 1 or more.
@@ -53,13 +56,15 @@ class Peaks:
 
     def __init__(self, columns: int) -> None:
         self._columns = columns
-        self._parts = np.zeros(2 * columns, np.float32)
+        self._parts = np.zeros(_PARTS * columns, np.float32)
         self._part_frames = 1
         self.frames = 0
 
     def add(self, samples: NDArray[Any]) -> None:
         """Add sound: float of -1..1, int16 or int32, shape (frames, channels) or (frames,)."""
-        levels = np.abs(as_float32(samples).reshape(len(samples), -1)).max(axis=1, initial=0.0)
+        if samples.size == 0:
+            return
+        levels = np.abs(as_float32(samples).reshape(len(samples), -1)).max(axis=1)
         while len(levels):
             while self.frames >= len(self._parts) * self._part_frames:
                 self._halve()
@@ -91,10 +96,9 @@ class Peaks:
             columns: Fewer than said in the beginning; ``None``: as many.
         """
         columns = self._columns if columns is None else columns
-        used = -(-self.frames // self._part_frames)
-        if not used:
+        if not self.frames:
             return np.zeros(columns, np.float32)
-        return _resized(self._parts[:used], columns)
+        return _resized(self._parts, columns, self.frames, self._part_frames)
 
 
 def bar_count(width_px: int = WIDTH_PX, duration_s: float = 0.0) -> int:
@@ -116,7 +120,7 @@ def draw_waveform(
     Args:
         peaks: Amplitudes 0..1 of shape (columns,), or lowest and highest sample of shape
             (columns, 2); any number of columns, which become as many bars as there is room for.
-        width_px: At least 100.
+        width_px: At least 160, so that beside 1:00:00 there is room for a bar.
         height_px: At least 24.
         duration_s: Written beside it.
         played: How much of it has been played, 0.0 to 1.0: those bars are drawn in colour.
@@ -175,19 +179,22 @@ def save_waveform(
 
 def _heights(peaks: NDArray[np.float32], bars: int) -> NDArray[np.float32]:
     """Heights of the bars, 0..1: relative to the loudest."""
-    levels = np.abs(peaks.reshape(len(peaks), -1)).max(axis=1, initial=0.0)
-    if not len(levels):
+    if peaks.size == 0:
         return np.zeros(bars, np.float32)
-    bar = _resized(levels, bars)
+    levels = np.abs(peaks.reshape(len(peaks), -1)).max(axis=1)
+    bar = _resized(levels, bars, len(levels))
     loudest = bar.max()
     heights: NDArray[np.float32] = (bar / loudest) ** np.float32(_CURVE) if loudest > 0.0 else bar
     return heights
 
 
-def _resized(levels: NDArray[np.float32], columns: int) -> NDArray[np.float32]:
+def _resized(
+    levels: NDArray[np.float32], columns: int, frames: int, level_frames: int = 1
+) -> NDArray[np.float32]:
     """The highest level of each column; one that lies across an edge counts for both."""
-    edges = np.arange(columns + 1) * len(levels)
-    first, last = edges[:-1] // columns, -(-edges[1:] // columns)
+    edges = np.arange(columns + 1) * frames
+    first = edges[:-1] // (columns * level_frames)
+    last = -(-edges[1:] // (columns * level_frames))
     return np.array([levels[a:b].max() for a, b in zip(first, last, strict=True)], np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Files of sound, read back by FFmpeg: as long as they were, where they were, as loud, and named."""
+"""Files of sound, read back by FFmpeg: as long as they were, where they were, as loud, named."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import os
 import shutil
 import struct
 import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -29,7 +32,6 @@ from capture.model import SoundFileSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -69,8 +71,11 @@ def save(path: Path, spec: SoundFileSpec, samples: NDArray[Any], **options: Any)
     return path
 
 
-def decode(path: Path, form: str = "f32le", *arguments: str, channels: int = 1) -> NDArray[Any]:
-    command = ["ffmpeg", "-v", "error", "-i", str(path), *arguments, "-f", form, "-"]
+def decode(
+    path: Path, form: str = "f32le", *arguments: str, channels: int = 1, decoder: str | None = None
+) -> NDArray[Any]:
+    chosen = ["-c:a", decoder] if decoder else []
+    command = ["ffmpeg", "-v", "error", *chosen, "-i", str(path), *arguments, "-f", form, "-"]
     done = subprocess.run(command, check=True, capture_output=True, timeout=60)
     assert not done.stderr, done.stderr.decode()
     types = {"f32le": "<f4", "s16le": "<i2", "s32le": "<i4"}
@@ -96,6 +101,15 @@ def likeness(one: NDArray[Any], other: NDArray[Any]) -> float:
     return float(np.corrcoef(one[:frames].reshape(-1), other[:frames].reshape(-1))[0, 1])
 
 
+def loudness(samples: NDArray[Any]) -> NDArray[Any]:
+    """Energy of every 10 ms."""
+    frames = len(samples) // 480 * 480
+    energy: NDArray[Any] = (
+        np.square(samples[:frames]).reshape(-1, 480, samples.shape[1]).sum((1, 2))
+    )
+    return energy
+
+
 def level_db(one: NDArray[Any], other: NDArray[Any]) -> float:
     return float(10 * np.log10(np.square(one).sum() / np.square(other).sum()))
 
@@ -116,8 +130,9 @@ def test_a_lossy_file_is_as_long_as_loud_and_where_it_was(
         assert float(probe(path)["streams"][0]["duration"]) == len(original) / RATE
     else:
         assert len(sound) == len(original)
-    # What 24 kbit/s leave of speech sounds alike, but is no longer the same wave.
-    assert likeness(sound, original) >= (0.9 if (name, quality) == ("opus", "low") else 0.99)
+    assert likeness(loudness(sound), loudness(original)) >= 0.99
+    # Few bits and Opus' speech mode, whose filter turns phases, leave no more of the wave.
+    assert likeness(sound, original) >= (0.8 if (name, quality) == ("opus", "low") else 0.99)
     assert level_db(sound, original) == pytest.approx(0, abs=0.3 if quality == "low" else 0.1)
 
 
@@ -272,10 +287,12 @@ def test_a_file_for_whatsapp_is_like_its_own(tmp_path: Path) -> None:
     assert {packet[0] >> 3 for packet in packets} == {9}
     assert {packet[0] & 0b111 for packet in packets} == {3}, "mono, code 3"
     assert {packet[1] & 0x3F for packet in packets[:-1]} == {3}
-    sound = decode(path)
+    assert len(decode(path)) == len(original)
+    sound = decode(path, decoder="libopus")
     assert len(sound) == len(original)
     mixed = original.mean(axis=1, keepdims=True)
-    assert likeness(sound, mixed) >= 0.9
+    assert likeness(sound, mixed) >= 0.8
+    assert likeness(loudness(sound), loudness(mixed)) >= 0.99
     assert level_db(sound, mixed) == pytest.approx(0, abs=0.5)
     assert size_warning(path, WHATSAPP) is None
 
@@ -298,14 +315,17 @@ def test_merged_packets_sound_the_same_to_the_bit(tmp_path: Path) -> None:
                 pts += 960
                 container.mux_one(single)
     assert len(ogg_packets(apart)) - 2 == -(-(len(original) + 312) // 960)
-    assert np.array_equal(decode(path, "s16le"), decode(apart, "s16le"))
+    # FFmpeg's own decoder carries other state from packet to packet than from frame to frame.
+    one, other = (decode(p, "s16le", decoder="libopus") for p in (path, apart))
+    assert len(one) == len(original)
+    assert np.array_equal(one, other)
 
 
 def test_packets_that_do_not_belong_together_stay_apart() -> None:
     def packet(first: int, length: int, pts: int) -> Any:
         made: Any = av.Packet(bytes([first]) + bytes([pts % 250]) * length)
         made.pts = made.dts = pts
-        made.duration = 960
+        made.duration, made.time_base = 960, Fraction(1, RATE)
         return made
 
     wide, narrow, several = 9 << 3, 1 << 3, 9 << 3 | 1
@@ -390,6 +410,25 @@ def test_a_file_that_is_left_after_an_error_is_unfinished_and_stays(tmp_path: Pa
         assert path.exists()
         writer.close()
         assert not writer.is_finished
+
+
+@pytest.mark.parametrize("name", ["opus", "mp3", "flac", "wav"])
+def test_a_file_that_was_never_closed_plays(name: str, tmp_path: Path) -> None:
+    original = talk(8)
+    code = (
+        "import os, sys; from pathlib import Path; from capture.model import SoundFileSpec;"
+        "from tests.media.test_export import RATE, open_sound, talk;"
+        "w = open_sound(Path(sys.argv[1]), SoundFileSpec(sys.argv[2]), rate_hz=RATE, channels=1);"
+        "w.write(talk(8)); os._exit(9)"
+    )
+    path = tmp_path / "a"
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code, path, name], cwd=root, check=False)
+    assert done.returncode == 9
+    with av.open(str(path)) as container:
+        pieces = [frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)]
+    sound = np.concatenate(pieces)
+    assert len(original) - RATE // 2 <= len(sound) <= len(original) + 1152
 
 
 @pytest.mark.parametrize("name", FORMATS)
