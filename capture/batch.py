@@ -34,6 +34,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from capture.errors import BackendUnavailableError, CaptureError
+from capture.model import ExtractedPart, ExtractJob, ExtractResult, Span
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -45,6 +46,7 @@ __all__ = [
     "JobResult",
     "Workers",
     "error_of",
+    "extract_file",
     "run_batch",
     "usable_processors",
 ]
@@ -349,6 +351,21 @@ def _run_chunk(work: Callable[[J], R], jobs: Sequence[J]) -> list[JobResult[J, R
         if now_s - begun_s > CHUNK_S:
             break
     return results
+
+
+def extract_file(job: ExtractJob) -> ExtractResult:
+    """Work: the sound out of one file, unless it has been taken out before.
+
+    Raises:
+        CaptureError: As ``capture.media.extract.extract``.
+    """
+    from capture.media.extract import extract, find_extracted  # noqa: PLC0415 - for workers only
+
+    if job.overwrite or not (there := find_extracted(job)):
+        return extract(job)
+    nowhere = Span(0.0, 0.0)
+    parts = [ExtractedPart(path, nowhere, 0.0, "", path.stat().st_size) for path in there]
+    return ExtractResult(job.source, tuple(parts), (), 0.0, is_skipped=True)
 
 
 # ------------------------------------------------------------------------------------- executors

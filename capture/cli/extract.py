@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from capture.batch import Cluster, JobError, JobResult, Workers, run_batch, usable_processors
+from capture.batch import (
+    Cluster,
+    JobError,
+    JobResult,
+    Workers,
+    extract_file,
+    run_batch,
+    usable_processors,
+)
 from capture.cli.app import EXIT_FAILED, EXIT_INTERRUPTED, say
 from capture.cli.extract_views import Tally, choose_batch_view, show_failures
 from capture.cli.inputs import SOUND_ENDINGS, Input, find_inputs
@@ -50,6 +58,7 @@ def extract(
     trim: Annotated[bool, Parameter(negative="")] = False,
     split: Annotated[bool, Parameter(negative="")] = False,
     speech: Annotated[bool, Parameter(negative="")] = False,
+    any_sound: Annotated[bool, Parameter(negative="")] = False,
     threshold: float | None = None,
     hold: Duration = None,
     normalize: Annotated[
@@ -85,8 +94,9 @@ def extract(
         start: Leave out what comes before this time.
         end: Leave out what comes after this time.
         trim: Leave out silence at both ends.
-        split: A file for every message: what pauses separate.
-        speech: Keep speech only.
+        split: A file for every message: speech between two pauses.
+        speech: Keep speech only, in one file.
+        any_sound: With --split, all sound between two pauses, not only speech.
         threshold: What is below this level is silence, in dBFS; by default learnt from the file.
         hold: How long a pause inside a message may be.
         normalize: Bring the loudness to this many LUFS; -16 without a number.
@@ -120,7 +130,7 @@ def extract(
         end_s=end,
         rate_hz=rate,
         is_mono=mono,
-        gate=_gate(threshold, hold, is_any_sound=not speech),
+        gate=_gate(threshold, hold, is_any_sound=any_sound),
         is_trim=trim,
         is_split=split,
         is_speech_only=speech,
@@ -135,10 +145,14 @@ def extract(
         return _extract_one(job, is_json=json, is_quiet=quiet)
     if output is not None and (output.is_file() or (is_one and output.suffix)):
         raise ConfigError(f"{output} is no folder", hint="several files need a folder")
-    if output is None:
-        found = [one for one in found if not _is_result(one, template)]
+    named = found if output is not None else [one for one in found if not _is_own(one, template)]
+    left_alone, found = len(found) - len(named), named
     tally = Tally(len(found))
     view = choose_batch_view(tally, is_json=json, is_quiet=quiet)
+    if left_alone:
+        view.note(
+            f"{left_alone} sound files are left alone: name a folder for theirs with --output"
+        )
     batch = _number(found, template, output, view.note)
     return _extract_many(
         batch, tally, view, lambda: Cluster(cluster) if cluster else _workers(jobs, len(found))
@@ -149,9 +163,10 @@ def _folder_of(output: Path) -> Path:
     return Path(os.path.realpath(output))
 
 
-def _gate(threshold: float | None, hold: float | None, *, is_any_sound: bool) -> GateSpec:
+def _gate(threshold: float | None, hold: float | None, *, is_any_sound: bool) -> GateSpec | None:
     gate = GateSpec(threshold_dbfs=threshold, is_any_sound=is_any_sound)
-    return gate if hold is None else dataclasses.replace(gate, hold_s=hold)
+    gate = gate if hold is None else dataclasses.replace(gate, hold_s=hold)
+    return None if gate == GateSpec() else gate
 
 
 # ------------------------------------------------------------------------------------- one file
@@ -167,14 +182,16 @@ def _job_of_one(
     output = output.absolute()
     if output.is_dir() or output.suffix.lower() not in SOUND_ENDINGS:
         return dataclasses.replace(job, target=output)
-    if job.spec is None and may_encode:
-        from capture.media.extract import plan_targets  # noqa: PLC0415 - av is slow to load
+    job = dataclasses.replace(job, target=output, is_target_file=True)
+    wanted = output.suffix[1:].lower()
+    if job.spec is None and may_encode and wanted in _FORMATS:
+        from capture.media.extract import expected_targets  # noqa: PLC0415 - av is slow to load
 
-        wanted = output.suffix[1:].lower()
-        fitting = {target.suffix.lower() for target in plan_targets(job)}
-        if fitting != {output.suffix.lower()} and wanted in _FORMATS:
+        try:
+            expected_targets(job)
+        except ConfigError:  # a copy does not go into such a file
             job = dataclasses.replace(job, spec=SoundFileSpec(wanted))
-    return dataclasses.replace(job, target=output, is_target_file=True)
+    return job
 
 
 _FORMATS = frozenset({"opus", "m4a", "mp3", "flac", "wav", "ogg"})
@@ -182,8 +199,6 @@ _FORMATS = frozenset({"opus", "m4a", "mp3", "flac", "wav", "ogg"})
 
 def _extract_one(job: ExtractJob, *, is_json: bool, is_quiet: bool) -> int:
     """Here and now: a pool of processes would take longer than most files."""
-    from capture.media.extract import extract as extract_file  # noqa: PLC0415 - av is slow to load
-
     clear_parts(job.target.parent if job.is_target_file else job.target)
     try:
         result = extract_file(job)
@@ -227,18 +242,16 @@ def _workers(jobs: int | None, files: int) -> Workers:
     return Workers(min(jobs or usable_processors(), max(1, files)), ("capture.media.extract",))
 
 
-def _is_result(one: Input, template: ExtractJob) -> bool:
+def _is_own(one: Input, template: ExtractJob) -> bool:
     """Whether a file that was found in a folder would become itself, beside itself."""
     if one.below is None:
         return False
     ending = one.path.suffix.lower()
-    return ending in SOUND_ENDINGS if template.spec is None else ending == _ending(template.spec)
+    if template.spec is None:
+        return ending in SOUND_ENDINGS
+    from capture.media.export import suffix_of  # noqa: PLC0415 - av is slow to load
 
-
-def _ending(spec: SoundFileSpec) -> str:
-    if spec.messenger is None:
-        return f".{spec.format}"
-    return {"whatsapp": ".opus", "telegram": ".ogg"}.get(spec.messenger, ".opus")
+    return ending == suffix_of(template.spec)
 
 
 def _number(
@@ -274,25 +287,25 @@ def _apart(
     note: Callable[[str], None],
 ) -> ExtractJob:
     """The job with a name that no other job of this batch has."""
-    from capture.media.extract import plan_targets  # noqa: PLC0415 - av is slow to load
+    from capture.media.extract import expected_targets  # noqa: PLC0415 - av is slow to load
 
     try:
-        targets = plan_targets(job)
+        targets = expected_targets(job)
     except CaptureError:
         return job  # it will say so itself
-    number = 1
+    number, wished = 1, job
     while claimed.intersection(targets):
         number += 1
         stem = f"{job.source.stem} ({number})"
         if (job.target, stem.casefold()) in taken:
             continue
         named = job.target / f"{stem}{targets[0].suffix}"
-        if named not in claimed:
-            note(f"{job.source} becomes {named.name}: another file has that name")
-            job = dataclasses.replace(job, target=named, is_target_file=True)
-            targets = plan_targets(job)
+        wished = dataclasses.replace(job, target=named, is_target_file=True)
+        targets = expected_targets(wished)
+    if wished is not job:
+        note(f"{job.source} becomes {wished.target.name}: another file has its name")
     claimed.update(targets)
-    return job
+    return wished
 
 
 def _extract_many(
@@ -306,8 +319,6 @@ def _extract_many(
             _clear(jobs)
         stack.enter_context(_stopped_by_signals(stop))
         stack.enter_context(view)
-        from capture.media.extract import extract as extract_file  # noqa: PLC0415 - av is slow to load
-
         report = run_batch(
             jobs,
             extract_file,
