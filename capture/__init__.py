@@ -14,6 +14,7 @@ Importing this package loads no native library; that happens when a device or a 
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from capture.errors import CaptureError
@@ -21,16 +22,24 @@ from capture.model import (
     AudioSpec,
     Event,
     EventKind,
+    ExtractedPart,
+    ExtractJob,
+    ExtractResult,
+    GateSpec,
     RecordingResult,
     RecordingSpec,
     Rect,
     Snapshot,
+    SoundFileSpec,
+    Span,
     State,
     TrackMode,
     VideoSpec,
 )
 
 if TYPE_CHECKING:
+    from capture.media.extract import extract
+    from capture.media.probe import probe
     from capture.session import Session, record
 
 __all__ = [
@@ -38,22 +47,36 @@ __all__ = [
     "CaptureError",
     "Event",
     "EventKind",
+    "ExtractJob",
+    "ExtractResult",
+    "ExtractedPart",
+    "GateSpec",
     "RecordingResult",
     "RecordingSpec",
     "Rect",
     "Session",
     "Snapshot",
+    "SoundFileSpec",
+    "Span",
     "State",
     "TrackMode",
     "VideoSpec",
+    "extract",
+    "probe",
     "record",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    # The session brings NumPy along; `capture --help` and scripts that only build specs do without.
-    if name in {"Session", "record"}:
-        from capture import session  # noqa: PLC0415
+_LAZY = {
+    "Session": "capture.session",
+    "record": "capture.session",
+    "extract": "capture.media.extract",
+    "probe": "capture.media.probe",
+}
 
-        return getattr(session, name)
+
+def __getattr__(name: str) -> Any:
+    # These bring NumPy and PyAV along; `capture --help` and scripts that build specs do without.
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

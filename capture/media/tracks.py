@@ -26,6 +26,7 @@ __all__ = [
     "Chapter",
     "codec_of",
     "file_zero_s",
+    "is_sound",
     "open_sound_file",
     "pick_tracks",
     "read_chapters",
@@ -99,9 +100,14 @@ def _is_known(stream: Any) -> bool:
     return codec is None or bool(codec.sample_rate and codec.format and codec.layout.nb_channels)
 
 
+def is_sound(stream: Any) -> bool:
+    """Whether it is sound of a codec that is known here."""
+    return stream.type == "audio" and stream.codec_context is not None
+
+
 def sound_tracks(container: Any) -> list[Any]:
-    """Its sound streams, in the order of the file; those without any codec known are left out."""
-    return [stream for stream in container.streams.audio if stream.codec_context is not None]
+    """Its sound streams, in the order of the file; the n-th is what ``--track n`` means."""
+    return [stream for stream in container.streams.audio if is_sound(stream)]
 
 
 def pick_tracks(container: Any, wanted: str, path: Path) -> list[tuple[int, Any]]:
