@@ -65,7 +65,7 @@ CHUNKS_A_WORKER = 2
 """One being done and one waiting, so that no worker waits for us."""
 DEATHS_IN_A_ROW = 10
 """So many processes die without a single result in between only where no process can live."""
-CONNECT_TIMEOUT_S = 10.0
+CONNECT_TIMEOUT_S = 5.0
 """For a cluster's scheduler; Dask's own default is 30 s, too long for a wrong address."""
 
 
@@ -463,13 +463,13 @@ class Cluster(Executor):
 
     Args:
         address: Of the scheduler, as ``tcp://host:8786``.
-        timeout_s: How long it may take to answer.
+        timeout_s: How long it may take to answer; ``None``: ``CONNECT_TIMEOUT_S``.
 
     Raises:
         BackendUnavailableError: Dask is not installed, nobody answers, or there are no workers.
     """
 
-    def __init__(self, address: str, timeout_s: float = CONNECT_TIMEOUT_S) -> None:
+    def __init__(self, address: str, timeout_s: float | None = None) -> None:
         try:
             import distributed  # noqa: PLC0415 - optional, and slow to load
         except ImportError as error:
@@ -477,7 +477,9 @@ class Cluster(Executor):
                 "Dask is not installed", hint="pip install 'deskcapture[cluster]'"
             ) from error
         try:
-            self._client = distributed.Client(address, timeout=timeout_s, set_as_default=False)
+            self._client = distributed.Client(
+                address, timeout=timeout_s or CONNECT_TIMEOUT_S, set_as_default=False
+            )
         except (OSError, ValueError) as error:
             raise BackendUnavailableError(
                 f"no Dask scheduler answers at {address}",
@@ -499,5 +501,6 @@ class Cluster(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the contract of every executor
         """Leave the cluster; it goes on without us."""
-        self._executor.shutdown(wait, cancel_futures=cancel_futures)
+        del cancel_futures  # Dask's executor cancels what it does not wait for
+        self._executor.shutdown(wait)
         self._client.close()

@@ -29,7 +29,7 @@ from capture.cli.values import Duration
 from capture.cli.views import print_json
 from capture.errors import CaptureError, ConfigError
 from capture.model import ExtractJob, ExtractResult, GateSpec, SoundFileSpec
-from capture.naming import clear_parts
+from capture.naming import clear_parts, safe_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -266,7 +266,7 @@ def _number(
     taken: dict[tuple[Path, str], int] = {}
     for key in keys:
         taken[key] = taken.get(key, 0) + 1
-    claimed: set[Path] = set()
+    claimed: set[str] = set()
     jobs = []
     for one, folder, key in zip(inputs, folders, keys, strict=True):
         job = dataclasses.replace(template, source=one.path.absolute(), target=folder)
@@ -282,7 +282,7 @@ def _target_folder(one: Input, output: Path | None) -> Path:
 
 def _apart(
     job: ExtractJob,
-    claimed: set[Path],
+    claimed: set[str],
     taken: dict[tuple[Path, str], int],
     note: Callable[[str], None],
 ) -> ExtractJob:
@@ -294,9 +294,9 @@ def _apart(
     except CaptureError:
         return job  # it will say so itself
     number, wished = 1, job
-    while claimed.intersection(targets):
+    while claimed.intersection(_folded(targets)):
         number += 1
-        stem = f"{job.source.stem} ({number})"
+        stem = f"{safe_name(job.source.stem)} ({number})"
         if (job.target, stem.casefold()) in taken:
             continue
         named = job.target / f"{stem}{targets[0].suffix}"
@@ -304,8 +304,12 @@ def _apart(
         targets = expected_targets(wished)
     if wished is not job:
         note(f"{job.source} becomes {wished.target.name}: another file has its name")
-    claimed.update(targets)
+    claimed.update(_folded(targets))
     return wished
+
+
+def _folded(paths: Iterable[Path]) -> set[str]:
+    return {str(path).casefold() for path in paths}
 
 
 def _extract_many(

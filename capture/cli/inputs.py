@@ -55,7 +55,9 @@ def find_inputs(
     for word in words:
         for path in _expand(word):
             for one in _files(path, is_recursive=is_recursive, leave_out=leave_out):
-                found.setdefault(os.path.abspath(one.path), one)  # noqa: PTH100 - keeps links
+                # Two ways to a folder are one; a link to a file has a name of its own.
+                folder = os.path.realpath(one.path.parent)
+                found.setdefault(str(Path(folder, one.path.name)), one)
     return list(found.values())
 
 
