@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import multiprocessing
 import os
 import signal
 import threading
@@ -26,7 +25,6 @@ from concurrent.futures import (
     CancelledError,
     Executor,
     Future,
-    ProcessPoolExecutor,
     wait,
 )
 from dataclasses import dataclass
@@ -37,6 +35,7 @@ from capture.errors import BackendUnavailableError, CaptureError
 from capture.model import ExtractedPart, ExtractJob, ExtractResult, Span
 
 if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
     from multiprocessing.connection import Connection
 
 __all__ = [
@@ -417,6 +416,9 @@ class Workers(Executor):
         self.shutdown()  # cancelling as well makes Python 3.11's pool trip over what it cancelled
 
     def _open(self) -> ProcessPoolExecutor:
+        import multiprocessing  # noqa: PLC0415 - one file needs no processes
+        from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415 - the same
+
         # Spawned on every system: a fork copies our threads' locks, and costs 0.1 s less, once.
         context = multiprocessing.get_context("spawn")
         self._their_end, self._lifeline = context.Pipe(duplex=False)

@@ -88,7 +88,10 @@ def extract(*words: str | Path) -> tuple[int, list[dict[str, Any]], str]:
 def plain(data: bytes) -> bytes:
     """Without what is drawn by lot: an Ogg page's serial number, and its checksum with it."""
     return re.sub(
-        rb"(OggS.{10}).{4}(.{4}).{4}", lambda m: m[1] + bytes(4) + m[2] + bytes(4), data, flags=re.S
+        rb"(OggS.{10}).{4}(.{4}).{4}",
+        lambda m: m[1] + bytes(4) + m[2] + bytes(4),
+        data,
+        flags=re.DOTALL,
     )
 
 
