@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from capture.cli.app import say
@@ -14,7 +16,6 @@ from capture.clock import now_ns
 from capture.model import NS_PER_S
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from types import TracebackType
 
     from rich.progress import Progress
@@ -265,9 +266,13 @@ def show_failures(failed: list[tuple[Path, JobError]]) -> None:
     from rich.console import Console  # noqa: PLC0415 - slow to load
     from rich.text import Text  # noqa: PLC0415
 
-    table = table_of("failed", "why", "what to do")
+    # What all have in common is said once.
+    try:
+        folder = Path(os.path.commonpath([source.parent for source, _ in failed]))
+    except ValueError:  # several drives of Windows
+        folder = Path()
+    table = table_of(f"failed in {folder}", "why", "what to do")
     for source, error in failed:
-        # The file is in the first column; the reason often begins with it again.
         reason = error.message.removeprefix(f"{source} ")
-        table.add_row(Text(str(source)), Text(reason), Text(error.hint or ""))
+        table.add_row(Text(str(source.relative_to(folder))), Text(reason), Text(error.hint or ""))
     Console(stderr=True, highlight=False).print(table)
