@@ -63,6 +63,10 @@ class SpeechDetector:
 
     def __init__(self) -> None:
         self._judge, self._forget = _load()
+        self._held: NDArray[np.float32]
+        """Frames that the filter still needs."""
+        self._low: NDArray[np.float32]
+        """Samples at the model's rate, less than a window."""
         self._reset_sound()
 
     def push(self, samples: NDArray[np.float32]) -> list[float]:
@@ -74,7 +78,7 @@ class SpeechDetector:
         Returns:
             0..1 for each window, in order; empty while no window is complete.
         """
-        mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
+        mono = samples @ np.full(samples.shape[1], 1 / samples.shape[1], np.float32)
         self._held = np.concatenate((self._held, mono))
         count = (len(self._held) - TAPS + DECIMATION) // DECIMATION
         if count > 0:

@@ -365,13 +365,13 @@ def _truth(samples: Samples) -> tuple[int, int]:
 def _bed(kind: str, frames: int) -> Samples:
     if kind == "music":
         return song_of(frames / RATE_HZ + 0.001, seed=99)[:frames]
-    noise = np.random.default_rng(5).standard_normal(frames)
-    if kind == "pink":
-        spectrum = np.fft.rfft(noise)
-        spectrum[1:] /= np.sqrt(np.arange(1, len(spectrum)))
-        spectrum[: round(20 * frames / RATE_HZ)] = 0  # nobody hears below 20 Hz
-        noise = np.fft.irfft(spectrum, frames)
-    return _stereo(noise)
+    if kind == "white":
+        return _stereo(np.random.default_rng(5).standard_normal(frames))
+    length = 2**20  # 22 s, again and again without a seam, and quick to transform
+    spectrum = np.fft.rfft(np.random.default_rng(5).standard_normal(length))
+    spectrum[1:] /= np.sqrt(np.arange(1, len(spectrum)))
+    spectrum[: 20 * length // RATE_HZ] = 0  # nobody hears below 20 Hz
+    return np.resize(_stereo(np.fft.irfft(spectrum, length)), (frames, 2))
 
 
 def _pluck(pitch_hz: float, length_s: float, overtones: int) -> NDArray[np.float64]:

@@ -146,7 +146,7 @@ class PacketFile:
         at, skip, ends = placed.at, placed.skip, placed.at + placed.length
         if self.is_done or (self.start is not None and ends + skip <= self.start):
             return
-        if self.end is not None and at + skip >= self.end:
+        if self.end is not None and at >= self.end:
             self.close()
             return
         with as_output_error(self.path):
@@ -242,9 +242,8 @@ class TrackCopy:
         self.stream = stream
         self.files = files
         self.broken = 0
-        self._tick = tick_s(stream.time_base)
         self.rate_hz = codec.sample_rate
-        self.clock = SampleClock(self.rate_hz, self._tick, file_zero_s(container))
+        self.clock = SampleClock(self.rate_hz, tick_s(stream.time_base), file_zero_s(container))
         self._length = PacketLength(stream, self.rate_hz)
         self.skip = self._preskip = codec.delay if codec_of(stream) == "opus" else 0
         self._tried = 0
@@ -261,14 +260,13 @@ class TrackCopy:
             self.broken += 1  # cut off in its middle
             return
         stamp = packet.pts if packet.pts is not None else packet.dts
-        seconds = None if stamp is None else stamp * self._tick
         length, cut = self._length.read(packet)
         if self.clock.position is None:
             self.skip = trims(packet)[0] or self.skip
             if codec_of(self.stream) == "vorbis" and not self.skip:
                 self.skip = length  # Vorbis gives nothing for its first packet
-            self.clock.start(seconds, self.skip)
-        self.clock.advance(seconds, length)
+            self.clock.start(stamp, self.skip)
+        self.clock.advance(stamp, length)
         assert self.clock.position is not None, "it was started"
         at = self.clock.position - length
         if not self._is_sound and self._tried < TRIED:

@@ -27,6 +27,7 @@ from capture.media.tracks import (
     read_chapters,
     source_tags,
     tick_s,
+    track_duration_s,
     track_language,
     track_title,
 )
@@ -225,8 +226,9 @@ def _read_facts(container: Any, job: ExtractJob) -> _Facts:
         tick = float(tick_s(stream.time_base))
         late_s = 0.0 if stream.start_time is None else stream.start_time * tick - zero_s
         stated_s = None
-        if states_length and stream.duration:
-            stated_s = max(0.0, late_s) + stream.duration * tick
+        if states_length and (length_s := track_duration_s(stream)):
+            # Matroska's tag says when the track ends, the others how long it is.
+            stated_s = length_s + (max(0.0, late_s) if stream.duration else 0.0)
         elif states_length and len(container.streams) == 1 and container.duration:
             stated_s = container.duration / 1_000_000
         tracks.append(

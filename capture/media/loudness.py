@@ -42,7 +42,9 @@ CEILING_DBTP = -1.2
 LOSSY_CEILING_DBTP = -2.0
 """A lossy encoder gives peaks back up to about 1 dB higher."""
 MOST_LIMITED_DB = 12.0
-"""Peaks are taken down no farther than this: beyond it one hears the limiter, not the sound."""
+"""Peaks that follow each other closely are taken down no farther: one would hear the limiter."""
+MOST_LOST_LU = 6.0
+"""Peaks are that close where taking them down makes all of it softer by more than this."""
 CLOSE_LU = 0.2
 SILENT_LUFS = -69.0
 """FFmpeg says -70 where nothing passes the gate of the measurement."""
@@ -213,19 +215,22 @@ def next_gain(
     if plain.integrated_lufs is None or plain.true_peak_dbtp is None:
         return None if tried else Gain()
     if tried is None:
-        gain_db = wanted_lufs - plain.integrated_lufs
-    else:
-        gain, came = tried
-        if gain.ceiling_dbtp is None or came.integrated_lufs is None:
-            return None
-        missing = wanted_lufs - came.integrated_lufs
-        if abs(missing) <= CLOSE_LU:
-            return None
-        gain_db = gain.gain_db + missing
-    over_db = plain.true_peak_dbtp + gain_db - ceiling_dbtp
-    if over_db <= 0:
-        return Gain(gain_db)
-    gain_db -= max(0.0, over_db - MOST_LIMITED_DB)
-    if tried and abs(gain_db - tried[0].gain_db) < CLOSE_LU:
+        return _gain(wanted_lufs - plain.integrated_lufs, plain.true_peak_dbtp, ceiling_dbtp)
+    gain, came = tried
+    if gain.ceiling_dbtp is None or came.integrated_lufs is None or came.true_peak_dbtp is None:
         return None
-    return Gain(gain_db, ceiling_dbtp)
+    # The way back from the fourfold rate lets peaks grow a little, the more the denser they are.
+    excess_db = came.true_peak_dbtp - ceiling_dbtp
+    limit_dbtp = gain.ceiling_dbtp - (excess_db if excess_db > CLOSE_LU / 2 else 0.0)
+    missing = wanted_lufs - came.integrated_lufs
+    lost = plain.integrated_lufs + gain.gain_db - came.integrated_lufs
+    most_db = ceiling_dbtp + MOST_LIMITED_DB - plain.true_peak_dbtp
+    gain_db = gain.gain_db + (missing if abs(missing) > CLOSE_LU else 0.0)
+    if lost > MOST_LOST_LU and gain_db > most_db:
+        gain_db = min(gain.gain_db, most_db)
+    wanted = Gain(gain_db, limit_dbtp)
+    return None if wanted == gain else wanted
+
+
+def _gain(gain_db: float, peak_dbtp: float, ceiling_dbtp: float) -> Gain:
+    return Gain(gain_db, ceiling_dbtp if peak_dbtp + gain_db > ceiling_dbtp else None)

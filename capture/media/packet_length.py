@@ -71,6 +71,7 @@ class PacketLength:
         self._codec = codec_of(stream)
         self._ticks = float(self._tick * rate_hz)
         self._choices = self._lengths(stream.codec_context)
+        self._was_long = False
         sample = self._codec.removeprefix("pcm_").removesuffix("le").removesuffix("be")
         width = _BYTES_OF_SAMPLE.get(sample, 0) if self._codec.startswith("pcm_") else 0
         self._frame_bytes = width * stream.codec_context.layout.nb_channels
@@ -89,6 +90,11 @@ class PacketLength:
             return full, min(cut, full)
         if self._frame_bytes:
             return packet.size // self._frame_bytes, 0
+        if self._codec == "vorbis" and len(self._choices) > 1:
+            return self._vorbis(packet, cut)
+        return self._by_container(packet, cut)
+
+    def _by_container(self, packet: Any, cut: int) -> tuple[int, int]:
         said = round((packet.duration or 0) * self._tick * self._rate_hz)
         # Some demuxers take what is cut off out of the duration, others do not.
         for candidate in (said, said + cut) if cut else (said,):
@@ -98,6 +104,15 @@ class PacketLength:
         if not said and len(self._choices) == 1:
             said = self._choices[0]
         return said, min(cut, said)
+
+    def _vorbis(self, packet: Any, cut: int) -> tuple[int, int]:
+        """As the container says, but for the last packet, which some cut short without a word."""
+        # The bit after the first is the mode: 0 short, 1 long, with all encoders that are known.
+        is_long = bool(packet.size and memoryview(packet)[0] & 2)
+        by_blocks = self._choices[self._was_long + is_long]
+        self._was_long = is_long
+        length, cut = self._by_container(packet, cut)
+        return (length, cut) if length in self._choices else (max(length, by_blocks), cut)
 
 
 def _vorbis_lengths(extradata: bytes) -> tuple[int, ...]:

@@ -6,7 +6,6 @@ what a recording really holds.
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from capture.media.tracks import (
     read_chapters,
     sound_tracks,
     tick_s,
+    track_duration_s,
     track_language,
     track_title,
 )
@@ -161,21 +161,11 @@ def _track(container: Any, stream: Any, number: int) -> ProbedTrack:
         title=track_title(stream),
         language=track_language(stream),
         start_s=start_s,
-        duration_s=_duration_s(stream, tick),
+        duration_s=track_duration_s(stream),
         bit_rate=(codec.bit_rate or None) if codec is not None and known else None,
         packets=stream.frames or None,
         **known,
     )
-
-
-def _duration_s(stream: Any, tick: Any) -> float | None:
-    if stream.duration and tick is not None:
-        return float(stream.duration * tick)
-    text = {key.lower(): text for key, text in stream.metadata.items()}.get("duration", "")
-    with contextlib.suppress(ValueError):  # Matroska writes it as a tag: 00:01:30.500
-        hours, minutes, seconds = text.split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    return None
 
 
 def _loudness(path: Path, number: int) -> Loudness | None:

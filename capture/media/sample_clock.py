@@ -32,7 +32,9 @@ class SampleClock:
 
     def __init__(self, rate_hz: int, tick: Fraction, zero: Fraction) -> None:
         self._rate_hz = rate_hz
-        self._zero = zero
+        # Floats: fractions would cost as much as decoding, and 53 bits hold years of samples.
+        self._samples_of_tick = float(tick * rate_hz)
+        self._zero = float(zero * rate_hz)
         self._rounding = max(1, round(2.5 * tick * rate_hz))
         self._tolerance = max(self._rounding, round(HOLE_S * rate_hz))
         self._shift = 0
@@ -54,11 +56,11 @@ class SampleClock:
         """All holes together."""
         return self.missing / self._rate_hz
 
-    def start(self, stamp: Fraction | None, priming: int = 0) -> int:
+    def start(self, stamp: int | None, priming: int = 0) -> int:
         """Begin the count; gives where the first sample that is heard lies.
 
         Args:
-            stamp: Of the first packet, in seconds; ``None``: it has none, and lies at 0.
+            stamp: Of the first packet, in ticks; ``None``: it has none, and lies at 0.
             priming: How many of its samples are not heard.
         """
         heard = 0 if stamp is None else self._place(stamp) + priming
@@ -67,11 +69,11 @@ class SampleClock:
         self.position = heard - priming
         return heard
 
-    def advance(self, stamp: Fraction | None, length: int) -> int:
+    def advance(self, stamp: int | None, length: int) -> int:
         """Lay out the next packet; gives how many samples are missing before it.
 
         Args:
-            stamp: Of its first sample, in seconds; ``None``: it follows on.
+            stamp: Of its first sample, in ticks; ``None``: it follows on.
             length: Its samples.
         """
         assert self.position is not None, "start() comes first"
@@ -88,5 +90,5 @@ class SampleClock:
         self.position += hole + length
         return hole
 
-    def _place(self, stamp: Fraction) -> int:
-        return round((stamp - self._zero) * self._rate_hz)
+    def _place(self, stamp: int) -> int:
+        return round(stamp * self._samples_of_tick - self._zero)

@@ -79,7 +79,6 @@ class SoundReader:
     ) -> None:
         self._container = container
         self.stream = stream
-        self._tick = tick_s(stream.time_base)
         self.sample_format = sample_format
         self.broken = 0
         self.changes = 0
@@ -98,11 +97,8 @@ class SoundReader:
         self.rate_hz = int(first.sample_rate)
         self._layout = "mono" if is_mono else first.layout
         self.channels = 1 if is_mono else int(first.layout.nb_channels)
-        self.clock = SampleClock(self.rate_hz, self._tick, file_zero_s(container))
-        self.heard = self.clock.start(self._stamp(first))
-
-    def _stamp(self, frame: Any) -> Any:
-        return None if frame.pts is None else frame.pts * self._tick
+        self.clock = SampleClock(self.rate_hz, tick_s(stream.time_base), file_zero_s(container))
+        self.heard = self.clock.start(first.pts)
 
     def _decode(self) -> Iterator[Any]:
         packets = self._container.demux(self.stream)
@@ -145,7 +141,7 @@ class SoundReader:
                 yield from self._convert(resampler, fifo, is_last=True)
                 form, fifo, resampler = _Form(frame), AudioFifo(), self._resampler()
             length = frame.samples * self.rate_hz // frame.sample_rate
-            hole = self.clock.advance(self._stamp(frame), length)
+            hole = self.clock.advance(frame.pts, length)
             if hole:
                 yield from self._convert(resampler, fifo)
                 yield from self._silence(hole)

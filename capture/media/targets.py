@@ -115,11 +115,13 @@ class Work:
             raise OutputError(
                 f"two parts would be called {target}", hint="give the chapters titles that differ"
             )
-        with contextlib.suppress(OSError):
-            if target.samefile(self.job.source):
-                raise OutputError(
-                    f"{target} is the source itself", hint="write to another folder or name"
-                )
+        is_source = False
+        with contextlib.suppress(OSError):  # it does not exist yet
+            is_source = target.samefile(self.job.source)
+        if is_source:
+            raise OutputError(
+                f"{target} is the source itself", hint="write to another folder or name"
+            )
         if target.is_dir():
             raise OutputError(f"{target} is a folder", hint="choose another name")
         if not self.job.overwrite and (target.exists() or target.is_symlink()):

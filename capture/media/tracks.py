@@ -33,6 +33,7 @@ __all__ = [
     "sound_tracks",
     "source_tags",
     "tick_s",
+    "track_duration_s",
     "track_language",
     "track_title",
     "trims",
@@ -155,6 +156,17 @@ def track_language(stream: Any) -> str | None:
     tags = {key.lower(): text for key, text in stream.metadata.items()}
     language = str(tags.get("language", "")).strip().lower()
     return language if language not in {"", "und"} else None
+
+
+def track_duration_s(stream: Any) -> float | None:
+    """How long the file says that the track lasts; ``None`` where it does not."""
+    if stream.duration and stream.time_base is not None:
+        return float(stream.duration * tick_s(stream.time_base))
+    text = {key.lower(): text for key, text in stream.metadata.items()}.get("duration", "")
+    with contextlib.suppress(ValueError):  # Matroska writes it as a tag: 00:01:30.500
+        hours, minutes, seconds = text.split(":")
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    return None
 
 
 def source_tags(container: Any, stream: Any) -> dict[str, str]:

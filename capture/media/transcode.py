@@ -46,7 +46,7 @@ Stretch = tuple[float, float | None]
 
 GATE_RATE_HZ = 48_000
 """What the model of speech hears at."""
-MOST_PASSES = 4
+MOST_PASSES = 6
 """With the limiter, so often at most the loudness is looked at again."""
 MISSING_LU = 0.5
 """A file that is softer by more is not what was promised."""

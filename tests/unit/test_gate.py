@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.scenes import RATE_HZ, Place, Samples, Scene, build, needs_espeak
 
 from capture.errors import ConfigError
 from capture.gate import (
@@ -23,6 +22,7 @@ from capture.gate import (
 )
 from capture.model import GateSpec
 from capture.speech import SpeechDetector
+from tests.scenes import RATE_HZ, Place, Samples, Scene, build, needs_espeak
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -43,6 +43,7 @@ class Oracle:
 
     def __init__(self) -> None:
         self.pushed_frames = 0
+        self._held: Samples
         self.reset()
 
     def push(self, samples: Samples) -> list[float]:
@@ -170,8 +171,9 @@ def test_in_continuous_sound_the_judge_has_the_edges() -> None:
         assert event.end_frame / LOW_HZ == pytest.approx(true_s + 4.5, abs=0.04)
 
 
-def test_sound_from_the_first_frame_on_is_known_as_continuous_sooner() -> None:
-    parts = ("ping", 1), ("voice", 4), ("ping", 3), ("voice", 4), ("ping", 3)
+@pytest.mark.parametrize("lead_s", [0.1, 1.0])
+def test_sound_from_the_first_frame_on_is_known_as_continuous_sooner(lead_s: float) -> None:
+    parts = ("ping", lead_s), ("voice", 4), ("ping", 3), ("voice", 4), ("ping", 3)
     assert len(kept_s(run(sound(*parts)))) == 2
 
 
@@ -241,17 +243,18 @@ def test_the_judge_sleeps_while_nothing_sounds() -> None:
 def test_state_and_what_is_settled_while_a_message_comes() -> None:
     gate = SoundGate(SPEC, LOW_HZ, Oracle())
     gate.push(sound(("rest", 2)))
-    assert (gate.state, gate.open_start_frame) == (GateState.LISTENING, None)
+    assert gate.state.value == "listening"
+    assert gate.open_start_frame is None
     gate.push(sound(("voice", 0.5)))
-    assert (gate.state, gate.open_start_frame) == (GateState.HEARING, 1.9 * LOW_HZ)
+    assert [gate.state.value, gate.open_start_frame] == ["hearing", 1.9 * LOW_HZ]
     assert gate.settled_end_frame is None
     gate.push(sound(("voice", 1.5)))
     assert gate.settled_end_frame == pytest.approx(4 * LOW_HZ, abs=0.2 * LOW_HZ)
     gate.push(sound(("rest", 1)))
-    assert (gate.state, gate.settled_end_frame) == (GateState.HOLDING, 4.1 * LOW_HZ)
+    assert [gate.state.value, gate.settled_end_frame] == ["holding", 4.1 * LOW_HZ]
     assert gate.level_dbfs == -math.inf
     gate.push(sound(("rest", 1)))
-    assert (gate.state, gate.settled_end_frame) == (GateState.LISTENING, None)
+    assert [gate.state.value, gate.settled_end_frame] == ["listening", None]
     assert gate.position_frames == 6 * LOW_HZ
 
 
@@ -335,7 +338,7 @@ SPECS = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     parts=st.lists(PART, min_size=1, max_size=12),
     spec=SPECS,
@@ -348,11 +351,12 @@ def test_events_do_not_depend_on_blocks_and_are_in_order(
     gate = SoundGate(spec, LOW_HZ, Oracle())
     events: list[GateEvent] = []
     settled = is_settled = 0
-    for at in range(0, len(samples) + 1, 480):
-        new = gate.push(samples[at : at + 480]) if at < len(samples) else gate.finish()
+    for at in [*range(0, len(samples), 480), None]:
+        new = gate.finish() if at is None else gate.push(samples[at : at + 480])
         for event in new:
             if event.kind is GateEventKind.OPENED:
-                assert event.start_frame >= at - LOOKBACK_S * LOW_HZ
+                if at is not None and event.part == 1:
+                    assert event.start_frame >= at - LOOKBACK_S * LOW_HZ
                 settled = is_settled = 0
             if event.kind is GateEventKind.MOVED:
                 assert not is_settled
@@ -375,7 +379,8 @@ def test_events_do_not_depend_on_blocks_and_are_in_order(
         assert closed.sound_end_frame is not None
         assert closed.start_frame <= closed.sound_start_frame <= closed.sound_end_frame
         assert closed.sound_end_frame <= closed.end_frame <= len(samples)
-        assert closed.end_frame - closed.start_frame <= spec.max_length_s * LOW_HZ
+        if closed.verdict is Verdict.KEPT:
+            assert closed.end_frame - closed.start_frame <= spec.max_length_s * LOW_HZ
         last = closed.end_frame
 
 
@@ -472,7 +477,7 @@ def test_a_notification_in_every_gap() -> None:
 
 @needs_espeak
 @pytest.mark.parametrize(
-    ("bed", "below_db", "lead_s"), [("music", 12, 3.5), ("pink", 20, 1.0), ("pink", 5, 3.5)]
+    ("bed", "below_db", "lead_s"), [("music", 12, 3.5), ("pink", 20, 1.0), ("pink", 5, 0.3)]
 )
 def test_each_message_over_continuous_sound_is_one(
     bed: Any, below_db: float, lead_s: float
