@@ -15,6 +15,7 @@ import contextlib
 import importlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -36,7 +37,6 @@ from capture.model import ExtractedPart, ExtractJob, ExtractResult, Span
 
 if TYPE_CHECKING:
     from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing.connection import Connection
 
 __all__ = [
     "BatchReport",
@@ -385,8 +385,8 @@ class Workers(Executor):
         self.workers = workers
         self._preload = tuple(preload)
         self._pool: ProcessPoolExecutor | None = None
-        self._lifeline: Connection | None = None
-        self._their_end: Connection | None = None
+        self._lifeline: Any = None  # connections, which have another class on Windows
+        self._their_end: Any = None
 
     def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
         """As every executor; a pool that has died is replaced."""
@@ -431,7 +431,7 @@ class Workers(Executor):
         return self._pool
 
 
-def _begin_worker(lifeline: Connection, preload: Sequence[str]) -> None:
+def _begin_worker(lifeline: Any, preload: Sequence[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
@@ -448,7 +448,7 @@ def _begin_worker(lifeline: Connection, preload: Sequence[str]) -> None:
 @contextlib.contextmanager
 def _interrupts_held() -> Iterator[None]:
     """SIGINT waits meanwhile; programs started here never get it."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
+    if sys.platform == "win32":  # it has no masks; the initializer comes soon enough
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

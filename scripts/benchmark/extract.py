@@ -148,12 +148,14 @@ def _shell(script: str) -> list[str]:
 
 def _peak_mb(command: list[str]) -> float:
     """The most memory that was resident, by the kernel's count."""
+    if sys.platform == "win32":  # for the type checker
+        raise NotImplementedError
     process = subprocess.Popen(command, env=_variables(Path()), stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(f"{command} ended with {process.returncode}")
-    return usage.ru_maxrss / 1000
+    return float(usage.ru_maxrss) / 1000
 
 
 # ---------------------------------------------------------------------------------------- making
