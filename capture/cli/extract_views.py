@@ -128,7 +128,7 @@ class LineBatchView(BatchView):
         parts = [f"{tally.done} done"]
         parts += [f"{tally.skipped} already there"] if tally.skipped else []
         parts += [f"{len(tally.failed)} failed"] if tally.failed else []
-        parts += [f"{tally.files - tally.ended} not begun"] if report.is_stopped else []
+        parts += [f"{tally.files - tally.ended} not done"] if report.is_stopped else []
         speed = f" ({tally.sound_hours_per_s:.2f} h of sound per second)" if tally.sound_s else ""
         say(f"{'stopped: ' if report.is_stopped else ''}{', '.join(parts)}{speed}")
 

@@ -440,3 +440,17 @@ def test_a_batch_is_as_exact_as_one_file(tmp_path: Path) -> None:
         there, _ = soundfile.read(tmp_path / f"{number}.flac", dtype="int16")
         made, _ = soundfile.read(tmp_path / f"{number}.wav", dtype="int16")
         assert np.array_equal(there, made)
+
+
+def test_one_file_that_is_interrupted_leaves_nothing(tmp_path: Path) -> None:
+    source = tmp_path / "long.flac"
+    run_ffmpeg("-f", "lavfi", "-i", "anoisesrc=d=120:r=48000", source)
+    process = start(source, "--format", "opus")
+    deadline = time.monotonic() + 20
+    while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (130, "")
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == [source]
