@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from capture.batch import (
+    BatchReport,
     Cluster,
     JobError,
     JobResult,
     Workers,
+    error_of,
     extract_file,
     run_batch,
     usable_processors,
@@ -26,9 +28,9 @@ from capture.cli.extract_views import Tally, choose_batch_view, show_failures
 from capture.cli.inputs import SOUND_ENDINGS, Input, find_inputs
 from capture.cli.recover import EXIT_SOME_FAILED
 from capture.cli.values import Duration
-from capture.cli.views import print_json
+from capture.clock import now_ns
 from capture.errors import CaptureError, ConfigError
-from capture.model import ExtractJob, ExtractResult, GateSpec, SoundFileSpec
+from capture.model import NS_PER_S, ExtractJob, ExtractResult, GateSpec, SoundFileSpec
 from capture.naming import clear_parts, safe_name
 
 if TYPE_CHECKING:
@@ -141,7 +143,8 @@ def extract(
         overwrite=force,
     )
     if is_one and cluster is None:
-        job = _job_of_one(template, found[0].path.absolute(), output, may_encode=format is None)
+        fallback = quality if format is None else None
+        job = _job_of_one(template, found[0].path.absolute(), output, fallback=fallback)
         return _extract_one(job, is_json=json, is_quiet=quiet)
     if output is not None and (output.is_file() or (is_one and output.suffix)):
         raise ConfigError(f"{output} is no folder", hint="several files need a folder")
@@ -149,6 +152,8 @@ def extract(
     left_alone, found = len(found) - len(named), named
     tally = Tally(len(found))
     view = choose_batch_view(tally, is_json=json, is_quiet=quiet)
+    if not found:
+        view.note("there is no film and no sound file to extract from")
     if left_alone:
         view.note(
             f"{left_alone} sound files are left alone: name a folder for theirs with --output"
@@ -173,9 +178,12 @@ def _gate(threshold: float | None, hold: float | None, *, is_any_sound: bool) ->
 
 
 def _job_of_one(
-    template: ExtractJob, source: Path, output: Path | None, *, may_encode: bool
+    template: ExtractJob, source: Path, output: Path | None, *, fallback: str | None
 ) -> ExtractJob:
-    """The job, when there is only one: its output may be a folder or the very file."""
+    """The job, when there is only one: its output may be a folder or the very file.
+
+    Into a file that a copy does not fit in it is encoded, with the quality ``fallback``, if any.
+    """
     job = dataclasses.replace(template, source=source, target=source.parent)
     if output is None:
         return job
@@ -184,13 +192,13 @@ def _job_of_one(
         return dataclasses.replace(job, target=output)
     job = dataclasses.replace(job, target=output, is_target_file=True)
     wanted = output.suffix[1:].lower()
-    if job.spec is None and may_encode and wanted in _FORMATS:
+    if job.spec is None and fallback is not None and wanted in _FORMATS:
         from capture.media.extract import expected_targets  # noqa: PLC0415 - av is slow to load
 
         try:
             expected_targets(job)
         except ConfigError:  # a copy does not go into such a file
-            job = dataclasses.replace(job, spec=SoundFileSpec(wanted))
+            job = dataclasses.replace(job, spec=SoundFileSpec(wanted, fallback))
     return job
 
 
@@ -199,24 +207,25 @@ _FORMATS = frozenset({"opus", "m4a", "mp3", "flac", "wav", "ogg"})
 
 def _extract_one(job: ExtractJob, *, is_json: bool, is_quiet: bool) -> int:
     """Here and now: a pool of processes would take longer than most files."""
-    clear_parts(job.target.parent if job.is_target_file else job.target)
+    _clear([job])
+    begun_ns = now_ns()
+    error: CaptureError | None = None
+    result: ExtractResult | None = None
     try:
         result = extract_file(job)
-    except CaptureError as error:
-        if is_json:
-            print_json(
-                {
-                    "event": "file-failed",
-                    "source": job.source,
-                    "kind": type(error).__name__,
-                    "message": error.message,
-                    "hint": error.hint,
-                }
-            )
-        raise
+    except CaptureError as failure:
+        error = failure
     if is_json:
-        print_json({"event": "file-done", **dataclasses.asdict(result)})
-    else:
+        told = None if error is None else error_of(error)
+        elapsed_s = (now_ns() - begun_ns) / NS_PER_S
+        tally = Tally(1)
+        view = choose_batch_view(tally, is_json=True, is_quiet=is_quiet)
+        _account(JobResult(job, result, told, elapsed_s), tally, view)
+        view.finish(BatchReport(tally.done, len(tally.failed), elapsed_s))
+    if error is not None:
+        raise error
+    assert result is not None
+    if not is_json:
         if not is_quiet:
             _tell(result)
         for part in result.parts:
@@ -316,6 +325,15 @@ def _extract_many(
     jobs: Sequence[ExtractJob], tally: Tally, view: BatchView, open_executor: Callable[[], Executor]
 ) -> int:
     stop = threading.Event()
+    misuse: list[JobError] = []
+
+    def on_result(result: JobResult[ExtractJob, ExtractResult]) -> None:
+        if result.error is not None and result.error.kind == ConfigError.__name__:
+            misuse.append(result.error)  # what contradicts itself does so for every file
+            stop.set()
+        else:
+            _account(result, tally, view)
+
     with contextlib.ExitStack() as stack:
         executor = stack.enter_context(open_executor())
         is_ours = isinstance(executor, Workers)  # elsewhere the process of a part cannot be seen
@@ -327,11 +345,13 @@ def _extract_many(
             jobs,
             extract_file,
             executor,
-            on_result=lambda result: _account(result, tally, view),
+            on_result=on_result,
             on_poll=view.poll,
             on_loss=_clear if is_ours else lambda _: None,
             stop=stop,
         )
+    if misuse:
+        raise ConfigError(misuse[0].message, hint=misuse[0].hint)
     view.finish(report)
     if tally.failed and not view.is_machine_read:
         show_failures(tally.failed)

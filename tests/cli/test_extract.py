@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,12 @@ ODD_NAMES = ("two\nlines", "😀 note", "-dash", "a'b\"c", "%s {} *")
 
 if sys.platform == "win32":
     pytest.skip("signals as they are elsewhere", allow_module_level=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tracker() -> None:
+    """Python's own watcher of shared memory: started once, it stays as long as we do."""
+    resource_tracker.ensure_running()
 
 
 @pytest.fixture(scope="module")
@@ -265,6 +272,10 @@ def test_one_file(film: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_source_that_is_newer_is_told(film: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["extract", str(film)]) == 0
     os.utime(film)
+    assert run(["extract", str(film), "--json"]) == 1
+    first, last = map(json.loads, capsys.readouterr().out.splitlines()[1:])
+    assert (first["event"], first["kind"]) == ("file-failed", "OutputError")
+    assert (last["event"], last["done"], last["failed"]) == ("result", 0, 1)
     assert run(["extract", str(film)]) == 1
     assert "exists already" in capsys.readouterr().err
 
@@ -334,6 +345,7 @@ def test_a_film_that_is_cut_off_is_kept_as_far_as_it_goes(
         ["FILM", "--for", "whatsapp", "--format", "wav"],
         ["FILM", "--format", "aiff"],
         ["FILM", "FILM2", "-o", "FILM"],
+        ["FILM", "FILM2", "--rate", "5"],
     ],
 )
 def test_usage_errors(words: list[str], film: Path, capsys: pytest.CaptureFixture[str]) -> None:
