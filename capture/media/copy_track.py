@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import av
 
@@ -100,8 +100,7 @@ def holder_of(codec: str, *, is_late: bool = False) -> Holder:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(NamedTuple):
     """A packet and where it lies, in samples on the clock that a player shows."""
 
     packet: Any
@@ -136,6 +135,7 @@ class PacketFile:
     packets: int = 0
     is_done: bool = False
     _stream: Any = None
+    _time_base: Fraction = Fraction(1)
     _container: Any = None
     _mp3: Mp3Info | None = None
     _cut: int = 0
@@ -173,6 +173,7 @@ class PacketFile:
             )
         else:
             self._stream = self._container.add_stream_from_template(source)
+        self._time_base = Fraction(1, self._stream.codec_context.sample_rate)
         if self.language:
             self._stream.metadata["language"] = self.language
         if holder.format == "mp3":
@@ -198,10 +199,6 @@ class PacketFile:
         packet.pts = packet.dts = at
         packet.duration = length
         self._container.mux_one(packet)
-
-    @property
-    def _time_base(self) -> Fraction:
-        return Fraction(1, self._stream.codec_context.sample_rate)
 
     def close(self) -> None:
         """Finish the file; may be called twice."""
@@ -242,6 +239,9 @@ class TrackCopy:
         self.stream = stream
         self.files = files
         self.broken = 0
+        self._is_vorbis = codec_of(stream) == "vorbis"
+        # In a broadcast the mark only says that a packet of the transport was lost nearby.
+        self._is_broadcast = container.format.name == "mpegts"
         self.rate_hz = codec.sample_rate
         self.clock = SampleClock(self.rate_hz, tick_s(stream.time_base), file_zero_s(container))
         self._length = PacketLength(stream, self.rate_hz)
@@ -263,7 +263,7 @@ class TrackCopy:
         length, cut = self._length.read(packet)
         if self.clock.position is None:
             self.skip = trims(packet)[0] or self.skip
-            if codec_of(self.stream) == "vorbis" and not self.skip:
+            if self._is_vorbis and not self.skip:
                 self.skip = length  # Vorbis gives nothing for its first packet
             self.clock.start(stamp, self.skip)
         self.clock.advance(stamp, length)
@@ -275,16 +275,11 @@ class TrackCopy:
         for file in self.files:
             file.take(self.stream, Placed(packet, at, length, skip, cut))
 
-    @property
-    def _is_broadcast(self) -> bool:
-        # There the mark only says that a packet of the transport was lost nearby.
-        return bool(self.stream.container.format.name == "mpegts")
-
     def _skip_at(self, at: int, length: int) -> int:
         """How much a decoder drops that begins with this packet."""
         if at < 0:
             return self.skip
-        return length if codec_of(self.stream) == "vorbis" else self._preskip
+        return length if self._is_vorbis else self._preskip
 
     def _try(self, packet: Any) -> None:
         self._tried += 1
