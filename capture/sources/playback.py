@@ -107,8 +107,14 @@ class Playback(Closing):
 
     @property
     def is_over(self) -> bool:
-        """Whether the end has been heard."""
+        """Whether the end has been heard.
+
+        Raises:
+            DeviceError: The output has gone: it will not be.
+        """
         with self._lock:
+            if self._error is not None:
+                raise self._error
             is_ended, written = self._is_ended, self._written_frames
         return is_ended and self.position_frames >= written
 
@@ -227,9 +233,7 @@ class _PulsePlayback(Playback):
 
     def _look(self, stream: PulseStream, *, is_paused: bool) -> None:
         if not stream.is_alive:
-            raise DeviceError(
-                "the sound output has gone", hint="is the sound server still running?"
-            )
+            raise _gone()
         heard = None if is_paused else stream.heard_frames()
         with self._lock:
             if heard is not None and not self._is_new:
@@ -270,6 +274,8 @@ class _PortAudioPlayback(Playback):
 
     def _heard_frames(self) -> int:
         with self._lock:
+            if not self._stream.active and self._error is None:
+                self._error = _gone()
             if self._mark is None:
                 return 0
             pulled, heard_s = self._mark
@@ -292,3 +298,7 @@ class _PortAudioPlayback(Playback):
                 self._pulled += len(piece)
         out[: len(piece)] = piece
         out[len(piece) :] = 0
+
+
+def _gone() -> DeviceError:
+    return DeviceError("the sound output has gone", hint="is the sound server still running?")

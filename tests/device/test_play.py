@@ -19,6 +19,7 @@ import soundfile
 from capture.cli.app import run
 from capture.desktop import SINK_NAME, PrivateDesktop
 from tests.device.counted_player import RATE_HZ, decode, encode
+from tests.device.servers import PulseServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -201,3 +202,24 @@ def test_without_an_output_it_says_so(counted: Path) -> None:
     assert "error: there is no sound output here" in done.stderr
     assert "hint: " in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_output_that_goes_away_ends_it(counted: Path, tmp_path: Path) -> None:
+    server = PulseServer(tmp_path)
+    server.start()
+    (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')\n")
+    paths = {"PULSE_SERVER": server.address, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    command = [sys.executable, "-m", "capture", "play", str(counted)]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=os.environ | paths, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stderr is not None
+        while "00:00:00 of" not in process.stderr.readline():
+            assert process.poll() is None
+    finally:
+        server.stop()
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert "error: the sound output has gone" in said
+    assert "hint: " in said
