@@ -637,6 +637,6 @@ class ExtractResult:
     sound_s: float
     """How much sound of the source was gone through, all tracks together."""
     is_skipped: bool = False
-    """The files were there already; nothing was done."""
+    """The files were there already; nothing was done, and only their names and sizes are known."""
     is_partial: bool = False
     """The source is damaged, and some of its sound is missing; the warnings say what."""

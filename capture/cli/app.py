@@ -36,6 +36,9 @@ app.command("capture.cli.record:record", help="Record the screen with its sound.
 app.command("capture.cli.voice:voice", help="Keep each voice message that plays as one file.")
 app.command("capture.cli.recover:recover", help="Make clean files of recordings that were cut off.")
 app.command("capture.cli.devices:devices", help="List screens, windows, sound devices and players.")
+app.command("capture.cli.extract:extract", help="Take the sound out of films and sound files.")
+app.command("capture.cli.probe:probe", help="Say what is in media files.")
+app.command("capture.cli.play:play", help="Play a file, with its waveform.")
 app.command(
     "capture.cli.doctor:doctor", help="Say what works on this machine, and why the rest not."
 )

@@ -13,6 +13,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Keys"]
 
+SEQUENCE_S = 0.05
+"""What follows an escape later than this is another key: terminals send a sequence in one piece."""
+_SEQUENCES = {
+    "left": ("[D", "OD"),
+    "right": ("[C", "OC"),
+    "up": ("[A", "OA"),
+    "down": ("[B", "OB"),
+    "home": ("[H", "OH", "[1~", "[7~"),
+    "end": ("[F", "OF", "[4~", "[8~"),
+}
+"""What VT100, xterm, rxvt and the Linux console send after an escape."""
+_NAMES = {text: name for name, texts in _SEQUENCES.items() for text in texts}
+_WINDOWS_NAMES = {"K": "left", "M": "right", "H": "up", "P": "down", "G": "home", "O": "end"}
+
 
 class Keys:
     """Keys as they are pressed, without Enter and without echo; nothing where stdin is no terminal.
@@ -50,25 +64,62 @@ class Keys:
                 termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._saved)
 
     def read(self, timeout_s: float) -> str | None:
-        """The next key, or ``None`` when none was pressed in that time."""
+        """The next key, or ``None`` when none was pressed in that time.
+
+        A character as it is; ``left``, ``right``, ``up``, ``down``, ``home``, ``end``, ``escape``;
+        an empty text for a key without a name here.
+        """
         if not self._is_terminal:
             time.sleep(timeout_s)
             return None
         if sys.platform == "win32":
-            import msvcrt  # noqa: PLC0415
+            return _read_windows_key(timeout_s)
+        first = self._read_byte(timeout_s)
+        if first is None:
+            return None
+        return self._read_sequence() if first == b"\x1b" else self._read_character(first)
 
-            end_s = time.monotonic() + timeout_s
-            while not msvcrt.kbhit():
-                if time.monotonic() >= end_s:
-                    return None
-                time.sleep(0.02)
-            return msvcrt.getwch()
+    def _read_character(self, byte: bytes) -> str:
+        """What begins with this byte, in UTF-8."""
+        character = byte
+        while True:
+            with contextlib.suppress(UnicodeDecodeError):
+                return character.decode()
+            more = self._read_byte(SEQUENCE_S)
+            if more is None:
+                return ""
+            character += more
+
+    def _read_sequence(self) -> str:
+        """What follows an escape: two bytes, or a bracket and all up to a letter or a tilde."""
+        text = ""
+        while (byte := self._read_byte(SEQUENCE_S)) is not None:
+            text += byte.decode("latin-1")
+            if text not in {"[", "O"} and (text[-1].isalpha() or text[-1] in "~\x1b"):
+                break
+        return _NAMES.get(text, "") if text else "escape"
+
+    def _read_byte(self, timeout_s: float) -> bytes | None:
         import select  # noqa: PLC0415
 
         ready, _, _ = select.select([sys.stdin], [], [], timeout_s)
         if not ready:
             return None
-        key = os.read(sys.stdin.fileno(), 1).decode(errors="ignore")
-        if not key:  # the terminal is gone
+        byte = os.read(sys.stdin.fileno(), 1)
+        if not byte:  # the terminal is gone
             self._is_terminal = False
-        return key or None
+        return byte or None
+
+
+def _read_windows_key(timeout_s: float) -> str | None:
+    if sys.platform != "win32":  # for the type checker
+        raise NotImplementedError
+    import msvcrt  # noqa: PLC0415 - on Windows only
+
+    end_s = time.monotonic() + timeout_s
+    while not msvcrt.kbhit():
+        if time.monotonic() >= end_s:
+            return None
+        time.sleep(0.02)
+    key = msvcrt.getwch()
+    return _WINDOWS_NAMES.get(msvcrt.getwch(), "") if key in {"\0", "\xe0"} else key

@@ -8,6 +8,7 @@ can be had of a damaged source is had, and the result says what is missing.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ from capture.media.tracks import (
     track_title,
 )
 from capture.model import ExtractedPart, ExtractJob, ExtractResult, SoundFileSpec, Span
-from capture.naming import part_path, publish
+from capture.naming import part_path, publish, safe_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
     from capture.media.sample_clock import SampleClock
 
-__all__ = ["extract", "plan_targets"]
+__all__ = ["expected_targets", "extract", "find_extracted", "plan_targets"]
 
 Window = tuple[float | None, float | None, Chapter | None]
 """Start, end in seconds, and the chapter that it is, of a file."""
@@ -48,6 +49,8 @@ LATE_S = 0.02
 """A track that begins later than this after its file is late; less is rounding."""
 _STATES_LENGTH = ("mov,", "matroska", "wav", "flac", "w64", "aiff", "caf")
 """Containers whose stated length is a fact; in others FFmpeg guesses it from the bit rate."""
+_SUFFIXES = (".m4a", ".opus", ".mp3", ".flac", ".ogg", ".wav", ".ac3", ".eac3", ".mka", ".wma")
+"""All endings that we give."""
 
 
 def extract(job: ExtractJob) -> ExtractResult:
@@ -91,6 +94,70 @@ def extract(job: ExtractJob) -> ExtractResult:
         sound_s=work.sound_s,
         is_partial=work.is_partial,
     )
+
+
+def expected_targets(job: ExtractJob) -> list[Path]:
+    """The files that a job will make, told from the file's header.
+
+    Of a track that is split, only the first: how many there are is known when it has been heard.
+
+    Raises:
+        ConfigError: The job contradicts itself.
+        MediaError: The file has no such sound; as ``DamagedFileError``: it cannot be read.
+    """
+    _check(job)
+    with open_sound_file(job.source) as container:
+        facts = _read_facts(container, job)
+        windows = _windows(facts, job)
+        found = []
+        for track in facts.tracks:
+            base = _wanted(track, facts)
+            names = [replace(base, part=1)] if job.is_split else [*_chapter_names(base, windows)]
+            found += plan_targets(job, names, _suffix(track, job))
+        return found
+
+
+def find_extracted(job: ExtractJob) -> list[Path]:
+    """The files of a job that has been done before: there, and not older than the source.
+
+    Cheap where nothing has been done. A job of several files counts as done with the first one,
+    which gets its name last.
+
+    Raises:
+        ConfigError: The job contradicts itself.
+        MediaError: The file has no such sound; as ``DamagedFileError``: it cannot be read.
+    """
+    is_plain = not (job.is_split or job.by_chapter or job.track.strip().lower() == "all")
+    if is_plain:
+        # One file, with one of a few endings: without any of them there is no need to open it.
+        stem = safe_name(job.source.stem)
+        likely = [job.target / f"{stem}{suffix}" for suffix in _SUFFIXES]
+        if not any(path.exists() for path in ([job.target] if job.is_target_file else likely)):
+            return []
+    targets = expected_targets(job)
+    if job.is_split:  # the numbers have more digits where there are many
+        first = targets[0]
+        stem, _, _ = first.stem.rpartition("-")
+        parts = re.compile(re.escape(stem) + r"-\d{2,}" + re.escape(first.suffix))
+        there = (path for path in first.parent.glob("*") if parts.fullmatch(path.name))
+        targets = sorted(there) or targets
+    try:
+        is_done = targets[0].stat().st_mtime_ns >= job.source.stat().st_mtime_ns
+        if not is_done or targets[0].samefile(job.source):
+            return []
+    except OSError:
+        return []
+    return [target for target in targets if target.exists()]
+
+
+def _suffix(track: _Track, job: ExtractJob) -> str:
+    """What the files of a track end in."""
+    if job.spec is None and not _changes(job):
+        is_late = job.keep_offset and track.late_s > 0
+        return holder_of(track.codec, is_late=is_late).suffix
+    from capture.media.transcode import default_spec  # noqa: PLC0415 - copying does without
+
+    return suffix_of(job.spec or _named_spec(job) or default_spec(track.codec))
 
 
 def _check(job: ExtractJob) -> None:

@@ -134,8 +134,9 @@ class Work:
         self._done.append((target, part))
 
     def publish(self) -> None:
-        """Give all files their names."""
-        for target, part in self._done:
+        """Give all files their names; the first one last: it says that all are there."""
+        published = []
+        for target, part in reversed(self._done):
             hidden = self._open[target]
             size_bytes = hidden.stat().st_size
             with as_output_error(target):
@@ -147,9 +148,10 @@ class Work:
                         hint="somebody else wrote it meanwhile; choose another name",
                     ) from error
             del self._open[target]
-            self.parts.append(replace(part, size_bytes=size_bytes))
+            published.append(replace(part, size_bytes=size_bytes))
             if self.job.spec is not None:
                 self.warnings += filter(None, [size_warning(target, self.job.spec)])
+        self.parts += reversed(published)
         self._done.clear()
 
     def clean(self) -> None:

@@ -29,7 +29,7 @@ from capture.sources.base import AudioSource
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["PortAudioMicrophone", "list_devices"]
+__all__ = ["PortAudioMicrophone", "list_devices", "load_sounddevice"]
 
 BLOCK_FRAMES = 960
 """20 ms at 48 kHz; PortAudio's own choice was 1 to 9 frames on Linux."""
@@ -43,7 +43,12 @@ NO_DATA_S = 2.0
 """A microphone delivers all the time; PortAudio itself does not tell when one was unplugged."""
 
 
-def _sounddevice() -> Any:
+def load_sounddevice() -> Any:
+    """PortAudio, through its Python module.
+
+    Raises:
+        BackendUnavailableError: If PortAudio is not installed.
+    """
     try:
         import sounddevice  # noqa: PLC0415 - it loads PortAudio
     except (ImportError, OSError) as error:
@@ -61,7 +66,7 @@ def list_devices() -> tuple[AudioDevice, ...]:
     Raises:
         BackendUnavailableError: If PortAudio is not installed.
     """
-    return tuple(device for _, device in _inputs(_sounddevice()))
+    return tuple(device for _, device in _inputs(load_sounddevice()))
 
 
 def _inputs(sd: Any) -> list[tuple[int, AudioDevice]]:
@@ -104,7 +109,7 @@ class PortAudioMicrophone(AudioSource):
     is_idle_silent = False
 
     def __init__(self, name: str | None = None, *, rate_hz: int = 48_000) -> None:
-        self._sd = _sounddevice()
+        self._sd = load_sounddevice()
         self._index, device = _choose(_inputs(self._sd), name)
         self.label = f"microphone ({device.name})"
         self.rate_hz = rate_hz

@@ -26,7 +26,7 @@ from capture.sources.base import Closing
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["PulsePlayer"]
+__all__ = ["PulsePlayer", "PulseStream"]
 
 LATENCY_S = 0.1
 """Asked of the server: long enough for a busy machine, short enough to start soon."""
@@ -36,7 +36,7 @@ TURN_US = 2_000
 ASK_EVERY_S = 0.02
 ANSWERS_KEPT = 100
 ANSWERS_NEEDED = 5
-_BYTES = 4  # float32, mono
+_BYTES = 4  # float32
 
 _PROTOTYPES: dict[str, tuple[Any, ...]] = {
     "pa_stream_connect_playback": (
@@ -58,80 +58,149 @@ _PROTOTYPES: dict[str, tuple[Any, ...]] = {
         ctypes.c_int64,
         ctypes.c_int,
     ),
+    "pa_stream_cork": (
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+        ctypes.c_int,
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+    ),
 }
 
 
-class PulsePlayer(Closing):
-    """One mono sound, played once. The caller turns its loop, from one thread.
+class PulseStream(Closing):
+    """A stream to the default output. The caller turns its loop, from one thread.
 
     Args:
         name: How other programs see it, as in ``app:NAME``.
-        samples: Float32 of shape ``(frames,)``.
-        rate_hz: Sample rate of the samples.
+        rate_hz: Of what is written; the server resamples where it must.
+        channels: Of what is written.
+        latency_s: How far ahead of what is heard the server wants to be.
 
     Raises:
         BackendUnavailableError: No libpulse, or no server answers.
     """
 
-    def __init__(self, name: str, samples: NDArray[np.float32], rate_hz: int) -> None:
-        self._samples = np.ascontiguousarray(samples, np.float32)
+    def __init__(
+        self, name: str, rate_hz: int, channels: int = 1, latency_s: float = LATENCY_S
+    ) -> None:
+        self._name = name.encode()
         self._rate_hz = rate_hz
-        self._written = 0
+        self._channels = channels
+        self._latency_s = latency_s
         self._starts_ns: deque[int] = deque(maxlen=ANSWERS_KEPT)
         self._question: Any = None
         self._next_question_s = 0.0
+        self._is_paused = False
+        self._stream: Any = None
         self._lib = lib = lp.load()
         for function, (result, *arguments) in _PROTOTYPES.items():
             prototype = getattr(lib, function)
             prototype.restype, prototype.argtypes = result, arguments
         self._loop = lib.pa_mainloop_new()
-        self._context = lib.pa_context_new(lib.pa_mainloop_get_api(self._loop), name.encode())
-        server = os.environ.get("PULSE_SERVER")
-        lib.pa_context_connect(
-            self._context, server.encode() if server else None, lp.CONTEXT_NO_AUTOSPAWN, None
-        )
-        self._await(lambda: lib.pa_context_get_state(self._context), lp.CONTEXT_READY)
-        spec = lp.SampleSpec(lp.FLOAT32, rate_hz, 1)
-        self._stream = lib.pa_stream_new(self._context, name.encode(), ctypes.byref(spec), None)
-        wanted = round(LATENCY_S * rate_hz) * _BYTES
-        attributes = lp.BufferAttr(lp.ANY, wanted, lp.ANY, lp.ANY, lp.ANY)
-        lib.pa_stream_connect_playback(
-            self._stream, None, ctypes.byref(attributes), lp.STREAM_ADJUST_LATENCY, None, None
-        )
-        self._await(lambda: lib.pa_stream_get_state(self._stream), lp.STREAM_READY)
+        self._context = lib.pa_context_new(lib.pa_mainloop_get_api(self._loop), self._name)
+        try:
+            server = os.environ.get("PULSE_SERVER")
+            lib.pa_context_connect(
+                self._context, server.encode() if server else None, lp.CONTEXT_NO_AUTOSPAWN, None
+            )
+            self._await(lambda: lib.pa_context_get_state(self._context), lp.CONTEXT_READY)
+            self._connect()
+        except BackendUnavailableError:
+            self.close()
+            raise
 
-    def turn(self) -> None:
-        """Give the server what it has room for and take its answers; call at least every 50 ms."""
-        lib = self._lib
-        room = lib.pa_stream_writable_size(self._stream) // _BYTES
-        if 0 < room < lp.ANY // _BYTES:
-            piece = self._samples[self._written : self._written + room]
-            # Silence after the end: the server's clock goes on, and nothing clicks.
-            piece = np.concatenate((piece, np.zeros(room - len(piece), np.float32)))
-            lib.pa_stream_write(self._stream, piece.tobytes(), room * _BYTES, None, 0, 0)
-            self._written += room
+    @property
+    def room_frames(self) -> int:
+        """How much the server takes now."""
+        room = int(self._lib.pa_stream_writable_size(self._stream))
+        return room // (_BYTES * self._channels) if room < lp.ANY else 0
+
+    @property
+    def is_alive(self) -> bool:
+        """False when the server, or the stream, has gone."""
+        return bool(self._lib.pa_stream_get_state(self._stream) == lp.STREAM_READY)
+
+    def put(self, samples: NDArray[np.float32]) -> None:
+        """Hand over frames, no more than there is room for; shape (frames, channels)."""
+        data = samples.tobytes()
+        self._lib.pa_stream_write(self._stream, data, len(data), None, 0, 0)
+
+    def turn(self, wait_us: int = TURN_US) -> None:
+        """Talk with the server; call at least every 50 ms. It waits so long for an answer."""
         self._ask()
-        lib.pa_mainloop_prepare(self._loop, TURN_US)
-        lib.mainloop_poll(self._loop)
-        lib.pa_mainloop_dispatch(self._loop)
+        self._lib.pa_mainloop_prepare(self._loop, wait_us)
+        self._lib.mainloop_poll(self._loop)
+        self._lib.pa_mainloop_dispatch(self._loop)
 
     def heard_ns(self, frame: int) -> int | None:
-        """Capture clock at which a frame is heard; ``None`` until the server has answered."""
+        """Capture clock at which a frame is heard; ``None`` until the server has answered.
+
+        Of a stream that has neither been paused nor run dry.
+        """
         if len(self._starts_ns) < ANSWERS_NEEDED:
             return None
         return round(statistics.median(self._starts_ns)) + frame * NS_PER_S // self._rate_hz
+
+    def heard_frames(self) -> int | None:
+        """How many frames have been heard, by the last answer; ``None`` until there is one."""
+        if not self._starts_ns:
+            return None
+        return (now_ns() - self._starts_ns[-1]) * self._rate_hz // NS_PER_S
+
+    def set_paused(self, *, is_paused: bool) -> None:
+        """Stop and go on, at once and without a loss; what was said about time is forgotten."""
+        lib = self._lib
+        lib.pa_operation_unref(lib.pa_stream_cork(self._stream, int(is_paused), None, None))
+        self._forget()
+        self._is_paused = is_paused
+
+    def restart(self) -> None:
+        """Drop what has not been heard, and begin again at frame 0.
+
+        Raises:
+            BackendUnavailableError: The server has gone.
+        """
+        self._disconnect()
+        self._connect()
 
     def close(self) -> None:
         """Stop at once."""
         if self._loop is None:
             return
         lib = self._lib
-        lib.pa_stream_disconnect(self._stream)
-        lib.pa_stream_unref(self._stream)
+        self._disconnect()
         lib.pa_context_disconnect(self._context)
         lib.pa_context_unref(self._context)
         lib.pa_mainloop_free(self._loop)
         self._loop = None
+
+    def _connect(self) -> None:
+        lib = self._lib
+        spec = lp.SampleSpec(lp.FLOAT32, self._rate_hz, self._channels)
+        self._stream = lib.pa_stream_new(self._context, self._name, ctypes.byref(spec), None)
+        wanted = round(self._latency_s * self._rate_hz) * _BYTES * self._channels
+        attributes = lp.BufferAttr(lp.ANY, wanted, lp.ANY, lp.ANY, lp.ANY)
+        lib.pa_stream_connect_playback(
+            self._stream, None, ctypes.byref(attributes), lp.STREAM_ADJUST_LATENCY, None, None
+        )
+        self._await(lambda: lib.pa_stream_get_state(self._stream), lp.STREAM_READY)
+        self._is_paused = False
+
+    def _disconnect(self) -> None:
+        self._forget()
+        if self._stream is not None:
+            self._lib.pa_stream_disconnect(self._stream)
+            self._lib.pa_stream_unref(self._stream)
+            self._stream = None
+
+    def _forget(self) -> None:
+        """Take no answer any more to what was asked before."""
+        if self._question is not None:
+            self._lib.pa_operation_cancel(self._question)
+            self._lib.pa_operation_unref(self._question)
+            self._question = None
+        self._starts_ns.clear()
 
     def _ask(self) -> None:
         """Take the answer to the last question, if there is one, and ask again."""
@@ -153,7 +222,7 @@ class PulsePlayer(Closing):
         # The server stamps with wall time; both clocks read together turn it into ours.
         wall_to_capture_ns = now_ns() - time.time_ns()
         at_ns = (info.sec * 1_000_000 + info.usec) * 1000 + wall_to_capture_ns
-        heard_frames = info.read_index // _BYTES
+        heard_frames = info.read_index // (_BYTES * self._channels)
         return int(at_ns - heard_frames * NS_PER_S // self._rate_hz + info.sink_usec * 1000)
 
     def _await(self, state: Any, ready: int) -> None:
@@ -167,3 +236,30 @@ class PulsePlayer(Closing):
             self._lib.pa_mainloop_prepare(self._loop, TURN_US)
             self._lib.mainloop_poll(self._loop)
             self._lib.pa_mainloop_dispatch(self._loop)
+
+
+class PulsePlayer(PulseStream):
+    """One mono sound, played once, and silence after it. The caller turns its loop.
+
+    Args:
+        name: How other programs see it, as in ``app:NAME``.
+        samples: Float32 of shape ``(frames,)``.
+        rate_hz: Sample rate of the samples.
+
+    Raises:
+        BackendUnavailableError: No libpulse, or no server answers.
+    """
+
+    def __init__(self, name: str, samples: NDArray[np.float32], rate_hz: int) -> None:
+        self._samples = np.ascontiguousarray(samples, np.float32)
+        self._written = 0
+        super().__init__(name, rate_hz)
+
+    def turn(self, wait_us: int = TURN_US) -> None:
+        """Give the server what it has room for and take its answers; call at least every 50 ms."""
+        if (room := self.room_frames) > 0:
+            piece = self._samples[self._written : self._written + room]
+            # Silence after the end: the server's clock goes on, and nothing clicks.
+            self.put(np.concatenate((piece, np.zeros(room - len(piece), np.float32))))
+            self._written += room
+        super().turn(wait_us)

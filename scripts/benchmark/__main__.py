@@ -1,6 +1,6 @@
 """Measures this recorder against others, in the same run, on a private desktop.
 
-    python -m scripts.benchmark load sync start
+    python -m scripts.benchmark load sync start extract
 
 Started by ``scripts/bench``; ``docs/benchmark.md`` says what is measured and how.
 """
@@ -8,6 +8,7 @@ Started by ``scripts/bench``; ``docs/benchmark.md`` says what is measured and ho
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import tempfile
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from capture.desktop import PrivateDesktop
 from scripts.benchmark.desktops import DESKTOPS
+from scripts.benchmark.extract import measure_extract, show_extract
 from scripts.benchmark.load import measure_load, show_load
 from scripts.benchmark.recorders import RECORDERS, SIZE_PX
 from scripts.benchmark.report import describe_machine, say
@@ -30,6 +32,7 @@ SHOWS: dict[str, Callable[[dict[str, Any]], str]] = {
     "load": show_load,
     "sync": show_sync,
     "start": show_start,
+    "extract": show_extract,
 }
 
 
@@ -56,6 +59,10 @@ def _parse() -> argparse.Namespace:
     more("--desktops", nargs="+", choices=DESKTOPS, default=DESKTOPS, help="of load")
     more("--events", type=int, default=50, help="flashes and beeps of sync (50)")
     more("--times", type=int, default=5, help="how often start starts (5)")
+    more("--files", type=int, default=500, help="in each batch of extract (500)")
+    more("--rounds", type=int, default=3, help="how often extract does each task (3)")
+    more("--big", type=int, default=1000, help="size of the large film of extract, in MB (1000)")
+    more("--hours", type=float, default=12, help="length of the long file of extract (12)")
     more("--write", action="store_true", help=f"put the figures into docs/{FIGURES.name}")
     options = parser.parse_args()
     if unknown := set(options.parts) - set(SHOWS):
@@ -64,12 +71,18 @@ def _parse() -> argparse.Namespace:
 
 
 def _measure(part: str, options: argparse.Namespace) -> dict[str, Any]:
-    """One part, on a desktop of its own."""
-    with (
-        PrivateDesktop(*SIZE_PX) as desktop,
-        tempfile.TemporaryDirectory(prefix="capture-bench-") as name,
-    ):
-        folder = Path(name)
+    """One part; all but one on a desktop of its own."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="capture-bench-")))
+        if part == "extract":
+            return measure_extract(
+                folder,
+                files=options.files,
+                rounds=options.rounds,
+                big_mb=options.big,
+                hours=options.hours,
+            )
+        desktop = stack.enter_context(PrivateDesktop(*SIZE_PX))
         if part == "load":
             return measure_load(
                 desktop, folder, options.desktops, seconds=options.seconds, pairs=options.pairs

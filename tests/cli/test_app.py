@@ -10,7 +10,17 @@ import pytest
 import capture
 from capture.cli.app import run
 
-COMMANDS = ("record", "recover", "verify", "devices", "doctor", "demo")
+COMMANDS = (
+    "record",
+    "recover",
+    "verify",
+    "devices",
+    "doctor",
+    "demo",
+    "extract",
+    "probe",
+    "play",
+)
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,411 @@
+"""``capture extract``: options into jobs, jobs into a batch, a batch onto the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from capture.batch import (
+    BatchReport,
+    Cluster,
+    JobError,
+    JobResult,
+    Workers,
+    error_of,
+    extract_file,
+    run_batch,
+    usable_processors,
+)
+from capture.cli.app import EXIT_FAILED, EXIT_INTERRUPTED, say
+from capture.cli.extract_views import Tally, choose_batch_view, show_failures
+from capture.cli.inputs import SOUND_ENDINGS, Input, find_inputs
+from capture.cli.recover import EXIT_SOME_FAILED
+from capture.cli.values import Duration
+from capture.clock import now_ns
+from capture.errors import CaptureError, ConfigError
+from capture.model import NS_PER_S, ExtractJob, ExtractResult, GateSpec, SoundFileSpec
+from capture.naming import clear_parts, safe_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import Executor
+    from types import FrameType
+
+    from capture.cli.extract_views import BatchView
+
+__all__ = ["extract"]
+
+DEFAULT_LUFS = -16.0
+"""Of ``--normalize`` without a number: what podcasts and messengers are usually made for."""
+
+
+def extract(
+    *inputs: Path,
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    recursive: Annotated[bool, Parameter(alias="-r", negative="")] = False,
+    format: Literal["copy", "opus", "m4a", "mp3", "flac", "wav", "ogg"] | None = None,  # noqa: A002 - the option's name
+    quality: Literal["low", "medium", "high"] = "medium",
+    rate: int | None = None,
+    mono: Annotated[bool, Parameter(negative="")] = False,
+    track: str = "1",
+    start: Duration = None,
+    end: Duration = None,
+    trim: Annotated[bool, Parameter(negative="")] = False,
+    split: Annotated[bool, Parameter(negative="")] = False,
+    speech: Annotated[bool, Parameter(negative="")] = False,
+    any_sound: Annotated[bool, Parameter(negative="")] = False,
+    threshold: float | None = None,
+    hold: Duration = None,
+    normalize: Annotated[
+        tuple[float, ...] | None, Parameter(negative="", consume_multiple=(0, 1), metavar="LUFS")
+    ] = None,
+    messenger: Annotated[
+        Literal["whatsapp", "telegram"] | None, Parameter(name="--for", negative="")
+    ] = None,
+    picture: Annotated[bool, Parameter(negative="")] = False,
+    chapters: Annotated[bool, Parameter(negative="")] = False,
+    keep_offset: Annotated[bool, Parameter(negative="")] = False,
+    jobs: int | None = None,
+    cluster: str | None = None,
+    force: Annotated[bool, Parameter(negative="")] = False,
+    json: Annotated[bool, Parameter(negative="")] = False,
+    quiet: Annotated[bool, Parameter(alias="-q", negative="")] = False,
+) -> int:
+    """Take the sound out of films, or out of sound files; as it is, unless told otherwise.
+
+    The path of every new file is printed on stdout. What has been extracted before is not done
+    again. Exit code 1: a single file failed; 3: some of several did, or could be had only in part.
+
+    Args:
+        inputs: Files, folders, or patterns in quotes.
+        output: A folder; for one file also the new file's name. By default beside each file.
+        recursive: Look into folders of folders; the results keep their order below --output.
+        format: copy keeps the sound bit for bit; the others encode it anew. By default copy, or
+            what the ending of --output needs.
+        quality: Of opus, m4a, mp3 and ogg.
+        rate: Samples per second, in Hz.
+        mono: Mix all channels into one.
+        track: Number from 1, all, or a language such as eng.
+        start: Leave out what comes before this time.
+        end: Leave out what comes after this time.
+        trim: Leave out silence at both ends.
+        split: A file for every message: speech between two pauses.
+        speech: Keep speech only, in one file.
+        any_sound: With --split, all sound between two pauses, not only speech.
+        threshold: What is below this level is silence, in dBFS; by default learnt from the file.
+        hold: How long a pause inside a message may be.
+        normalize: Bring the loudness to this many LUFS; -16 without a number.
+        messenger: Write it as whatsapp or telegram writes its voice messages.
+        picture: Also a picture of the waveform, as PNG.
+        chapters: A file for every chapter.
+        keep_offset: A track that begins late begins as late in its file, after silence.
+        jobs: How many files at a time; by default one for every processor.
+        cluster: Address of a Dask scheduler whose workers do it; they must see the same files.
+        force: Also what has been extracted before; replaces it.
+        json: Events on stdout, one JSON object a line; the last one is the summary.
+        quiet: Say nothing but errors.
+    """
+    if not inputs:
+        raise ConfigError("no file to extract from", hint="name files or folders")
+    if jobs is not None and jobs < 1:
+        raise ConfigError(f"--jobs {jobs}: at least one", hint="leave it out to use all processors")
+    if messenger and format:
+        raise ConfigError("--for has a format of its own", hint="leave --format out")
+    is_one = len(inputs) == 1 and not inputs[0].is_dir()
+    folder = None if output is None else _folder_of(output)
+    found = find_inputs(inputs, is_recursive=recursive, leave_out=folder)
+    is_one = is_one and len(found) == 1
+    is_encoded = messenger is not None or format not in {None, "copy"}
+    template = ExtractJob(
+        source=Path(),
+        target=Path(),
+        spec=SoundFileSpec(format or "opus", quality, messenger) if is_encoded else None,
+        track=track,
+        start_s=start,
+        end_s=end,
+        rate_hz=rate,
+        is_mono=mono,
+        gate=_gate(threshold, hold, is_any_sound=any_sound),
+        is_trim=trim,
+        is_split=split,
+        is_speech_only=speech,
+        loudness_lufs=None if normalize is None else (*normalize, DEFAULT_LUFS)[0],
+        keep_offset=keep_offset,
+        by_chapter=chapters,
+        with_picture=picture,
+        overwrite=force,
+    )
+    if is_one and cluster is None:
+        fallback = quality if format is None else None
+        job = _job_of_one(template, found[0].path.absolute(), output, fallback=fallback)
+        return _extract_one(job, is_json=json, is_quiet=quiet)
+    if output is not None and (output.is_file() or (is_one and output.suffix)):
+        raise ConfigError(f"{output} is no folder", hint="several files need a folder")
+    named = found if output is not None else [one for one in found if not _is_own(one, template)]
+    left_alone, found = len(found) - len(named), named
+    tally = Tally(len(found))
+    view = choose_batch_view(tally, is_json=json, is_quiet=quiet)
+    if not found:
+        view.note("there is no film and no sound file to extract from")
+    if left_alone:
+        view.note(
+            f"{left_alone} sound files are left alone: name a folder for theirs with --output"
+        )
+    batch = _number(found, template, output, view.note)
+    return _extract_many(
+        batch, tally, view, lambda: Cluster(cluster) if cluster else _workers(jobs, len(found))
+    )
+
+
+def _folder_of(output: Path) -> Path:
+    return Path(os.path.realpath(output))
+
+
+def _gate(threshold: float | None, hold: float | None, *, is_any_sound: bool) -> GateSpec | None:
+    gate = GateSpec(threshold_dbfs=threshold, is_any_sound=is_any_sound)
+    gate = gate if hold is None else dataclasses.replace(gate, hold_s=hold)
+    return None if gate == GateSpec() else gate
+
+
+# ------------------------------------------------------------------------------------- one file
+
+
+def _job_of_one(
+    template: ExtractJob, source: Path, output: Path | None, *, fallback: str | None
+) -> ExtractJob:
+    """The job, when there is only one: its output may be a folder or the very file.
+
+    Into a file that a copy does not fit in it is encoded, with the quality ``fallback``, if any.
+    """
+    job = dataclasses.replace(template, source=source, target=source.parent)
+    if output is None:
+        return job
+    output = output.absolute()
+    if output.is_dir() or output.suffix.lower() not in SOUND_ENDINGS:
+        return dataclasses.replace(job, target=output)
+    job = dataclasses.replace(job, target=output, is_target_file=True)
+    wanted = output.suffix[1:].lower()
+    if job.spec is None and fallback is not None and wanted in _FORMATS:
+        from capture.media.extract import expected_targets  # noqa: PLC0415 - av is slow to load
+
+        try:
+            expected_targets(job)
+        except ConfigError:  # a copy does not go into such a file
+            job = dataclasses.replace(job, spec=SoundFileSpec(wanted, fallback))
+    return job
+
+
+_FORMATS = frozenset({"opus", "m4a", "mp3", "flac", "wav", "ogg"})
+
+
+def _extract_one(job: ExtractJob, *, is_json: bool, is_quiet: bool) -> int:
+    """Here and now: a pool of processes would take longer than most files."""
+    _clear([job])
+    begun_ns = now_ns()
+    error: CaptureError | None = None
+    result: ExtractResult | None = None
+    try:
+        result = extract_file(job)
+    except CaptureError as failure:
+        error = failure
+    if is_json:
+        told = None if error is None else error_of(error)
+        elapsed_s = (now_ns() - begun_ns) / NS_PER_S
+        tally = Tally(1)
+        view = choose_batch_view(tally, is_json=True, is_quiet=is_quiet)
+        _account(JobResult(job, result, told, elapsed_s), tally, view)
+        view.finish(BatchReport(tally.done, len(tally.failed), elapsed_s))
+    if error is not None:
+        raise error
+    assert result is not None
+    if not is_json:
+        if not is_quiet:
+            _tell(result)
+        for part in result.parts:
+            print(part.path, flush=True)  # noqa: T201
+    return EXIT_FAILED if result.is_partial else 0
+
+
+def _tell(result: ExtractResult) -> None:
+    for warning in result.warnings:
+        say(f"warning: {warning}")
+    if result.is_skipped:
+        say("already extracted; --force does it again")
+    elif len(result.parts) > 1:
+        for part in result.parts:
+            title = f" {part.title}" if part.title else ""
+            say(f"{part.span.start_s:9.3f} to {part.span.end_s:9.3f} s{title}: {part.path.name}")
+
+
+# --------------------------------------------------------------------------------- several files
+
+
+def _workers(jobs: int | None, files: int) -> Workers:
+    return Workers(min(jobs or usable_processors(), max(1, files)), ("capture.media.extract",))
+
+
+def _is_own(one: Input, template: ExtractJob) -> bool:
+    """Whether a file that was found in a folder would become itself, beside itself."""
+    if one.below is None:
+        return False
+    ending = one.path.suffix.lower()
+    if template.spec is None:
+        return ending in SOUND_ENDINGS
+    from capture.media.export import suffix_of  # noqa: PLC0415 - av is slow to load
+
+    return ending == suffix_of(template.spec)
+
+
+def _number(
+    inputs: Sequence[Input],
+    template: ExtractJob,
+    output: Path | None,
+    note: Callable[[str], None],
+) -> list[ExtractJob]:
+    """A job for every file; where two would be given the same name, the second gets a number."""
+    folders = [_target_folder(one, output) for one in inputs]
+    keys = [(folder, one.path.stem.casefold()) for folder, one in zip(folders, inputs, strict=True)]
+    taken: dict[tuple[Path, str], int] = {}
+    for key in keys:
+        taken[key] = taken.get(key, 0) + 1
+    claimed: set[str] = set()
+    jobs = []
+    for one, folder, key in zip(inputs, folders, keys, strict=True):
+        job = dataclasses.replace(template, source=one.path.absolute(), target=folder)
+        if taken[key] > 1:
+            job = _apart(job, claimed, taken, note)
+        jobs.append(job)
+    return jobs
+
+
+def _target_folder(one: Input, output: Path | None) -> Path:
+    return one.path.absolute().parent if output is None else output.absolute() / (one.below or "")
+
+
+def _apart(
+    job: ExtractJob,
+    claimed: set[str],
+    taken: dict[tuple[Path, str], int],
+    note: Callable[[str], None],
+) -> ExtractJob:
+    """The job with a name that no other job of this batch has."""
+    from capture.media.extract import expected_targets  # noqa: PLC0415 - av is slow to load
+
+    try:
+        targets = expected_targets(job)
+    except CaptureError:
+        return job  # it will say so itself
+    number, wished = 1, job
+    while claimed.intersection(_folded(targets)):
+        number += 1
+        stem = f"{safe_name(job.source.stem)} ({number})"
+        if (job.target, stem.casefold()) in taken:
+            continue
+        named = job.target / f"{stem}{targets[0].suffix}"
+        wished = dataclasses.replace(job, target=named, is_target_file=True)
+        targets = expected_targets(wished)
+    if wished is not job:
+        note(f"{job.source} becomes {wished.target.name}: another file has its name")
+    claimed.update(_folded(targets))
+    return wished
+
+
+def _folded(paths: Iterable[Path]) -> set[str]:
+    return {str(path).casefold() for path in paths}
+
+
+def _extract_many(
+    jobs: Sequence[ExtractJob], tally: Tally, view: BatchView, open_executor: Callable[[], Executor]
+) -> int:
+    stop = threading.Event()
+    misuse: list[JobError] = []
+
+    def on_result(result: JobResult[ExtractJob, ExtractResult]) -> None:
+        if result.error is not None and result.error.kind == ConfigError.__name__:
+            misuse.append(result.error)  # what contradicts itself does so for every file
+            stop.set()
+        else:
+            _account(result, tally, view)
+
+    with contextlib.ExitStack() as stack:
+        executor = stack.enter_context(open_executor())
+        is_ours = isinstance(executor, Workers)  # elsewhere the process of a part cannot be seen
+        if is_ours:
+            _clear(jobs)
+        stack.enter_context(_stopped_by_signals(stop))
+        stack.enter_context(view)
+        report = run_batch(
+            jobs,
+            extract_file,
+            executor,
+            on_result=on_result,
+            on_poll=view.poll,
+            on_loss=_clear if is_ours else lambda _: None,
+            stop=stop,
+        )
+    if misuse:
+        raise ConfigError(misuse[0].message, hint=misuse[0].hint)
+    view.finish(report)
+    if tally.failed and not view.is_machine_read:
+        show_failures(tally.failed)
+    if report.is_stopped:
+        return EXIT_INTERRUPTED
+    if not tally.failed:
+        return 0
+    return EXIT_SOME_FAILED if tally.done or tally.skipped else EXIT_FAILED
+
+
+def _account(result: JobResult[ExtractJob, ExtractResult], tally: Tally, view: BatchView) -> None:
+    tally.ended += 1
+    source = result.job.source
+    if result.value is None:
+        assert result.error is not None
+        tally.failed.append((source, result.error))
+        view.on_failed(source, result.error)
+        return
+    # Done by a process that died before it could tell: ours all the same.
+    if result.value.is_skipped and not result.is_again:
+        tally.skipped += 1
+    else:
+        tally.done += 1
+    tally.sound_s += result.value.sound_s
+    view.on_done(result.value)
+    if result.value.is_partial:
+        error = JobError(
+            "DamagedFileError",
+            f"only a part of it could be had: {'; '.join(result.value.warnings)}",
+            "what there is has been kept",
+        )
+        tally.failed.append((source, error))
+        view.on_failed(source, error)
+
+
+def _clear(jobs: Iterable[ExtractJob]) -> None:
+    """Remove what was begun and will never be finished."""
+    for folder in {job.target.parent if job.is_target_file else job.target for job in jobs}:
+        clear_parts(folder)
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
+    """The first ^C or SIGTERM ends the batch in order; a second one does not wait."""
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    numbers = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP")]
+    saved = {number: signal.signal(number, on_signal) for number in numbers if number is not None}
+    try:
+        yield
+    finally:
+        for number, handler in saved.items():
+            signal.signal(number, handler)

@@ -1,0 +1,278 @@
+"""How a batch is shown while it runs: a bar in a terminal, plain lines, JSON, or nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from capture.cli.app import say
+from capture.cli.values import format_clock
+from capture.cli.views import LINE_EVERY_NS, print_json, table_of
+from capture.clock import now_ns
+from capture.model import NS_PER_S
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from rich.progress import Progress
+
+    from capture.batch import BatchReport, JobError
+    from capture.model import ExtractResult
+
+__all__ = ["BatchView", "Tally", "choose_batch_view", "show_failures"]
+
+
+@dataclass
+class Tally:
+    """How far a batch has come."""
+
+    files: int
+    done: int = 0
+    """Written, some of them with parts missing."""
+    skipped: int = 0
+    failed: list[tuple[Path, JobError]] = field(default_factory=list)
+    """Also those of which only a part could be had."""
+    sound_s: float = 0.0
+    begun_ns: int = field(default_factory=now_ns)
+    ended: int = 0
+
+    @property
+    def sound_hours_per_s(self) -> float:
+        """Hours of sound gone through in a second of work."""
+        return self.sound_s / 3600 / max(1e-3, (now_ns() - self.begun_ns) / NS_PER_S)
+
+    @property
+    def left_s(self) -> float | None:
+        """About how long it will take; ``None`` before it can be told."""
+        if not self.ended:
+            return None
+        return (now_ns() - self.begun_ns) / NS_PER_S * (self.files - self.ended) / self.ended
+
+    def line(self) -> str:
+        """In words."""
+        parts = [f"{self.ended} of {self.files} files", f"{len(self.failed)} failed"]
+        parts.append(f"{self.sound_hours_per_s:.2f} h of sound per second")
+        if self.left_s is not None:
+            parts.append(f"{format_clock(self.left_s)} left")
+        return ", ".join(parts)
+
+
+class BatchView:
+    """The paths of the results on stdout, and nothing else; the others build on it."""
+
+    is_machine_read = False
+    """Failures are in what it prints; nobody wants them again as a table."""
+
+    def __init__(self, tally: Tally) -> None:
+        self.tally = tally
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing to give back."""
+
+    def note(self, text: str) -> None:
+        """Something that whoever looks on should know."""
+
+    def on_done(self, result: ExtractResult) -> None:
+        """A file is done, or was done before."""
+        for part in result.parts:
+            print(part.path, flush=True)  # noqa: T201
+
+    def on_failed(self, source: Path, error: JobError) -> None:
+        """A file failed, or only a part of it could be had."""
+
+    def poll(self) -> None:
+        """Called ten times a second."""
+
+    def finish(self, report: BatchReport) -> None:
+        """The end."""
+
+
+class LineBatchView(BatchView):
+    """Plain lines on stderr, for logs and pipes."""
+
+    def __init__(self, tally: Tally) -> None:
+        super().__init__(tally)
+        self._next_ns = now_ns() + LINE_EVERY_NS
+
+    def note(self, text: str) -> None:
+        """Said as a line."""
+        say(text)
+
+    def on_done(self, result: ExtractResult) -> None:
+        """The paths, and what is odd about them."""
+        super().on_done(result)
+        for warning in result.warnings:
+            self.note(f"warning: {result.source}: {warning}")
+
+    def poll(self) -> None:
+        """A new line every two seconds."""
+        if now_ns() >= self._next_ns:
+            self._next_ns = now_ns() + LINE_EVERY_NS
+            say(self.tally.line())
+
+    def finish(self, report: BatchReport) -> None:
+        """How many came to which end."""
+        tally = self.tally
+        parts = [f"{tally.done} done"]
+        parts += [f"{tally.skipped} already there"] if tally.skipped else []
+        parts += [f"{len(tally.failed)} failed"] if tally.failed else []
+        parts += [f"{tally.files - tally.ended} not done"] if report.is_stopped else []
+        speed = f" ({tally.sound_hours_per_s:.2f} h of sound per second)" if tally.sound_s else ""
+        say(f"{'stopped: ' if report.is_stopped else ''}{', '.join(parts)}{speed}")
+
+
+class BarBatchView(LineBatchView):
+    """A bar in a terminal."""
+
+    def __init__(self, tally: Tally) -> None:
+        from rich.console import Console  # noqa: PLC0415 - slow to load
+        from rich.progress import (  # noqa: PLC0415
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        super().__init__(tally)
+        self._progress: Progress = Progress(
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("files{task.fields[more]}"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=Console(stderr=True, highlight=False),
+            transient=True,
+            redirect_stdout=False,  # it would redirect the results to stderr
+            redirect_stderr=False,
+        )
+        self._task = self._progress.add_task("", total=tally.files, more="")
+        self._is_stdout_seen = sys.stdout.isatty()
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def note(self, text: str) -> None:
+        """Said above the bar."""
+        self._progress.console.print(text, markup=False, soft_wrap=True)
+
+    def on_done(self, result: ExtractResult) -> None:
+        """Above the bar; where stdout leads elsewhere, there."""
+        if not self._is_stdout_seen:
+            super().on_done(result)
+            return
+        for part in result.parts:
+            self.note(str(part.path))
+        for warning in result.warnings:
+            self.note(f"warning: {result.source}: {warning}")
+
+    def poll(self) -> None:
+        """The bar moves."""
+        tally = self.tally
+        more = f", {len(tally.failed)} failed" if tally.failed else ""
+        more += f", {tally.sound_hours_per_s:.2f} h of sound/s,"
+        self._progress.update(self._task, completed=tally.ended, more=more)
+
+
+class JsonBatchView(BatchView):
+    """One JSON object a line on stdout; the last one is the summary."""
+
+    is_machine_read = True
+
+    def __init__(self, tally: Tally) -> None:
+        super().__init__(tally)
+        self._next_ns = now_ns() + LINE_EVERY_NS
+
+    def note(self, text: str) -> None:
+        """As an event."""
+        print_json({"event": "note", "message": text})
+
+    def on_done(self, result: ExtractResult) -> None:
+        """As an event."""
+        print_json({"event": "file-done", **dataclasses.asdict(result)})
+
+    def on_failed(self, source: Path, error: JobError) -> None:
+        """As an event."""
+        print_json({"event": "file-failed", "source": source, **dataclasses.asdict(error)})
+
+    def poll(self) -> None:
+        """An event every two seconds."""
+        if now_ns() >= self._next_ns:
+            self._next_ns = now_ns() + LINE_EVERY_NS
+            print_json({"event": "progress", **self._counts(), "left_s": self.tally.left_s})
+
+    def finish(self, report: BatchReport) -> None:
+        """The summary."""
+        failures: list[dict[str, Any]] = [
+            {"source": source, **dataclasses.asdict(error)} for source, error in self.tally.failed
+        ]
+        print_json(
+            {
+                "event": "result",
+                **self._counts(),
+                "elapsed_s": report.elapsed_s,
+                "is_stopped": report.is_stopped,
+                "failures": failures,
+            }
+        )
+
+    def _counts(self) -> dict[str, Any]:
+        tally = self.tally
+        return {
+            "files": tally.files,
+            "done": tally.done,
+            "skipped": tally.skipped,
+            "failed": len(tally.failed),
+            "sound_s": tally.sound_s,
+        }
+
+
+def choose_batch_view(tally: Tally, *, is_json: bool, is_quiet: bool) -> BatchView:
+    """The view that fits what was asked and where we run."""
+    if is_json:
+        return JsonBatchView(tally)
+    if is_quiet:
+        return BatchView(tally)
+    return BarBatchView(tally) if sys.stderr.isatty() else LineBatchView(tally)
+
+
+def show_failures(failed: list[tuple[Path, JobError]]) -> None:
+    """Every file that failed, why, and what can be done: a table, or lines where nobody looks."""
+    if not sys.stderr.isatty():
+        for source, error in failed:
+            say(f"failed: {source}: {error.message}{f' ({error.hint})' if error.hint else ''}")
+        return
+    from rich.console import Console  # noqa: PLC0415 - slow to load
+    from rich.text import Text  # noqa: PLC0415
+
+    # What all have in common is said once.
+    try:
+        folder = Path(os.path.commonpath([source.parent for source, _ in failed]))
+    except ValueError:  # several drives of Windows
+        folder = Path()
+    table = table_of(f"failed in {folder}", "why", "what to do")
+    for source, error in failed:
+        reason = error.message.removeprefix(f"{source} ")
+        table.add_row(Text(str(source.relative_to(folder))), Text(reason), Text(error.hint or ""))
+    Console(stderr=True, highlight=False).print(table)

@@ -1,0 +1,118 @@
+"""``capture probe``: what is in a file, from its header; with its loudness, from its sound."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from capture.cli.app import EXIT_FAILED, print_error
+from capture.cli.values import format_clock, format_size
+from capture.cli.views import print_json, table_of
+from capture.errors import CaptureError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from capture.media.probe import Probe, ProbedTrack
+
+__all__ = ["probe"]
+
+
+def probe(
+    file: Path,
+    /,
+    *files: Path,
+    loudness: Annotated[bool, Parameter(negative="")] = False,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Say what is in media files: tracks, codecs, lengths, languages, late beginnings, chapters.
+
+    Exit code 1 if one of them cannot be read.
+
+    Args:
+        file: A film or a sound file.
+        files: More of them.
+        loudness: Measure how loud each sound track is; it has to be decoded for that.
+        json: One JSON object a file, on stdout.
+    """
+    from capture.media.probe import probe as probe_file  # noqa: PLC0415 - av is slow to load
+
+    code = 0
+    for path in (file, *files):
+        try:
+            found = probe_file(path, with_loudness=loudness)
+        except CaptureError as error:
+            code = EXIT_FAILED
+            print_error(error.message, error.hint)
+            if json:
+                print_json({"path": path, "error": error.message, "hint": error.hint})
+            continue
+        if json:
+            print_json(dataclasses.asdict(found))
+        else:
+            _show(found)
+    return code
+
+
+def _show(found: Probe) -> None:
+    from rich.console import Console  # noqa: PLC0415 - slow to load
+
+    console = Console(highlight=False)
+    facts = [found.container.partition(",")[0]]
+    facts += [_length(found.duration_s)] if found.duration_s is not None else []
+    facts.append(format_size(found.size_bytes))
+    # A path is not broken into lines: the terminal does that, and scripts read it.
+    line = f"{found.path}: {', '.join(facts)}"
+    console.print(line, style="bold", markup=False, soft_wrap=True)
+    console.print(_tracks(found))
+    for number, chapter in enumerate(found.chapters, 1):
+        title = chapter.title or f"chapter {number}"
+        line = f"  {format_clock(chapter.start_s)} to {format_clock(chapter.end_s)}  {title}"
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _tracks(found: Probe) -> Table:
+    from rich.text import Text  # noqa: PLC0415 - slow to load
+
+    lines = [_line(track) for track in found.tracks]
+    # Only what one of them has something to say about.
+    heads = [head for head in (lines[0] if lines else {}) if any(line[head] for line in lines)]
+    table = table_of(*heads)
+    for line in lines:
+        table.add_row(*(Text(line[head]) for head in heads))
+    return table
+
+
+def _line(track: ProbedTrack) -> dict[str, str]:
+    kind = "sound" if track.kind == "audio" else track.kind
+    loudness = track.loudness
+    integrated = loudness.integrated_lufs if loudness else None
+    peak = loudness.true_peak_dbtp if loudness else None
+    return {
+        "track": f"{kind} {track.number}",
+        "codec": track.codec,
+        "what": _what(track),
+        "language": track.language or "",
+        "title": track.title or "",
+        "starts": f"{track.start_s:.3f}" if track.start_s is not None else "",
+        "length": _length(track.duration_s) if track.duration_s is not None else "",
+        "kbit/s": f"{track.bit_rate / 1000:.0f}" if track.bit_rate else "",
+        "LUFS": f"{integrated:.1f}" if integrated is not None else "silent" if loudness else "",
+        "dBTP": f"{peak:.1f}" if peak is not None else "",
+    }
+
+
+def _what(track: ProbedTrack) -> str:
+    if track.kind == "video":
+        size = f"{track.width_px}x{track.height_px}" if track.width_px else ""
+        return f"{size} at {track.fps:.4g}/s" if track.fps else size
+    if track.kind == "audio":
+        return f"{track.rate_hz} Hz {track.layout or ''}".rstrip() if track.rate_hz else ""
+    return ""
+
+
+def _length(seconds: float) -> str:
+    return f"{format_clock(seconds)}.{int(seconds * 1000) % 1000:03d}"
