@@ -7,6 +7,7 @@ end, and the file that grows while one is open. All of it belongs to the keeper'
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from capture.clock import SessionClock
 from capture.gate import LOOKBACK_S, GateEvent, GateEventKind, GateState, SoundGate, Verdict
 from capture.media.growing import GrowingSound, read_growing
 from capture.mixer import Mixer, SourceSetting
-from capture.model import NS_PER_S, TrackMode
+from capture.model import NS_PER_S, Level, TrackMode
 from capture.voice.recent import Recent
 from capture.voice.saving import Heard, name_of, recipe_of, wall_time
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from capture.gate import SpeechJudge
-    from capture.model import AudioBlock, Level, VoiceSpec
+    from capture.model import AudioBlock, VoiceSpec
 
 __all__ = ["Finished", "Lane"]
 
@@ -102,6 +103,8 @@ class Lane:
         self._start_frame: int | None = None  # of the open message
         self._growing: GrowingSound | None = None
         self._grown_from = 0  # frame of the lane at which the growing file begins
+        self._shown_frames = 0
+        self._level = Level(-math.inf, -math.inf)
         self.is_rejected = False
         """The open message is not wanted."""
         self.warnings: list[str] = []
@@ -176,8 +179,11 @@ class Lane:
         return self._gate.threshold_dbfs
 
     def level(self) -> Level:
-        """Loudness since the last look."""
-        return next(iter(self._mixer.levels().values()))
+        """Loudness since the last look, or of the look before where nothing came since."""
+        if self._mixer.recorded_frames != self._shown_frames:
+            self._shown_frames = self._mixer.recorded_frames
+            self._level = next(iter(self._mixer.levels().values()))
+        return self._level
 
     @property
     def open_s(self) -> float:
