@@ -35,12 +35,16 @@ from capture.model import (
     State,
     TrackMode,
     VideoSpec,
+    VoiceMessage,
+    VoiceResult,
+    VoiceSpec,
 )
 
 if TYPE_CHECKING:
     from capture.media.extract import extract
     from capture.media.probe import probe
     from capture.session import Session, record
+    from capture.voice import VoiceKeeper, keep_messages
 
 __all__ = [
     "AudioSpec",
@@ -61,22 +65,29 @@ __all__ = [
     "State",
     "TrackMode",
     "VideoSpec",
+    "VoiceKeeper",
+    "VoiceMessage",
+    "VoiceResult",
+    "VoiceSpec",
     "extract",
+    "keep_messages",
     "probe",
     "record",
 ]
 
 
-_LAZY = {
+_LATER = {
     "Session": "capture.session",
     "record": "capture.session",
+    "VoiceKeeper": "capture.voice",
+    "keep_messages": "capture.voice",
     "extract": "capture.media.extract",
     "probe": "capture.media.probe",
 }
+"""These bring NumPy or codecs along; `capture --help` and who only builds specs do without."""
 
 
 def __getattr__(name: str) -> Any:
-    # These bring NumPy and PyAV along; `capture --help` and scripts that build specs do without.
-    if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -332,8 +332,7 @@ class _WavWriter(FileWriter):
             self._file.write(np.zeros((0, track.channels), np.float32))
 
     def _write(self, packet: Any) -> float:
-        self._file.write(packet)
-        self._file.flush()
+        self._file.write(packet)  # the system has it now; the disk is told by the anchor
         return self.written_s + len(packet) / self._file.rate_hz
 
     def _finish(
