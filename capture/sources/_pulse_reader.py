@@ -75,6 +75,8 @@ OVERSLEPT_NS = 150_000_000
 with a fragment on top it is less than ``SILENCE_NS``."""
 CATCH_UP_NS = NS_PER_S // 2
 """After that the server is not asked: what it could not send yet is in every answer."""
+REST_S = 0.06
+"""How long a patient reader lets sound gather: three blocks of an application's stream."""
 STALL_NS = 5 * NS_PER_S
 """A reader that slept longer starts anew: the server drops silently after 10.9 s of this format."""
 
@@ -283,6 +285,8 @@ class PulseReader:
             when. With it such a stream is opened at once, before it is known whose it is: the
             question would cost the first milliseconds of its sound. What comes of it is
             delivered if it is wanted within 1 s; else it is forgotten, heard by nobody.
+        is_patient: Let sound gather for ``REST_S`` once all streams run. A wake-up costs more than
+            what is done in it.
     """
 
     def __init__(
@@ -294,7 +298,10 @@ class PulseReader:
         on_state: Callable[[Want, bool], None],
         *,
         on_new: Callable[[int, int], None] | None = None,
+        is_patient: bool = False,
     ) -> None:
+        self._is_patient = is_patient
+        self._hurried = threading.Event()
         self._server = server
         self._rate_hz = rate_hz
         self._positions = positions
@@ -335,7 +342,12 @@ class PulseReader:
             self._wake()
         self._thread.join()
 
+    def hurry(self) -> None:
+        """Look at what the server has to say now, where the reader rests. Any thread."""
+        self._hurried.set()
+
     def _wake(self) -> None:
+        self._hurried.set()
         if self._loop:
             self._lib.pa_mainloop_wakeup(self._loop)
 
@@ -361,6 +373,9 @@ class PulseReader:
                     self._subscribe(context)
                     self._round(context, now_ns() - last_ns)
                 last_ns = now_ns()
+                if self._is_patient and self._is_settled:
+                    self._hurried.wait(REST_S)
+                    self._hurried.clear()
         finally:
             for want in list(self._streams):
                 self._drop(want)
@@ -371,6 +386,11 @@ class PulseReader:
             with self._lock:
                 self._loop = None
                 lib.pa_mainloop_free(loop)
+
+    @property
+    def _is_settled(self) -> bool:
+        """Whether all that is wanted runs, and nothing else is under way."""
+        return not self._guesses and self._running == self._wanted == self._streams.keys()
 
     def _drain(self) -> None:
         """Take what else has come, without giving the GIL away.

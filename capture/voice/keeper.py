@@ -61,7 +61,7 @@ AUTO = "auto"
 """The source that is every application, each followed alone."""
 RATE_HZ = 48_000
 CHANNELS = 2
-TICK_S = 0.1
+TICK_S = 0.2
 """Sound is moved on in batches of so long: nobody waits for it, and few wake-ups cost little."""
 BLOCKS_WAITING_FRAMES = 240 * RATE_HZ
 """Between source and gate, over all streams: a disk may stand still for a minute or more."""
@@ -360,10 +360,10 @@ class VoiceKeeper:
                 clock = SessionClock(now_ns())
                 setting = SourceSetting("mix", CHANNELS)
                 self._mix = Mixer([setting], TrackMode.SEPARATE, clock, RATE_HZ)
-            return open_players(rate_hz=RATE_HZ, with_mix=with_mix)
+            return open_players(rate_hz=RATE_HZ, with_mix=with_mix, is_patient=True)
         if kind == "app" and name:
-            return open_players(rate_hz=RATE_HZ, name=name)
-        return open_audio(AudioSpec(self.spec.source), rate_hz=RATE_HZ)
+            return open_players(rate_hz=RATE_HZ, name=name, is_patient=True)
+        return open_audio(AudioSpec(self.spec.source), rate_hz=RATE_HZ, is_patient=True)
 
     def _route(self, block: AudioBlock) -> None:
         if block.stream == MIX_STREAM and self._mix is not None:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from capture.cli.voice_sample import make_voice_sample
 from scripts.benchmark.report import Spread, say, spread, table
 
+assert sys.platform != "win32"  # for the type checker: it knows no process groups there
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
