@@ -136,6 +136,9 @@ class _Stream:
         # that ended, by another sound: a recording of what was not asked for.
         flags = _libpulse.STREAM_DONT_MOVE | _libpulse.STREAM_ADJUST_LATENCY
         device = want.device.encode() if want.device is not None else None
+        # Taken as it comes: what is left in a stream that has ended meanwhile cannot be read.
+        self._on_data = _libpulse.StreamRequestCallback(self._take_data)
+        lib.pa_stream_set_read_callback(self._stream, self._on_data, None)
         self._refused = lib.pa_stream_connect_record(self._stream, device, byref(attr), flags) < 0
 
     @property
@@ -147,6 +150,7 @@ class _Stream:
 
     def close(self) -> None:
         self._forget_questions()
+        self._lib.pa_stream_set_read_callback(self._stream, _libpulse.StreamRequestCallback(), None)
         self._lib.pa_stream_disconnect(self._stream)
         self._lib.pa_stream_unref(self._stream)
 
@@ -183,10 +187,19 @@ class _Stream:
         """Since it was opened."""
         return now_ns() - self._opened_ns
 
-    def read(self, put: Callable[[AudioBlock], None] | None) -> None:
-        """Take all that has arrived; deliver what has a time, or keep it while ``put`` is None."""
-        lib = self._lib
+    def deliver(self, put: Callable[[AudioBlock], None], *, is_last: bool = False) -> None:
+        """Hand over what has arrived and has a time.
+
+        Args:
+            put: Takes the blocks.
+            is_last: No more will come: what has no time yet gets that of its arrival.
+        """
         self._take_answer()
+        self._deliver(put, is_last=is_last)
+
+    def _take_data(self, _stream: Any, _size: int, _data: Any) -> None:
+        """All that has arrived, in the middle of a dispatch."""
+        lib = self._lib
         data, size = ctypes.c_void_p(), ctypes.c_size_t()
         while lib.pa_stream_readable_size(self._stream):
             arrival_ns = now_ns()
@@ -197,8 +210,6 @@ class _Stream:
                 ctypes.memmove(samples.ctypes.data, data.value, samples.nbytes)
             lib.pa_stream_drop(self._stream)
             self._arrived(samples, arrival_ns)
-        if put is not None:
-            self._deliver(put)
 
     def _arrived(self, samples: Any, arrival_ns: int) -> None:
         if arrival_ns - self._last_data_ns > SILENCE_NS and not self._is_fresh:
@@ -243,7 +254,7 @@ class _Stream:
         withheld_us = min(buffered for at, _, buffered in self._origins if at >= since)
         return origins[int(len(origins) * ORIGIN_QUANTILE)] - withheld_us * 1000
 
-    def _deliver(self, put: Callable[[AudioBlock], None]) -> None:
+    def _deliver(self, put: Callable[[AudioBlock], None], *, is_last: bool) -> None:
         if not self._held:
             return
         quality = TimeQuality.SERVER
@@ -251,7 +262,7 @@ class _Stream:
         arrived_origin = arrival_ns - (first + len(samples)) * NS_PER_S // self._rate_hz
         if self._origins:
             origin = self._origin()
-        elif now_ns() - self._held[0][2] < NO_ANSWER_NS:
+        elif now_ns() - self._held[0][2] < NO_ANSWER_NS and not is_last:
             return
         if not self._origins or abs(origin - arrived_origin) > IMPLAUSIBLE_NS:
             quality, origin = TimeQuality.ARRIVAL, arrived_origin
@@ -439,8 +450,6 @@ class PulseReader:
                 stream.want = want
                 self._streams[want] = stream
         for index, stream in list(self._guesses.items()):
-            if stream.state == _libpulse.STREAM_READY:
-                stream.read(None)
             is_over = stream.state in (_libpulse.STREAM_FAILED, _libpulse.STREAM_TERMINATED)
             if is_over or stream.age_ns > GUESS_NS:
                 self._forget(index)
@@ -459,8 +468,9 @@ class PulseReader:
         with self._lock:
             wanted = self._wanted
         self._read_guesses(wanted)
-        for want in list(self._streams):
+        for want, stream in list(self._streams.items()):
             if want not in wanted or took_ns > STALL_NS:
+                stream.deliver(self._put, is_last=True)
                 self._drop(want)
             elif took_ns > OVERSLEPT_NS:
                 self._streams[want].overslept(took_ns)
@@ -479,8 +489,9 @@ class PulseReader:
                     self._running.add(want)
                     self._failures.pop(want, None)
                     self._on_state(want, True)  # noqa: FBT003
-                stream.read(self._put)
+                stream.deliver(self._put)
             elif state in (_libpulse.STREAM_FAILED, _libpulse.STREAM_TERMINATED):
+                stream.deliver(self._put, is_last=True)
                 self._drop(want)
                 count = self._failures.get(want, (0, 0.0))[0]
                 pause_s = BACK_OFF_S[min(count, len(BACK_OFF_S) - 1)]
