@@ -72,10 +72,14 @@ def format_dbfs(level_dbfs: float) -> str:
     return "silent" if level_dbfs < -120 else f"{level_dbfs:.0f} dBFS"  # noqa: PLR2004 - 20 bits
 
 
+LATE_S = 60.0
+"""A recorder that a scheduler started for a time may come up after it; that is no typing error."""
+
+
 def _parse_moment(text: str) -> float:
     from capture.schedule.when import parse_moment  # noqa: PLC0415 - few commands need it
 
-    return parse_moment(text).timestamp()
+    return parse_moment(text, late_s=LATE_S).timestamp()
 
 
 def _with(parse: Callable[[str], Any], metavar: str) -> Parameter:

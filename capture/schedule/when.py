@@ -34,8 +34,6 @@ HORIZON_DAYS = 366 * 9
 """29 February may be eight years away (1896 to 1904); what does not come by then never does."""
 LONGEST_SHIFT = timedelta(hours=3)
 """No zone has ever changed its clock by more at once, but for whole days at the date line."""
-JUST_PAST = timedelta(minutes=1)
-"""A date so little in the past is meant to be now: a recorder was started late for it."""
 
 _HINT = 'write "weekdays 09:00", "every 30m", "2026-12-01 20:15" or "cron: 0 9 * * 1-5"'
 
@@ -179,13 +177,16 @@ def parse_when(text: str, zone: str, now: datetime) -> When:
     return when
 
 
-def parse_moment(text: str, *, zone: str | None = None, now: datetime | None = None) -> datetime:
+def parse_moment(
+    text: str, *, zone: str | None = None, now: datetime | None = None, late_s: float = 0.0
+) -> datetime:
     """A moment from ``20:15`` (today or tomorrow), ``2026-12-01 20:15``, or an ISO time; in UTC.
 
     Args:
         text: As people write it.
         zone: Whose clocks are meant; by default this machine's.
         now: Aware; by default the present.
+        late_s: A date so little in the past is taken all the same.
 
     Raises:
         ConfigError: It is none of these, or a date in the past.
@@ -206,7 +207,7 @@ def parse_moment(text: str, *, zone: str | None = None, now: datetime | None = N
     except ValueError:
         raise ConfigError(f"{text!r} is no time", hint=_HINT) from None
     due = moment if moment.tzinfo else _resolved(moment, zone_info)
-    if due < now - JUST_PAST:
+    if due <= now - timedelta(seconds=late_s):
         shown = now.astimezone(zone_info)
         raise ConfigError(
             f"{text} is in the past", hint=f"it is {shown:%Y-%m-%d %H:%M} in {zone_info.key} now"
