@@ -322,7 +322,7 @@ class Rule:
     """A condition on which a recording starts or stops (``capture.rules``)."""
 
     kind: str
-    """sound, window or app to start; silence, window-closed, app-ended, size or duration to stop."""
+    """To start: sound, window, app; to stop: silence, window-closed, app-ended, size, duration."""
     name: str | None = None
     """Of the window or the application; ``None`` where the kind has none."""
     amount: float = 0.0
@@ -480,7 +480,7 @@ class RecordingResult:
     tracks: tuple[TrackReport, ...]
     warnings: tuple[str, ...]
     stopped_by: str
-    """duration, size, request, source-ended, device-lost, disk, error, or the kind of a stop rule."""
+    """duration, size, request, source-ended, device-lost, disk, error, or a stop rule's kind."""
     pauses_s: tuple[tuple[float, float], ...] = ()
     """(media time, length) of every pause."""
     markers_s: tuple[float, ...] = ()

@@ -346,7 +346,9 @@ class Session:
         self._segments.segment(0)
         self._start_threads()
         self._state = State.RECORDING
-        self._emit(EventKind.STARTED, f"recording to {self._segments.current_path}")
+        began_at_s = time.time() - (now_ns() - self._clock.start_ns) / NS_PER_S
+        message = f"recording to {self._segments.current_path}"
+        self._tell(Event(EventKind.STARTED, message, now_ns(), details={"began_at_s": began_at_s}))
 
     def _start_threads(self) -> None:
         assert self._segments is not None

@@ -151,7 +151,7 @@ def edit(
     with _open(database) as store:
         before = store.job(name)
         fields = {"for": "for_s", "until": "until_s", "runs": "runs_left", "to": "target"}
-        cleared = {fields.get(each, each.replace("-", "_")): None for each in clear}
+        cleared: dict[str, Any] = {fields.get(c, c.replace("-", "_")): None for c in clear}
         job = dataclasses.replace(before, name=rename or name, when=when or before.when, **cleared)
         if when is not None:
             job = dataclasses.replace(job, created_s=time.time())
@@ -189,9 +189,7 @@ def list_jobs(*, json: Flag = False, database: Database = None) -> int:
 
 
 @schedule.command(name="next")
-def next_runs(
-    count: int = NEXT_SHOWN, /, *, json: Flag = False, database: Database = None
-) -> int:
+def next_runs(count: int = NEXT_SHOWN, /, *, json: Flag = False, database: Database = None) -> int:
     """Show the next runs of all jobs, in local time; a change of the clocks is shown.
 
     Args:
@@ -366,7 +364,9 @@ def serve(*, database: Database = None) -> int:
 
     def on_change(changed: Run) -> None:
         begun = f"records to {changed.output}" if changed.status is Status.RUNNING else None
-        say(f"{datetime.now().astimezone():%H:%M:%S} {changed.job_name}: {begun or _ended(changed)}")
+        say(
+            f"{datetime.now().astimezone():%H:%M:%S} {changed.job_name}: {begun or _ended(changed)}"
+        )
 
     with _open(database) as store:
         say(f"serving {store.path} with {len(store.jobs())} jobs; ^C ends it")
@@ -424,7 +424,7 @@ def _changed(job: Job, options: Options | None) -> Job:
     until_s = None
     if given.until is not None:
         until_s = parse_moment(given.until, zone=job.zone).timestamp()
-    values = {
+    values: dict[str, Any] = {
         "for_s": given.length,
         "until_s": until_s,
         "runs_left": given.runs,
@@ -487,9 +487,7 @@ def _checked(job: Job, words: Sequence[str]) -> Job:
             f"there is no program {program[0]!r}", hint="check the command after the second `--`"
         )
     with_picture = bool(bound.arguments.get("video", command == "record"))
-    job = dataclasses.replace(
-        job, command=command, words=tuple(rest), with_picture=with_picture
-    )
+    job = dataclasses.replace(job, command=command, words=tuple(rest), with_picture=with_picture)
     if "is_trial" in ignored:
         bound.arguments |= {"is_trial": True, "output": job.output(first)}
         function(*bound.args, **bound.kwargs)

@@ -28,6 +28,7 @@ __all__ = [
     "parse_size",
 ]
 
+
 def parse_rect(text: str) -> Rect:
     """A rectangle from ``X,Y,W,H`` in pixels.
 

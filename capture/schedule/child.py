@@ -25,7 +25,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-__all__ = ["Adopted", "Child", "Outcome", "Process", "command_line", "find_pid", "drop_progress", "log_paths", "read_outcome", "was_started"]
+__all__ = [
+    "Adopted",
+    "Child",
+    "Outcome",
+    "Process",
+    "command_line",
+    "drop_progress",
+    "find_pid",
+    "log_paths",
+    "read_outcome",
+    "was_started",
+]
 
 ATTEMPT = "attempt"
 """The line before a recorder's events: what stands above it came of another try."""
@@ -37,6 +48,8 @@ LOOK_EVERY_S = 1.0
 """Where a process that is not a child cannot be waited for."""
 EXIT_DEAD_SOURCE = 4
 """Recorded, but a source was dead (``capture record --strict``)."""
+SAVED = {"message", "kept", "saved"}
+"""Events of ``voice`` that name a finished file."""
 CUT_SHORT = {"interrupt", "terminate", "abort", "disk"}
 """Reasons to stop that nobody planned."""
 
@@ -131,6 +144,9 @@ class Outcome:
     length_s: float | None = None
     findings: tuple[str, ...] = ()
     message: str | None = None
+    exit_code: int | None = None
+    began_s: float | None = None
+    """Wall time of the file's beginning."""
     has_result: bool = False
     """It came to its end and said so."""
 
@@ -193,54 +209,79 @@ def read_outcome(folder: Path, run: Run, exit_code: int | None) -> Outcome:
         exit_code: ``None`` where nobody knows.
     """
     events, log = log_paths(folder, run)
-    result: dict[str, object] | None = None
-    paths: list[str] = []
-    what: set[object] = set()
-    findings: list[str] = []
-    for event in _events(events):
-        kind = event.get("event")
-        if kind == "result":
-            result = event
-        elif kind == "dead-signal":
-            what.add(event.get("what"))
-            findings.append(str(event.get("message")))
-        elif kind == ATTEMPT:
-            result, what = None, set()
-        elif kind in {"message", "kept", "saved"} and isinstance(event.get("path"), str):
-            paths.append(str(event["path"]))
+    told = _told(events)
     message = _error_of(log)
-    if result is None:
-        known = tuple(Path(path) for path in paths)
-        return Outcome(Status.FAILED, known, None, None, tuple(findings), message)
-    paths += [path for path in _strings(result.get("paths")) if path not in paths]
-    findings += [line for line in _strings(result.get("warnings")) if line not in findings]
-    status = Status.DONE
-    if "no-data" in what:
-        status = Status.DEAD
-    elif what & {"silent", "quiet"}:
-        status = Status.SILENT
-    elif "black" in what:
-        status = Status.BLACK
-    stopped_by = result.get("stopped_by")
+    if told.result is None:
+        paths = tuple(Path(path) for path in told.paths)
+        return Outcome(
+            Status.FAILED, paths, findings=told.findings, message=message, exit_code=exit_code
+        )
+    status = _judged(told.dead)
+    stopped_by = told.result.get("stopped_by")
     if exit_code not in {0, None, EXIT_DEAD_SOURCE} or (exit_code is None and message is not None):
         status = Status.FAILED
     elif stopped_by in CUT_SHORT:
         status, message = Status.INTERRUPTED, f"ended early ({stopped_by})"
+    paths = tuple(map(Path, dict.fromkeys((*told.paths, *_strings(told.result.get("paths"))))))
+    findings = (*told.findings, *_strings(told.result.get("warnings")))
     return Outcome(
         status,
-        tuple(Path(path) for path in paths),
-        _sum_of_sizes(paths),
-        _number(result.get("duration_s")),
-        tuple(dict.fromkeys(findings)),
-        message,
+        paths,
+        size_bytes=_sum_of_sizes(paths),
+        length_s=_number(told.result.get("duration_s")),
+        findings=tuple(dict.fromkeys(findings)),
+        message=message,
+        exit_code=exit_code,
+        began_s=told.began_s,
         has_result=True,
     )
+
+
+@dataclass(slots=True)
+class _Told:
+    """What a recorder's events say."""
+
+    result: dict[str, object] | None = None
+    began_s: float | None = None
+    paths: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
+    dead: frozenset[str] = frozenset()
+    """What was dead: silent, quiet, no-data, black."""
+
+
+def _told(events: Path) -> _Told:
+    told = _Told()
+    for event in _events(events):
+        kind = event.get("event")
+        if kind == ATTEMPT:  # what an earlier one has saved is there all the same
+            told = _Told(paths=told.paths)
+        elif kind == "result":
+            told.result = event
+        elif kind == "started":
+            told.began_s = _number(event.get("began_at_s"))
+        elif kind == "dead-signal":
+            told.dead |= {str(event.get("what"))}
+            told.findings += (str(event.get("message")),)
+        elif kind in SAVED and isinstance(event.get("path"), str):
+            told.paths += (str(event["path"]),)
+    return told
+
+
+def _judged(dead: frozenset[str]) -> Status:
+    """How a recording in which these were dead is marked: by the worst of them."""
+    if "no-data" in dead:
+        return Status.DEAD
+    if dead & {"silent", "quiet"}:
+        return Status.SILENT
+    return Status.BLACK if "black" in dead else Status.DONE
 
 
 def drop_progress(folder: Path, run: Run) -> None:
     """Keep of a long run's events those that say something: progress comes every two seconds."""
     events, _ = log_paths(folder, run)
-    kept = [json.dumps(e, ensure_ascii=False) for e in _events(events) if e.get("event") != "progress"]
+    kept = [
+        json.dumps(e, ensure_ascii=False) for e in _events(events) if e.get("event") != "progress"
+    ]
     part = events.with_suffix(".part")
     with contextlib.suppress(OSError):
         part.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
@@ -288,9 +329,9 @@ def _number(value: object) -> float | None:
     return float(value) if isinstance(value, (int, float)) else None
 
 
-def _sum_of_sizes(paths: Sequence[str]) -> int:
+def _sum_of_sizes(paths: Sequence[Path]) -> int:
     size_bytes = 0
     for path in paths:
         with contextlib.suppress(OSError):
-            size_bytes += Path(path).stat().st_size
+            size_bytes += path.stat().st_size
     return size_bytes

@@ -8,7 +8,6 @@ runs and what was left, and due times that passed meanwhile are treated by their
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from capture.schedule.lock import Lock
 from capture.schedule.runner import ON_TIME_S, Clock, Runner
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Sequence
     from pathlib import Path
 

@@ -16,13 +16,14 @@ from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
-from capture.schedule.jobs import Job
 from capture.schedule.when import parse_when
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sqlalchemy import Engine
+
+    from capture.schedule.jobs import Job
 
 __all__ = ["LEAD_S", "Alarm", "JobTrigger"]
 
@@ -32,7 +33,7 @@ LEAD_S = 3.0
 logging.getLogger("apscheduler").setLevel(logging.WARNING)
 
 
-class JobTrigger(BaseTrigger):  # type: ignore[misc] - the library has no types
+class JobTrigger(BaseTrigger):  # type: ignore[misc]
     """Rings a little before a job is due.
 
     Args:
@@ -61,7 +62,7 @@ class JobTrigger(BaseTrigger):  # type: ignore[misc] - the library has no types
         return due - lead
 
 
-class _HandOver(BaseExecutor):  # type: ignore[misc] - the library has no types
+class _HandOver(BaseExecutor):  # type: ignore[misc]
     """Hands every ring to the daemon, in the scheduler's thread."""
 
     def __init__(self, on_due: Callable[[int, list[datetime]], None]) -> None:
@@ -137,7 +138,9 @@ class Alarm:
             if alarm is not None and anew_from is None and _same(alarm.trigger, trigger):
                 continue
             since_s = max(job.active_s, last_due.get(job_id, 0.0))
-            rings = trigger.get_next_fire_time(None, anew_from or datetime.fromtimestamp(since_s, UTC))
+            rings = trigger.get_next_fire_time(
+                None, anew_from or datetime.fromtimestamp(since_s, UTC)
+            )
             if rings is None:
                 if alarm is not None:
                     alarm.remove()

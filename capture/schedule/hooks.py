@@ -68,7 +68,9 @@ def call_hook(job: Job, run: Run, log: Path) -> str | None:
         return f"the hook took longer than {HOOK_WITHIN_S / 60:.0f} min and was ended: {command}"
     except OSError as error:
         return f"the hook could not be started ({error}): {command}"
-    return f"the hook ended with exit code {done.returncode}: {command}" if done.returncode else None
+    return (
+        f"the hook ended with exit code {done.returncode}: {command}" if done.returncode else None
+    )
 
 
 def notify(job: Job, run: Run) -> None:

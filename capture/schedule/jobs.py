@@ -1,4 +1,4 @@
-"""What a schedule is made of: jobs, the policies that they follow, and the runs that came of them."""
+"""What a schedule is made of: jobs, their policies, and the runs that came of them."""
 
 from __future__ import annotations
 

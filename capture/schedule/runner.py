@@ -266,7 +266,6 @@ class Runner:
             exit_code = child.wait()
         finally:
             del self._children[run.id]
-        self._store.change(run, exit_code=exit_code)
         return read_outcome(self._store.runs_folder, run, exit_code)
 
     def _repair(self, run: Run, outcome: Outcome) -> Outcome:
@@ -303,7 +302,7 @@ class Runner:
         )
 
     def _go_on(self, job: Job, run: Run, before: Outcome) -> tuple[Run, Outcome]:
-        """Record the rest of a run that was interrupted, where the job makes up for what it missed."""
+        """Record the rest of a run that was interrupted, if the job makes up for what it missed."""
         if before.has_result or job.missed is not Missed.RUN_LATE or job.for_s is None:
             return run, before
         end = run.due + timedelta(seconds=job.for_s)
@@ -334,6 +333,8 @@ class Runner:
             length_s=outcome.length_s,
             findings=outcome.findings,
             message=outcome.message,
+            exit_code=outcome.exit_code,
+            **({} if outcome.began_s is None else {"started_s": outcome.began_s}),
         )
         if ended is None:
             return run
@@ -362,9 +363,7 @@ class Runner:
             self._going[job.id] = rest
             self._changed.notify_all()
 
-    def _expect_end(
-        self, job: Job, run: Run, begins: datetime, length_s: float | None
-    ) -> None:
+    def _expect_end(self, job: Job, run: Run, begins: datetime, length_s: float | None) -> None:
         with self._changed:
             for going in self._going[job.id]:
                 if going.run_id == run.id and length_s is not None:

@@ -258,9 +258,7 @@ class Store:
     def finish(self, run: Run, **values: Any) -> Run | None:
         """Note the end of a run; ``None`` if somebody has noted one already."""
         with self._begin() as connection:
-            change = _RUNS.update().where(
-                _RUNS.c.id == run.id, _RUNS.c.status.not_in([*FINAL])
-            )
+            change = _RUNS.update().where(_RUNS.c.id == run.id, _RUNS.c.status.not_in([*FINAL]))
             if connection.execute(change.values(**_packed(values))).rowcount == 0:
                 return None
         return replace(run, **values)
@@ -431,7 +429,9 @@ def _packed(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _run_of(row: Any) -> Run:
-    values = {field.name: getattr(row, field.name) for field in fields(Run) if field.name != "due_s"}
+    values = {
+        field.name: getattr(row, field.name) for field in fields(Run) if field.name != "due_s"
+    }
     values |= {key: tuple(json.loads(values[key])) for key in _LISTS}
     values["status"] = Status(values["status"])
     return Run(due_s=row.due_ms / 1000, **values)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["When", "local_zone", "oddity_of", "parse_moment", "parse_when", "zone_of"]
 
 DAY_NAMES = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-MONTH_NAMES = tuple("jan feb mar apr may jun jul aug sep oct nov dec".split())
+MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 HOUR_S, DAY_S = 3600, 86_400
 MIN_EVERY_S = 10
 """Starting a recorder takes half a second of a core."""
@@ -59,7 +59,7 @@ class When:
     days: frozenset[int] = frozenset(range(1, 32))
     months: frozenset[int] = frozenset(range(1, 13))
     is_either_day: bool = False
-    """Cron's rule: where both days of the month and of the week are given, one of them is enough."""
+    """Cron's rule: where days of the month and of the week are both given, one is enough."""
     is_hourly: bool = False
     """A cron line for every hour goes by the time that passes."""
 
@@ -201,11 +201,11 @@ def parse_moment(
         due = _resolved(naive, zone_info)
         return due if due > now else _resolved(naive + timedelta(days=1), zone_info)
     try:
-        if not re.match(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d", words):
-            raise ValueError(words)
         moment = datetime.fromisoformat(words)
     except ValueError:
-        raise ConfigError(f"{text!r} is no time", hint=_HINT) from None
+        moment = None
+    if moment is None or not re.match(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d", words):
+        raise ConfigError(f"{text!r} is no time", hint=_HINT)
     due = moment if moment.tzinfo else _resolved(moment, zone_info)
     if due <= now - timedelta(seconds=late_s):
         shown = now.astimezone(zone_info)
