@@ -33,6 +33,8 @@ __all__ = ["schedule"]
 
 schedule = App(name="schedule", help="Record at set times, unattended.")
 
+MANY_ROWS = 100
+"""Beyond, lines are not folded to the terminal's width: that takes 0.3 ms each."""
 NEXT_SHOWN = 10
 LOG_SHOWN = 20
 _NOBODY_SERVES = (
@@ -411,7 +413,7 @@ def install(
 
 
 def _open(database: Path | None) -> Store:
-    from capture.schedule.store import Store  # noqa: PLC0415 - SQLAlchemy is slow to load
+    from capture.schedule.store import Store  # noqa: PLC0415 - for commands that need it
 
     return Store(database)
 
@@ -606,6 +608,12 @@ def _plain_job(job: Job, due: datetime | None, last: Mapping[int, Run]) -> dict[
 def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
     if not rows:
         say(empty)
+        return
+    if len(rows) > MANY_ROWS:
+        widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+        for row in (columns, *rows):
+            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            print("  ".join(cells).rstrip())  # noqa: T201 - the result
         return
     from rich.console import Console  # noqa: PLC0415 - slow to load
 

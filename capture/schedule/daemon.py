@@ -69,7 +69,7 @@ class Daemon:
             OutputError: Another daemon serves this schedule, or the database cannot be used.
         """
         with Lock(self._store.path):
-            self._alarm = Alarm(self._store.engine, self.on_due)
+            self._alarm = Alarm(self._store.path, self.on_due)
             try:
                 self._alarm.load()
                 revision = self._store.revision()

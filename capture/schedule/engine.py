@@ -16,12 +16,12 @@ from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
+from capture.schedule.store import LOCKED_AFTER_S
 from capture.schedule.when import parse_when
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    from sqlalchemy import Engine
+    from pathlib import Path
 
     from capture.schedule.jobs import Job
 
@@ -82,14 +82,19 @@ class Alarm:
     """All alarms of a schedule; ``on_due`` is called in a thread of its own.
 
     Args:
-        engine: The database.
+        database: The schedule, in which they have a table of their own.
         on_due: Told the job's id and its due times since the last ring, in UTC; usually one, and
             a few seconds ahead.
     """
 
-    def __init__(self, engine: Engine, on_due: Callable[[int, list[datetime]], None]) -> None:
+    def __init__(self, database: Path, on_due: Callable[[int, list[datetime]], None]) -> None:
+        store = SQLAlchemyJobStore(
+            url=f"sqlite:///{database}",
+            tablename="alarms",
+            engine_options={"connect_args": {"timeout": LOCKED_AFTER_S}},
+        )
         self._scheduler = BackgroundScheduler(
-            jobstores={"default": SQLAlchemyJobStore(engine=engine, tablename="alarms")},
+            jobstores={"default": store},
             executors={"default": _HandOver(on_due)},
             job_defaults={"coalesce": False, "misfire_grace_time": None},
             timezone=UTC,

@@ -1,8 +1,8 @@
-"""The schedule's database: jobs, runs, recordings. SQLite through SQLAlchemy Core.
+"""The schedule's database: jobs, runs, recordings. SQLite, through one connection a process.
 
 Any process may use it at any time: the daemon, and commands beside it. What must not happen twice
 is decided here, by keys that are unique. A database that cannot be read, or that a newer version
-has made, is never written to.
+has made, is never written to. APScheduler keeps its alarms in a table of its own beside these.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ import json
 import os
 import shutil
 import sqlite3
+import threading
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import platformdirs
-import sqlalchemy as sa
-from sqlalchemy import event, exc
 
 from capture.errors import CaptureError, ConfigError, DamagedFileError, OutputError
 from capture.schedule.jobs import FINAL, Job, Missed, Overlap, Recording, Run, Status
@@ -35,59 +34,56 @@ LOCKED_AFTER_S = 10.0
 HISTORY_PER_JOB = 1000
 """Runs of one job that are remembered: a year of weekdays four times over, 40 days of hours."""
 
-_META = sa.MetaData()
-_STATE = sa.Table(
-    "state",
-    _META,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("revision", sa.Integer, nullable=False),  # counts every change of a job
-)
-_JOBS = sa.Table(
-    "jobs",
-    _META,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("name", sa.Text, nullable=False, unique=True),
-    sa.Column("settings", sa.Text, nullable=False),  # JSON: every other field of Job
-    sa.Column("is_paused", sa.Boolean, nullable=False),
-    sa.Column("runs_left", sa.Integer),
-    sqlite_autoincrement=True,  # an id is never given twice: recordings belong to one job
-)
-_RUNS = sa.Table(
-    "runs",
-    _META,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("job_id", sa.Integer, nullable=False),
-    sa.Column("job_name", sa.Text, nullable=False),
-    sa.Column("due_ms", sa.Integer, nullable=False),
-    sa.Column("status", sa.Text, nullable=False, index=True),
-    sa.Column("attempt", sa.Integer, nullable=False),
-    sa.Column("started_s", sa.Float),
-    sa.Column("ended_s", sa.Float),
-    sa.Column("pid", sa.Integer),
-    sa.Column("pid_started", sa.Integer),
-    sa.Column("boot_id", sa.Text),
-    sa.Column("output", sa.Text),
-    sa.Column("paths", sa.Text, nullable=False),
-    sa.Column("exit_code", sa.Integer),
-    sa.Column("size_bytes", sa.Integer),
-    sa.Column("length_s", sa.Float),
-    sa.Column("findings", sa.Text, nullable=False),
-    sa.Column("message", sa.Text),
-    sa.UniqueConstraint("job_id", "due_ms"),
-    sqlite_autoincrement=True,
-)
-_RECORDINGS = sa.Table(
-    "recordings",
-    _META,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("job_id", sa.Integer, nullable=False, index=True),
-    sa.Column("run_id", sa.Integer, nullable=False),
-    sa.Column("path", sa.Text, nullable=False),
-    sa.Column("size_bytes", sa.Integer, nullable=False),
-    sa.Column("changed_ns", sa.Integer, nullable=False),
-)
+# Ids are never given twice (AUTOINCREMENT): a recording belongs to the job that has made it.
+_SCHEMA = """
+CREATE TABLE state (id INTEGER PRIMARY KEY, revision INTEGER NOT NULL);
+INSERT INTO state VALUES (1, 0);
+CREATE TABLE jobs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,
+    settings TEXT NOT NULL,
+    is_paused INTEGER NOT NULL,
+    runs_left INTEGER
+);
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    job_id INTEGER NOT NULL,
+    job_name TEXT NOT NULL,
+    due_ms INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    attempt INTEGER NOT NULL DEFAULT 1,
+    started_s REAL,
+    ended_s REAL,
+    pid INTEGER,
+    pid_started INTEGER,
+    boot_id TEXT,
+    output TEXT,
+    paths TEXT NOT NULL DEFAULT '[]',
+    exit_code INTEGER,
+    size_bytes INTEGER,
+    length_s REAL,
+    findings TEXT NOT NULL DEFAULT '[]',
+    message TEXT,
+    UNIQUE (job_id, due_ms)
+);
+CREATE INDEX runs_by_status ON runs (status);
+CREATE TABLE recordings (
+    id INTEGER PRIMARY KEY,
+    job_id INTEGER NOT NULL,
+    run_id INTEGER NOT NULL,
+    path TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    changed_ns INTEGER NOT NULL
+);
+CREATE INDEX recordings_by_job ON recordings (job_id);
+"""
 _OWN_COLUMNS = {"id", "name", "is_paused", "runs_left"}
+"""Fields of a job that are not among its settings, which are JSON."""
 _LISTS = {"paths", "findings"}
+_IS_UNFINISHED = f"status NOT IN ({', '.join(repr(status.value) for status in FINAL)})"
+_UNFINISHED = f"SELECT * FROM runs WHERE {_IS_UNFINISHED}"  # noqa: S608 - only words of this file
+_BEYOND = f"""SELECT id FROM runs WHERE job_id = ? AND NOT ({_IS_UNFINISHED})
+    ORDER BY due_ms DESC LIMIT -1 OFFSET ?"""  # noqa: S608 - only words of this file
 
 
 def data_folder() -> Path:
@@ -116,10 +112,14 @@ class Store:
             raise OutputError(
                 f"there is no place for the schedule: {error}", hint="name another --database"
             ) from error
-        self.engine = sa.create_engine(
-            f"sqlite:///{self.path}", connect_args={"timeout": LOCKED_AFTER_S}
-        )
-        event.listen(self.engine, "connect", _set_up)
+        self._lock = threading.RLock()
+        try:
+            self._connection = sqlite3.connect(
+                self.path, timeout=LOCKED_AFTER_S, isolation_level=None, check_same_thread=False
+            )
+        except sqlite3.Error as error:
+            raise self._translated(str(error)) from error
+        self._connection.row_factory = sqlite3.Row
         try:
             self._open()
         except BaseException:
@@ -138,8 +138,9 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Give all connections back; idempotent."""
-        self.engine.dispose()
+        """Give the database back; idempotent."""
+        with self._lock:
+            self._connection.close()
 
     @property
     def runs_folder(self) -> Path:
@@ -150,9 +151,7 @@ class Store:
 
     def jobs(self) -> tuple[Job, ...]:
         """All jobs, by name."""
-        with self._begin() as connection:
-            rows = connection.execute(sa.select(_JOBS).order_by(_JOBS.c.name)).all()
-        return tuple(_job_of(row) for row in rows)
+        return tuple(_job_of(row) for row in self._read("SELECT * FROM jobs ORDER BY name"))
 
     def job(self, name: str | int) -> Job:
         """The job of a name, or of an id.
@@ -160,14 +159,13 @@ class Store:
         Raises:
             ConfigError: There is none.
         """
-        column = _JOBS.c.id if isinstance(name, int) else _JOBS.c.name
-        with self._begin() as connection:
-            row = connection.execute(sa.select(_JOBS).where(column == name)).first()
-        if row is None:
+        by_id, by_name = "SELECT * FROM jobs WHERE id = ?", "SELECT * FROM jobs WHERE name = ?"
+        rows = self._read(by_id if isinstance(name, int) else by_name, name)
+        if not rows:
             raise ConfigError(
                 f"there is no job {name!r}", hint="`capture schedule list` shows them all"
             )
-        return _job_of(row)
+        return _job_of(rows[0])
 
     def add(self, job: Job) -> Job:
         """Keep a new job; gives it with its id.
@@ -177,12 +175,11 @@ class Store:
         """
         with self._begin() as connection:
             try:
-                done = connection.execute(_JOBS.insert().values(**_row_of(job)))
-            except exc.IntegrityError:
+                done = _insert(connection, "jobs", _row_of(job))
+            except sqlite3.IntegrityError:
                 raise _taken(job.name) from None
             _touch(connection)
-        assert done.inserted_primary_key is not None
-        return replace(job, id=done.inserted_primary_key[0])
+        return replace(job, id=done)
 
     def update(self, job: Job) -> None:
         """Keep a job's new settings.
@@ -191,25 +188,23 @@ class Store:
             ConfigError: Its new name is taken.
         """
         with self._begin() as connection:
-            change = _JOBS.update().where(_JOBS.c.id == job.id).values(**_row_of(job))
             try:
-                connection.execute(change)
-            except exc.IntegrityError:
+                _update(connection, "jobs", job.id, _row_of(job))
+            except sqlite3.IntegrityError:
                 raise _taken(job.name) from None
             _touch(connection)
 
     def remove(self, job: Job) -> None:
         """Forget a job and its history; its recordings stay where they are."""
         with self._begin() as connection:
-            connection.execute(_JOBS.delete().where(_JOBS.c.id == job.id))
-            for table in (_RUNS, _RECORDINGS):
-                connection.execute(table.delete().where(table.c.job_id == job.id))
+            connection.execute("DELETE FROM jobs WHERE id = ?", (job.id,))
+            connection.execute("DELETE FROM runs WHERE job_id = ?", (job.id,))
+            connection.execute("DELETE FROM recordings WHERE job_id = ?", (job.id,))
             _touch(connection)
 
     def revision(self) -> int:
         """Grows with every change of a job."""
-        with self._begin() as connection:
-            return int(connection.execute(sa.select(_STATE.c.revision)).scalar_one())
+        return int(self._read("SELECT revision FROM state")[0]["revision"])
 
     # ---------------------------------------------------------------------------------------- runs
 
@@ -227,131 +222,122 @@ class Store:
         Returns:
             ``None`` if somebody has it already, or the job has gone or has had all its runs.
         """
-        row = {"attempt": 1, "paths": (), "findings": ()} | values
-        row |= {"job_id": job.id, "job_name": job.name, "status": status}
+        row = {"job_id": job.id, "job_name": job.name, "due_ms": round(due_s * 1000)}
+        row |= _packed({"status": status, **values})
         with self._begin() as connection:
-            left = sa.select(_JOBS.c.runs_left).where(_JOBS.c.id == job.id)
-            known = connection.execute(left).first()
-            if known is None or (known.runs_left == 0 and status is Status.CLAIMED):
+            found = connection.execute("SELECT runs_left FROM jobs WHERE id = ?", (job.id,))
+            known = found.fetchone()
+            if known is None or (known["runs_left"] == 0 and status is Status.CLAIMED):
                 return None
-            insert = _RUNS.insert().values(due_ms=round(due_s * 1000), **_packed(row))
             try:
-                done = connection.execute(insert)
-            except exc.IntegrityError:
-                connection.rollback()
+                run_id = _insert(connection, "runs", row)
+            except sqlite3.IntegrityError:
                 return None
-            if status is Status.CLAIMED and known.runs_left is not None:
-                less = _JOBS.update().where(_JOBS.c.id == job.id)
-                connection.execute(less.values(runs_left=_JOBS.c.runs_left - 1))
-            assert done.inserted_primary_key is not None
-            run_id = done.inserted_primary_key[0]
-            found = connection.execute(sa.select(_RUNS).where(_RUNS.c.id == run_id)).one()
-        return _run_of(found)
+            if status is Status.CLAIMED:  # NULL, which is no limit, stays what it is
+                connection.execute(
+                    "UPDATE jobs SET runs_left = runs_left - 1 WHERE id = ?", (job.id,)
+                )
+        return _run_of(self._read("SELECT * FROM runs WHERE id = ?", run_id)[0])
 
     def change(self, run: Run, **values: Any) -> Run:
         """Note what has become of a run; gives it as it is now."""
         with self._begin() as connection:
-            change = _RUNS.update().where(_RUNS.c.id == run.id)
-            connection.execute(change.values(**_packed(values)))
+            _update(connection, "runs", run.id, _packed(values))
         return replace(run, **values)
 
     def finish(self, run: Run, **values: Any) -> Run | None:
         """Note the end of a run; ``None`` if somebody has noted one already."""
         with self._begin() as connection:
-            change = _RUNS.update().where(_RUNS.c.id == run.id, _RUNS.c.status.not_in([*FINAL]))
-            if connection.execute(change.values(**_packed(values))).rowcount == 0:
+            if not _update(connection, "runs", run.id, _packed(values), _IS_UNFINISHED):
                 return None
         return replace(run, **values)
 
     def runs(self, job: Job, limit: int = HISTORY_PER_JOB) -> tuple[Run, ...]:
         """The last runs of a job, the latest first."""
-        chosen = sa.select(_RUNS).where(_RUNS.c.job_id == job.id)
-        return self._runs(chosen.order_by(_RUNS.c.due_ms.desc()).limit(limit))
+        chosen = "SELECT * FROM runs WHERE job_id = ? ORDER BY due_ms DESC LIMIT ?"
+        return tuple(map(_run_of, self._read(chosen, job.id, limit)))
 
     def unfinished(self) -> tuple[Run, ...]:
         """Runs that have not ended, as far as anybody has noted."""
-        return self._runs(sa.select(_RUNS).where(_RUNS.c.status.not_in([*FINAL])))
+        return tuple(map(_run_of, self._read(_UNFINISHED)))
 
     def last_runs(self) -> dict[int, Run]:
         """The latest run of every job, by the job's id."""
-        last = sa.select(sa.func.max(_RUNS.c.due_ms), _RUNS).group_by(_RUNS.c.job_id)
-        return {run.job_id: run for run in self._runs(last)}
+        # SQLite takes the other columns from the row that has the maximum (lang_select, 2.5).
+        rows = self._read("SELECT *, max(due_ms) FROM runs GROUP BY job_id")
+        return {row["job_id"]: _run_of(row) for row in rows}
 
     def prune(self, job: Job) -> tuple[int, ...]:
         """Forget the oldest runs of a job beyond the limit; gives their ids."""
-        old = sa.select(_RUNS.c.id).where(_RUNS.c.job_id == job.id, _RUNS.c.status.in_([*FINAL]))
-        with self._begin() as connection:
-            found = connection.execute(
-                old.order_by(_RUNS.c.due_ms.desc()).offset(HISTORY_PER_JOB)
-            ).scalars()
-            ids = tuple(found)
-            if ids:
-                connection.execute(_RUNS.delete().where(_RUNS.c.id.in_(ids)))
+        ids = tuple(int(row["id"]) for row in self._read(_BEYOND, job.id, HISTORY_PER_JOB))
+        if ids:
+            with self._begin() as connection:
+                connection.executemany("DELETE FROM runs WHERE id = ?", [(each,) for each in ids])
         return ids
 
     # ---------------------------------------------------------------------------------- recordings
 
     def add_recordings(self, run: Run, paths: Iterable[Path]) -> None:
         """Remember the files of a run as they are now."""
-        rows = []
-        for path in paths:
-            with contextlib.suppress(OSError):
-                found = path.stat()
-                rows.append(
-                    {
-                        "job_id": run.job_id,
-                        "run_id": run.id,
-                        "path": str(path),
-                        "size_bytes": found.st_size,
-                        "changed_ns": found.st_mtime_ns,
-                    }
-                )
-        if rows:
-            with self._begin() as connection:
-                connection.execute(_RECORDINGS.insert(), rows)
+        with self._begin() as connection:
+            for path in paths:
+                with contextlib.suppress(OSError):
+                    found = path.stat()
+                    row = {"job_id": run.job_id, "run_id": run.id, "path": str(path)}
+                    row |= {"size_bytes": found.st_size, "changed_ns": found.st_mtime_ns}
+                    _insert(connection, "recordings", row)
 
     def recordings(self, job: Job) -> tuple[Recording, ...]:
         """The files of a job, the oldest first."""
-        chosen = sa.select(_RECORDINGS).where(_RECORDINGS.c.job_id == job.id)
-        with self._begin() as connection:
-            rows = connection.execute(chosen.order_by(_RECORDINGS.c.id)).mappings().all()
-        return tuple(Recording(**{**row, "path": Path(row["path"])}) for row in rows)
+        rows = self._read("SELECT * FROM recordings WHERE job_id = ? ORDER BY id", job.id)
+        return tuple(Recording(**{**dict(row), "path": Path(row["path"])}) for row in rows)
 
     def forget_recording(self, recording: Recording) -> None:
         """It has been deleted, or is not ours any more."""
         with self._begin() as connection:
-            connection.execute(_RECORDINGS.delete().where(_RECORDINGS.c.id == recording.id))
+            connection.execute("DELETE FROM recordings WHERE id = ?", (recording.id,))
 
     # --------------------------------------------------------------------------------------- small
 
-    def _runs(self, select: Any) -> tuple[Run, ...]:
-        with self._begin() as connection:
-            return tuple(_run_of(row) for row in connection.execute(select).all())
+    def _read(self, query: str, *values: Any) -> list[sqlite3.Row]:
+        with self._lock, self._translating():
+            return self._connection.execute(query, values).fetchall()
 
     def _open(self) -> None:
+        with self._translating():
+            # Readers do not wait for a writer, and what was written survives a power cut.
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
         with self._begin() as connection:
-            version = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version > SCHEMA_VERSION:
                 raise ConfigError(
                     f"{self.path} was made by a newer version of this program",
                     hint="update it, or name another --database; nothing in it was changed",
                 )
-            if version == SCHEMA_VERSION:
-                return
-            _META.create_all(connection)
-            connection.execute(_STATE.insert().prefix_with("OR IGNORE").values(id=1, revision=0))
-            connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            if version < SCHEMA_VERSION:
+                for statement in _SCHEMA.split(";"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     @contextlib.contextmanager
-    def _begin(self) -> Iterator[sa.Connection]:
-        """A transaction; the library's errors become ours."""
+    def _begin(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that may write; the library's errors become ours."""
+        with self._lock, self._translating():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.rollback()
+                raise
+            self._connection.commit()
+
+    @contextlib.contextmanager
+    def _translating(self) -> Iterator[None]:
         try:
-            with self.engine.begin() as connection:
-                yield connection
-        except exc.IntegrityError:
-            raise
-        except (exc.DatabaseError, sqlite3.DatabaseError) as error:
-            raise self._translated(str(getattr(error, "orig", error))) from error
+            yield
+        except sqlite3.DatabaseError as error:
+            raise self._translated(str(error)) from error
 
     def _translated(self, said: str) -> CaptureError:
         if "locked" in said or "busy" in said:
@@ -381,16 +367,29 @@ class Store:
         return f"; a copy is {copy.name}"
 
 
-def _set_up(connection: Any, _record: Any) -> None:
-    """Readers do not wait for a writer, and what was written survives a power cut."""
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA synchronous = FULL")
-    cursor.close()
+def _insert(connection: sqlite3.Connection, table: str, row: dict[str, Any]) -> int:
+    columns, marks = ", ".join(row), ", ".join("?" * len(row))
+    insert = f"INSERT INTO {table} ({columns}) VALUES ({marks})"  # noqa: S608 - names are ours
+    done = connection.execute(insert, tuple(row.values()))
+    assert done.lastrowid is not None
+    return done.lastrowid
 
 
-def _touch(connection: sa.Connection) -> None:
-    connection.execute(_STATE.update().values(revision=_STATE.c.revision + 1))
+def _update(
+    connection: sqlite3.Connection,
+    table: str,
+    row_id: int,
+    row: dict[str, Any],
+    where: str = "true",
+) -> bool:
+    """Whether there was such a row."""
+    changes = ", ".join(f"{column} = ?" for column in row)
+    change = f"UPDATE {table} SET {changes} WHERE id = ? AND {where}"  # noqa: S608 - the same
+    return connection.execute(change, (*row.values(), row_id)).rowcount > 0
+
+
+def _touch(connection: sqlite3.Connection) -> None:
+    connection.execute("UPDATE state SET revision = revision + 1")
 
 
 def _taken(name: str) -> ConfigError:
@@ -410,28 +409,26 @@ def _row_of(job: Job) -> dict[str, Any]:
     }
 
 
-def _job_of(row: Any) -> Job:
+def _job_of(row: sqlite3.Row) -> Job:
     known = {field.name for field in fields(Job)} - _OWN_COLUMNS
-    settings = {key: value for key, value in json.loads(row.settings).items() if key in known}
+    settings = {key: v for key, v in json.loads(row["settings"]).items() if key in known}
     settings["words"] = tuple(settings["words"])
     settings["missed"] = Missed(settings["missed"])
     settings["overlap"] = Overlap(settings["overlap"])
-    return Job(
-        id=row.id, name=row.name, is_paused=row.is_paused, runs_left=row.runs_left, **settings
-    )
+    own = {"name": row["name"], "is_paused": bool(row["is_paused"])}
+    return Job(id=row["id"], runs_left=row["runs_left"], **own, **settings)
 
 
 def _packed(values: dict[str, Any]) -> dict[str, Any]:
+    """Values as they are kept: lists are JSON."""
     return {
         key: json.dumps(value, ensure_ascii=False) if key in _LISTS else value
         for key, value in values.items()
     }
 
 
-def _run_of(row: Any) -> Run:
-    values = {
-        field.name: getattr(row, field.name) for field in fields(Run) if field.name != "due_s"
-    }
+def _run_of(row: sqlite3.Row) -> Run:
+    values: dict[str, Any] = {f.name: row[f.name] for f in fields(Run) if f.name != "due_s"}
     values |= {key: tuple(json.loads(values[key])) for key in _LISTS}
     values["status"] = Status(values["status"])
-    return Run(due_s=row.due_ms / 1000, **values)
+    return Run(due_s=row["due_ms"] / 1000, **values)
