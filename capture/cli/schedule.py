@@ -358,6 +358,7 @@ def serve(*, database: Database = None) -> int:
     import logging  # noqa: PLC0415
 
     from capture.schedule.daemon import Daemon  # noqa: PLC0415 - APScheduler is slow to load
+    from capture.schedule.lock import serving_pid  # noqa: PLC0415
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     stop = threading.Event()
@@ -371,7 +372,8 @@ def serve(*, database: Database = None) -> int:
         )
 
     with _open(database) as store:
-        say(f"serving {store.path} with {len(store.jobs())} jobs; ^C ends it")
+        if serving_pid(store.path) is None:
+            say(f"serving {store.path} with {len(store.jobs())} jobs; ^C ends it")
         Daemon(store, on_change=on_change).serve(stop)
     return 0
 

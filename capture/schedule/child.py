@@ -214,7 +214,12 @@ def read_outcome(folder: Path, run: Run, exit_code: int | None) -> Outcome:
     if told.result is None:
         paths = tuple(Path(path) for path in told.paths)
         return Outcome(
-            Status.FAILED, paths, findings=told.findings, message=message, exit_code=exit_code
+            Status.FAILED,
+            paths,
+            findings=told.findings,
+            message=message,
+            exit_code=exit_code,
+            began_s=told.began_s,
         )
     status = _judged(told.dead)
     stopped_by = told.result.get("stopped_by")
