@@ -143,10 +143,11 @@ def record(
         is_strict=strict,
         overwrite=overwrite,
     )
-    if is_trial:
+    if is_trial or at is not None:  # what is wrong is said now, not when the time has come
         from capture.plan import check_spec  # noqa: PLC0415 - loads av
 
         check_spec(spec)
+    if is_trial:
         return 0
     view = choose_view(is_json=json, is_quiet=quiet)
     if not quiet:

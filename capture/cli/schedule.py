@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import signal
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -400,11 +401,13 @@ def install(
         for title, text in units.printed(database).items():
             print(f"# {title}\n{text}")  # noqa: T201 - the result
         return 0
-    if shutil.which("systemctl") is None:
+    if sys.platform != "linux":
         raise ConfigError(
             "there is no systemd here", hint="`capture schedule install --print` shows what else"
         )
     print(units.write_unit(database))  # noqa: T201 - the result
+    if shutil.which("systemctl") is None:
+        say("there is no systemctl here: the unit is for a machine, or a session, that has it")
     say("now run:")
     say(f"  systemctl --user daemon-reload && systemctl --user enable --now {units.UNIT_NAME}")
     say("and, for recordings while nobody is logged in: loginctl enable-linger")

@@ -14,12 +14,19 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
-from capture.errors import OutputError
+from capture.errors import CaptureError, OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["UNIT_NAME", "printed", "session_environment", "systemd_unit", "write_unit"]
+__all__ = [
+    "UNIT_NAME",
+    "printed",
+    "session_environment",
+    "state",
+    "systemd_unit",
+    "write_unit",
+]
 
 UNIT_NAME = "capture-schedule.service"
 SESSION_VARIABLES = (
@@ -40,6 +47,8 @@ SESSION_VARIABLES = (
     "LANG",
 )
 """What recorders and the programs that they start need of a session."""
+PLACES = ("DISPLAY", "XAUTHORITY", "XDG_RUNTIME_DIR", "PULSE_SERVER")
+"""Those that say where its screen and its sound are."""
 
 
 def session_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -89,7 +98,7 @@ def write_unit(database: Path | None = None) -> Path:
     Raises:
         OutputError: That is not possible.
     """
-    path = Path(platformdirs.user_config_dir()) / "systemd" / "user" / UNIT_NAME
+    path = _unit_path()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(systemd_unit(session_environment(), database), encoding="utf-8")
@@ -99,6 +108,41 @@ def write_unit(database: Path | None = None) -> Path:
             f"the unit cannot be written: {error}", hint="see `capture schedule install --print`"
         ) from error
     return path
+
+
+def state() -> str:
+    """Whether the schedule of this user can run, in a sentence.
+
+    Raises:
+        CaptureError: It cannot: nothing serves it, or what was installed knows another session.
+    """
+    from capture.schedule.lock import serving_pid  # noqa: PLC0415 - for `capture doctor` alone
+    from capture.schedule.store import Store, data_folder  # noqa: PLC0415
+
+    database = data_folder() / "schedule.sqlite"
+    if not database.exists():
+        return "no jobs"
+    with Store(database) as store:
+        jobs = store.jobs()
+    count = f"{len(jobs)} job" + ("" if len(jobs) == 1 else "s")
+    pid = serving_pid(database)
+    if jobs and pid is None:
+        raise CaptureError(
+            f"{count}, and nothing serves them",
+            hint="run `capture schedule serve`, or `capture schedule install`",
+        )
+    for name, value in session_environment().items():
+        line = f"Environment={_quoted(f'{name}={value}')}"
+        if name in PLACES and _unit_path().exists() and line not in _unit_path().read_text("utf-8"):
+            raise CaptureError(
+                f"the installed daemon knows another {name} than this session",
+                hint="call `capture schedule install` again, on this desktop",
+            )
+    return count + (f", served by process {pid}" if pid is not None else "")
+
+
+def _unit_path() -> Path:
+    return Path(platformdirs.user_config_dir()) / "systemd" / "user" / UNIT_NAME
 
 
 def printed(database: Path | None = None) -> dict[str, str]:

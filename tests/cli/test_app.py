@@ -10,7 +10,7 @@ import pytest
 import capture
 from capture.cli.app import run
 
-COMMANDS = ("record", "recover", "verify", "devices", "doctor", "demo")
+COMMANDS = ("record", "recover", "schedule", "verify", "devices", "doctor", "demo")
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ from capture.schedule.engine import LEAD_S, JobTrigger
 from capture.schedule.runner import Clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from capture.schedule.jobs import Job, Run
     from capture.schedule.store import Store

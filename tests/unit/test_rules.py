@@ -73,9 +73,7 @@ def test_sizes_and_durations_become_limits_and_the_lower_one_counts() -> None:
 def test_the_name_is_that_of_what_is_recorded_or_was_waited_for() -> None:
     stop = (Rule("window-closed"), Rule("app-ended"))
     audio = (AudioSpec("app:Firefox"),)
-    spec = with_rules(
-        RecordingSpec(OUTPUT, VideoSpec(window="Zoom"), audio, stop_when=stop)
-    )
+    spec = with_rules(RecordingSpec(OUTPUT, VideoSpec(window="Zoom"), audio, stop_when=stop))
     assert [rule.name for rule in spec.stop_when] == ["Zoom", "Firefox"]
     waited = (Rule("window", "Call"), Rule("app", "mpv"))
     spec = with_rules(RecordingSpec(OUTPUT, start_when=waited, stop_when=stop))

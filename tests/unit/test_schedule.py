@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from capture.cli.app import app, run
-from capture.errors import CaptureError, ConfigError, DamagedFileError, OutputError
+from capture.errors import ConfigError, DamagedFileError, OutputError
 from capture.schedule import keep, runner, store
 from capture.schedule.jobs import Job, Missed, Overlap, Status
 from capture.schedule.lock import Lock, serving_pid
@@ -411,7 +411,9 @@ def test_a_long_history_is_cut(
 
 def recipes() -> dict[str, str]:
     """The code of every recipe in the documentation, by its title."""
-    found = re.findall(r"^## Recipe: (.+?)\n.*?```\w+\n(.+?)```", DOC.read_text("utf-8"), re.S | re.M)
+    found = re.findall(
+        r"^## Recipe: (.+?)\n.*?```\w+\n(.+?)```", DOC.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
     return dict(found)
 
 
@@ -435,23 +437,22 @@ EXPECTED: dict[str, tuple[timedelta, Counter[str], list[str]]] = {
     "a weekly lecture": (
         timedelta(days=200),
         Counter({"Tue 10:15": 14}),
-        "--window Zoom --audio system --audio mic --json --at DUE --duration 5400s".split(),
+        ["--window", "Zoom", "--audio", "system", "--audio", "mic", "--json", "--at", "DUE", "--duration", "5400s"],
     ),
     "a page every night, on a desktop that nobody sees": (
         timedelta(days=40),
         Counter({f"{day} 03:00": 6 for day in DAYS[:5]} | {f"{day} 03:00": 5 for day in DAYS[5:]}),
-        "--private-desktop 1280x720 --json --at DUE --duration 600s "
-        "-- chromium --kiosk https://example.org/dashboard".split(),
+        ["--private-desktop", "1280x720", "--json", "--at", "DUE", "--duration", "600s", "--", "chromium", "--kiosk", "https://example.org/dashboard"],
     ),
     "the voicemail inbox": (
         timedelta(days=7),
         Counter({f"{day} 08:00": 1 for day in DAYS[:5]}),
-        "--from app:Firefox --json --for 36000s".split(),
+        ["--from", "app:Firefox", "--json", "--for", "36000s"],
     ),
     "ten minutes of every hour": (
         timedelta(days=1),
         Counter({f"Mon {hour:02d}:00": 1 for hour in range(1, 24)} | {"Tue 00:00": 1}),
-        "--no-video --audio system --json --at DUE --duration 600s".split(),
+        ["--no-video", "--audio", "system", "--json", "--at", "DUE", "--duration", "600s"],
     ),
 }
 
