@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +14,7 @@ from capture.schedule.engine import LEAD_S, JobTrigger
 from capture.schedule.runner import Clock
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Sequence
 
     from capture.schedule.jobs import Job, Run

@@ -1,7 +1,8 @@
-"""A schedule with its clock stepped: due times, what was missed, overlaps, retries, what is kept."""
+"""A schedule with its clock stepped: due times, missed runs, overlaps, retries, what is kept."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -11,7 +12,7 @@ import stat
 import threading
 from collections import Counter
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -20,16 +21,18 @@ import pytest
 
 from capture.cli.app import app, run
 from capture.errors import ConfigError, DamagedFileError, OutputError
-from capture.schedule import keep, runner, store
+from capture.schedule import daemon, keep, runner, store
+from capture.schedule.daemon import Daemon
+from capture.schedule.engine import Alarm
 from capture.schedule.jobs import Job, Missed, Overlap, Status
 from capture.schedule.lock import Lock, serving_pid
 from capture.schedule.runner import Runner
 from capture.schedule.store import Store
 from capture.schedule.when import parse_when
-from tests.unit.stepped import LEAD, Stepped, at
+from tests.unit.stepped import LEAD, Actor, StepClock, Stepped, at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 MONDAY = at("2026-11-23 00:00")
 DOC = Path(__file__).parents[2] / "docs" / "scheduling.md"
@@ -104,6 +107,96 @@ def test_a_run_of_one_due_time_is_taken_on_once(stepped: Stepped, tmp_path: Path
     stepped.daemon.on_due(job.id, [due])
     stepped.daemon.runner.wait()
     assert len(stepped.actor.launches) == 1
+
+
+@pytest.fixture
+def serving(stepped: Stepped, tmp_path: Path) -> Iterator[Callable[[], None]]:
+    """Starts a daemon in this process, APScheduler and all, on the real clock."""
+    stop = threading.Event()
+    recorders = Actor(StepClock(stepped.clock.now()))
+    daemon = Daemon(stepped.store, launch=recorders)
+    stepped.actor = recorders
+    thread = threading.Thread(target=daemon.serve, args=(stop,), name="capture-daemon")
+    yield thread.start
+    stop.set()
+    if thread.ident is not None:
+        thread.join(20)
+    del tmp_path
+
+
+def alarms(opened: Store) -> dict[str, float | None]:
+    """When APScheduler will ring, by the name of the job; wall time. Empty before it is up."""
+    names = {str(job.id): job.name for job in opened.jobs()}
+    try:
+        rows = opened._read("SELECT id, next_run_time FROM alarms")
+    except OutputError:
+        return {}
+    return {names[row["id"]]: row["next_run_time"] for row in rows if row["id"] in names}
+
+
+def move_alarms(opened: Store, by_s: float) -> None:
+    """Shift all alarms, as if the machine's clock had been wrong when they were set."""
+    with contextlib.closing(sqlite3.connect(opened.path, timeout=10)) as connection, connection:
+        connection.execute("UPDATE alarms SET next_run_time = next_run_time + ?", (by_s,))
+
+
+def real_job(name: str, due: datetime, **values: Any) -> Job:
+    now_s = datetime.now(UTC).timestamp()
+    return Job(name, due.isoformat(), "UTC", created_s=now_s, active_s=now_s, **values)
+
+
+def test_a_daemon_sees_what_other_programs_change(
+    stepped: Stepped, serving: Callable[[], None], tmp_path: Path
+) -> None:
+    soon = datetime.now(UTC) + timedelta(seconds=2)
+    target = str(tmp_path)
+    gone, paused = (
+        stepped.store.add(real_job(name, soon + timedelta(hours=1))) for name in ("gone", "paused")
+    )
+    serving()
+    wait_until(lambda: len(alarms(stepped.store)) == 2)
+    with Store(stepped.store.path) as other:
+        new = other.add(real_job("new", soon, target=target))
+        other.remove(gone)
+        other.update(replace(paused, is_paused=True))
+    wait_until(lambda: bool(stepped.store.runs(new)) and not alarms(stepped.store))
+    wait_until(lambda: stepped.store.runs(new)[0].status is Status.DONE)
+    assert len(stepped.actor.launches) == 1
+
+
+def test_what_was_due_before_the_daemon_came_is_noted(
+    stepped: Stepped, serving: Callable[[], None], tmp_path: Path
+) -> None:
+    hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    wall_s = hour_ago.timestamp() - 60
+    once = Job("once", hour_ago.isoformat(), "UTC", created_s=wall_s, active_s=wall_s)
+    late = replace(once, name="late", missed=Missed.RUN_LATE, grace_s=7200.0, target=str(tmp_path))
+    once, late = stepped.store.add(once), stepped.store.add(late)
+    serving()
+    for job, status in ((once, Status.MISSED), (late, Status.DONE)):
+        wait_until(lambda: [run.status for run in stepped.store.runs(job)] == [status])  # noqa: B023 - called at once
+
+
+def test_a_clock_that_is_set_back_and_forth_neither_loses_nor_doubles(
+    stepped: Stepped, serving: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = datetime.now(UTC).timestamp()
+    job = Job("daily", "daily 09:00", "UTC", created_s=now_s, active_s=now_s)
+    job = stepped.store.add(job)
+    due = job.next_due(datetime.now(UTC))
+    assert due is not None
+    ring_s = (due - LEAD).timestamp()
+    serving()
+    wait_until(lambda: alarms(stepped.store) == {"daily": ring_s})
+    # The clock was years ahead, and the alarm with it; then somebody sets it right.
+    move_alarms(stepped.store, 1e8)
+    monkeypatch.setattr(daemon, "_offset_s", lambda: -1e8)
+    wait_until(lambda: alarms(stepped.store) == {"daily": ring_s})
+    # Set forward, maybe beyond the due time: not to be noticed only when the old wait is over.
+    woken = threading.Event()
+    monkeypatch.setattr(Alarm, "wake", lambda _alarm: woken.set())
+    monkeypatch.setattr(daemon, "_offset_s", lambda: 0.0)
+    assert woken.wait(10)
 
 
 # -------------------------------------------------------------------------------------- policies
@@ -199,7 +292,7 @@ def test_a_run_that_ends_just_when_the_next_begins_is_not_in_its_way(
         stepped.clock.time = due - LEAD
         stepped.daemon.runner.start(job, due)
         count = 1 + (due.hour == 10)
-        wait_until(lambda count=count: len(stepped.actor.launches) == count)  # type: ignore[misc]
+        wait_until(lambda: len(stepped.actor.launches) == count)  # noqa: B023 - called at once
     gate.set()
     stepped.daemon.runner.wait()
     assert [each.status for each in stepped.store.runs(job)] == [Status.DONE, Status.DONE]
@@ -243,7 +336,7 @@ def test_what_recorded_nothing_of_use_is_marked(
 def test_only_the_oldest_recordings_of_the_job_are_deleted(
     stepped: Stepped, tmp_path: Path
 ) -> None:
-    job = job_of(stepped, tmp_path, keep=3)
+    job_of(stepped, tmp_path, keep=3)
     folder = tmp_path / "out"
     folder.mkdir()
     foreign = folder / "talk 2020-01-01 09.00.00.mp4"
@@ -286,7 +379,7 @@ def test_a_disk_that_will_not_do_is_told_beforehand(
     def usage(_path: Path) -> Any:
         return type("usage", (), {"free": free})
 
-    monkeypatch.setattr(keep.shutil, "disk_usage", usage)
+    monkeypatch.setattr("shutil.disk_usage", usage)
     stepped.go(at("2026-11-24 12:00"))
     (finding,) = stepped.store.runs(job, 1)[0].findings
     assert finding.startswith("the disk will be full")
@@ -433,28 +526,31 @@ def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-EXPECTED: dict[str, tuple[timedelta, Counter[str], list[str]]] = {
+KIOSK = "chromium --kiosk https://example.org/dashboard"
+AHEAD = "--json --at DUE --duration"
+EXPECTED: dict[str, tuple[timedelta, Counter[str], str]] = {
     "a weekly lecture": (
         timedelta(days=200),
         Counter({"Tue 10:15": 14}),
-        ["--window", "Zoom", "--audio", "system", "--audio", "mic", "--json", "--at", "DUE", "--duration", "5400s"],
+        f"--window Zoom --audio system --audio mic {AHEAD} 5400s",
     ),
     "a page every night, on a desktop that nobody sees": (
         timedelta(days=40),
         Counter({f"{day} 03:00": 6 for day in DAYS[:5]} | {f"{day} 03:00": 5 for day in DAYS[5:]}),
-        ["--private-desktop", "1280x720", "--json", "--at", "DUE", "--duration", "600s", "--", "chromium", "--kiosk", "https://example.org/dashboard"],
+        f"--private-desktop 1280x720 {AHEAD} 600s -- {KIOSK}",
     ),
     "the voicemail inbox": (
         timedelta(days=7),
         Counter({f"{day} 08:00": 1 for day in DAYS[:5]}),
-        ["--from", "app:Firefox", "--json", "--for", "36000s"],
+        "--from app:Firefox --json --for 36000s",
     ),
     "ten minutes of every hour": (
         timedelta(days=1),
         Counter({f"Mon {hour:02d}:00": 1 for hour in range(1, 24)} | {"Tue 00:00": 1}),
-        ["--no-video", "--audio", "system", "--json", "--at", "DUE", "--duration", "600s"],
+        f"--no-video --audio system {AHEAD} 600s",
     ),
 }
+"""For each recipe: how long to go on, when it is due how often, what its recorders get."""
 
 
 @pytest.mark.parametrize("title", EXPECTED)
@@ -477,7 +573,7 @@ def test_a_recipe_does_what_it_says(title: str, at_home: Path) -> None:
         assert Counter(f"{due.astimezone(job.rule_zone):%a %H:%M}" for due in dues) == times
         for launch in stepped.actor.launches:
             due = launch.run.due.isoformat()
-            assert launch.words[5:] == [due if word == "DUE" else word for word in words]
+            assert launch.words[5:] == [due if word == "DUE" else word for word in words.split()]
             assert launch.words[4].startswith(str(at_home))
         kept = [path for path in job.folder.glob("*.*") if path.is_file()]
         assert job.command == "voice" or len(kept) == min(len(dues), job.keep or len(dues))
