@@ -8,12 +8,17 @@ from pathlib import Path
 
 import platformdirs
 
-__all__ = ["default_folder", "default_output", "version"]
+__all__ = ["default_folder", "default_output", "default_voice_folder", "version"]
 
 
 def default_folder() -> Path:
     """Where recordings go, such as ``~/Videos/Capture``; it may not exist yet."""
     return Path(platformdirs.user_videos_dir()) / "Capture"
+
+
+def default_voice_folder() -> Path:
+    """Where voice messages go, such as ``~/Music/Voice messages``; it may not exist yet."""
+    return Path(platformdirs.user_music_dir()) / "Voice messages"
 
 
 def default_output(suffix: str, *, now: datetime | None = None) -> Path:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from capture.model import RecordingSpec
 
-__all__ = ["DiskLook", "DiskWatch"]
+__all__ = ["DiskLook", "DiskWatch", "check_room"]
 
 MARGIN_S = 10
 """So many seconds of recording stay free: the end of the file needs room, and so do others."""
@@ -50,13 +50,7 @@ class DiskWatch:
         Raises:
             OutputError: There is less free than the recording has to leave.
         """
-        free = _free_bytes(self._spec.output.parent)
-        if free is not None and free < self._spec.min_free_bytes:
-            raise OutputError(
-                f"the disk of {self._spec.output} is almost full: {_megabytes(free)} are free, and "
-                f"a recording leaves {_megabytes(self._spec.min_free_bytes)}",
-                hint="free some space, or write elsewhere",
-            )
+        check_room(self._spec.output.parent, self._spec.min_free_bytes)
 
     def look(self, written_bytes: int, recorded_s: float) -> DiskLook:
         """The disk now.
@@ -90,6 +84,21 @@ class DiskWatch:
         return (
             f"the disk will be full before the recording is over: there is room for about "
             f"{fits_min:.1f} of {spec.duration_s / 60:.1f} minutes"
+        )
+
+
+def check_room(folder: Path, min_free_bytes: int) -> None:
+    """Whether there is room to record.
+
+    Raises:
+        OutputError: There is less free than a recording has to leave.
+    """
+    free = _free_bytes(folder)
+    if free is not None and free < min_free_bytes:
+        raise OutputError(
+            f"the disk of {folder} is almost full: {_megabytes(free)} are free, and "
+            f"a recording leaves {_megabytes(min_free_bytes)}",
+            hint="free some space, or write elsewhere",
         )
 
 

@@ -3,8 +3,8 @@
 Written by the thread that writes the file, every two seconds, whole or not at all (a temporary file
 and a rename), removed when the file has its end. What is left without its recorder is an orphan.
 A journal that cannot be written costs nothing but this knowledge, never the recording. It holds no
-path, no title and no command: only what is needed to tell whether the recorder lives, and how much
-there should be.
+path, no title and no command: only what is needed to tell whether the recorder lives, how
+much there should be, and what was to become of it.
 """
 
 from __future__ import annotations
@@ -17,18 +17,27 @@ import sys
 import time
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 
 __all__ = [
+    "MESSAGE_RECIPE",
     "Entry",
     "Journal",
     "boot_id",
     "find_orphans",
+    "is_message",
     "is_recording",
     "journal_path",
     "process_start",
     "read_journal",
 ]
 
+MESSAGE_RECIPE = "voice-message"
+"""Kind of the recipe of a voice message."""
 WRITE_EVERY_S = 2.0
 """As often as the disk is told to keep the file itself."""
 STALE_AFTER_S = 10.0
@@ -57,6 +66,8 @@ class Entry:
     boot_id: str | None
     """This run of the machine; ``None`` where unknown."""
     host: str
+    recipe: Mapping[str, Any] | None = None
+    """What is to be made of the file in the end, where that is not the file itself; JSON."""
     media_s: float = 0.0
     """Up to which time of the file something was written."""
     written_bytes: int = 0
@@ -69,9 +80,17 @@ class Journal:
         path: The growing file.
         target: Where it will be in the end.
         tracks: Names of its tracks, in their order.
+        recipe: As in ``Entry``.
     """
 
-    def __init__(self, path: Path, *, target: Path, tracks: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        target: Path,
+        tracks: tuple[str, ...],
+        recipe: Mapping[str, Any] | None = None,
+    ) -> None:
         self._path = journal_path(path)
         self._next_s = 0.0
         self._entry = Entry(
@@ -84,6 +103,7 @@ class Journal:
             pid_started=process_start(os.getpid()),
             boot_id=boot_id(),
             host=platform.node(),
+            recipe=recipe,
         )
         self._write()  # no moment in which the file grows and nobody seems to write it
 
@@ -130,9 +150,16 @@ def read_journal(path: Path) -> Entry | None:
     try:
         known = json.loads(journal_path(path).read_text(encoding="utf-8"))
         known["tracks"] = tuple(known["tracks"])
-        return Entry(**{field.name: known[field.name] for field in fields(Entry)})
+        named = {field.name for field in fields(Entry)}
+        return Entry(**{name: value for name, value in known.items() if name in named})
     except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def is_message(path: Path) -> bool:
+    """Whether a growing file is to become a voice message."""
+    entry = read_journal(path)
+    return entry is not None and (entry.recipe or {}).get("kind") == MESSAGE_RECIPE
 
 
 def find_orphans(folder: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:

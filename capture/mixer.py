@@ -106,6 +106,7 @@ class Mixer:
         mode: How they become tracks.
         clock: Start and pauses of the recording.
         rate_hz: Sample rate of all sources.
+        corrects_drift: As in ``AudioTimeline``.
     """
 
     def __init__(
@@ -114,7 +115,11 @@ class Mixer:
         mode: TrackMode,
         clock: SessionClock,
         rate_hz: int,
+        *,
+        corrects_drift: bool = True,
     ) -> None:
+        self._corrects_drift = corrects_drift
+        self._is_still = False
         self.tracks = plan_tracks(sources, mode)
         self.recorded_frames = 0
         """Length of every track so far, without the pauses."""
@@ -134,10 +139,21 @@ class Mixer:
         if stream is None:
             start_ns = self._clock.start_ns + self._horizon * NS_PER_S // self._rate_hz
             timeline = AudioTimeline(
-                rate_hz=self._rate_hz, channels=block.samples.shape[1], start_ns=start_ns
+                rate_hz=self._rate_hz,
+                channels=block.samples.shape[1],
+                start_ns=start_ns,
+                corrects_drift=self._corrects_drift,
             )
+            timeline.is_still = self._is_still
             stream = streams[block.stream] = _Stream(timeline, self._horizon)
         stream.timeline.push(block)
+
+    def keep_still(self, *, is_still: bool) -> None:
+        """Whether the timelines leave what comes as it is; see ``AudioTimeline.is_still``."""
+        self._is_still = is_still
+        for source in self._sources:
+            for stream in source.streams.values():
+                stream.timeline.is_still = is_still
 
     def end_stream(self, source: int, stream: int) -> None:
         """No more blocks will come for a stream; what is there is still played out."""

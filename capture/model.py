@@ -27,6 +27,9 @@ __all__ = [
     "DeviceKind",
     "Event",
     "EventKind",
+    "ExtractJob",
+    "ExtractResult",
+    "ExtractedPart",
     "GateSpec",
     "Level",
     "Monitor",
@@ -44,6 +47,11 @@ __all__ = [
     "TrackMode",
     "TrackReport",
     "VideoSpec",
+    "VoiceMessage",
+    "VoiceResult",
+    "VoiceSnapshot",
+    "VoiceSpec",
+    "VoiceState",
     "Window",
 ]
 
@@ -239,6 +247,12 @@ class EventKind(enum.StrEnum):
     """Pictures are taken less often from now on, or as often again (``details["fps"]``)."""
     DEAD_SIGNAL = "dead-signal"
     """A track records nothing of use: ``details["what"]`` is silent, quiet, no-data or black."""
+    MESSAGE_OPENED = "message-opened"
+    """Something sounds that may be a voice message."""
+    MESSAGE_KEPT = "message-kept"
+    """A voice message is whole, in a file of its own."""
+    MESSAGE_DROPPED = "message-dropped"
+    """What sounded was none: ``details["why"]`` is too-short, not-speech or thrown-away."""
     WARNING = "warning"
     FINISHING = "finishing"
     DONE = "done"
@@ -411,6 +425,68 @@ class SoundFileSpec:
     quality are its own."""
 
 
+@dataclass(frozen=True, slots=True)
+class VoiceSpec:
+    """What a ``VoiceKeeper`` listens to, and what it makes of it."""
+
+    folder: Path
+    source: str = "auto"
+    """``auto`` (every application apart), or as in ``AudioSpec``."""
+    file: SoundFileSpec = field(default_factory=SoundFileSpec)
+    gate: GateSpec = field(default_factory=GateSpec)
+    name: str = "{date} {time} {app} {length}"
+    """Of the files, without their ending; see ``capture.voice.saving.name_of``."""
+    count: int | None = None
+    """Stop after so many messages."""
+    duration_s: float | None = None
+    """Listen for so long in all."""
+    idle_s: float | None = None
+    """Give up when nothing was heard for so long."""
+    keep_last_s: float = 120.0
+    """So much of what sounded last is held in memory, for ``save_last``; 0: nothing is."""
+    with_picture: bool = False
+    """A picture of the waveform beside each file."""
+    min_free_bytes: int = 200_000_000
+    """Listening ends before the disk has less."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractJob:
+    """What sound to take out of one file, and how; goes to a worker process as it is."""
+
+    source: Path
+    target: Path
+    """A folder, made where it is missing; or the very file, if ``is_target_file``."""
+    is_target_file: bool = False
+    spec: SoundFileSpec | None = None
+    """``None``: the packets are copied as they are."""
+    track: str = "1"
+    """Number of a sound track from 1, ``all``, or a language: ``deu``, ``ger`` or ``de``."""
+    start_s: float | None = None
+    """On the clock that a player shows; ``None``: from the beginning."""
+    end_s: float | None = None
+    rate_hz: int | None = None
+    """``None``: as in the source, or what the format takes."""
+    is_mono: bool = False
+    gate: GateSpec | None = None
+    """Which sounds are kept by the three below; ``None``: the defaults."""
+    is_trim: bool = False
+    """Leave silence out at both ends."""
+    is_split: bool = False
+    """A file for every message."""
+    is_speech_only: bool = False
+    """Leave everything out that is not speech, also in the middle."""
+    loudness_lufs: float | None = None
+    """Integrated loudness after EBU R128; ``None``: as loud as it is."""
+    keep_offset: bool = False
+    """A track that begins after the file does begins as late; otherwise at once."""
+    by_chapter: bool = False
+    """A file for every chapter."""
+    with_picture: bool = False
+    """A picture of the waveform beside every file."""
+    overwrite: bool = False
+
+
 # ------------------------------------------------------------------------------ what came of it
 
 
@@ -491,3 +567,103 @@ class RecordingResult:
     def path(self) -> Path:
         """The first file."""
         return self.paths[0]
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceMessage:
+    """A voice message in a file of its own."""
+
+    path: Path
+    source: str
+    """Label of what it was heard from."""
+    app: str | None
+    """The application that played it; ``None`` where that is not known."""
+    started: str
+    """Local wall time of its beginning, ISO 8601."""
+    length_s: float
+    """Of the file."""
+    size_bytes: int
+    peak_dbfs: float
+    rms_dbfs: float
+    part: int | None = None
+    """1, 2, ... where one message was so long that it was cut."""
+    picture: Path | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class VoiceState(enum.StrEnum):
+    """Where a ``VoiceKeeper`` stands."""
+
+    READY = "ready"
+    LISTENING = "listening"
+    HEARING = "hearing"
+    HOLDING = "holding"
+    """Nothing sounds, and the message may go on."""
+    PAUSED = "paused"
+    FINISHING = "finishing"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceSnapshot:
+    """A ``VoiceKeeper`` at one moment; made to be polled 10-20 times a second."""
+
+    state: VoiceState
+    listened_s: float
+    app: str | None
+    """Whose message is open; ``None`` where none is, or nobody knows."""
+    message_s: float
+    """Length of the open message so far; 0 while none is."""
+    level: Level
+    """Of the last 100 ms or so."""
+    threshold_dbfs: float
+    """Above this it counts as sound."""
+    kept: tuple[VoiceMessage, ...]
+    message: str | None = None
+    """The last warning, if any."""
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceResult:
+    """The end of a ``VoiceKeeper``; printed whole with ``--json``."""
+
+    messages: tuple[VoiceMessage, ...]
+    listened_s: float
+    dropped: int
+    """How often something sounded that was no message."""
+    warnings: tuple[str, ...]
+    stopped_by: str
+    """count, duration, idle, request, disk, error."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractedPart:
+    """One file that was written."""
+
+    path: Path
+    span: Span
+    """Where it lies in the source, on the clock that a player shows. Of what was cut together out
+    of several places: from the first to the last."""
+    duration_s: float
+    """How long it sounds."""
+    codec: str
+    """What FFmpeg calls it."""
+    size_bytes: int
+    title: str | None = None
+    """Of the track, or of the chapter."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractResult:
+    """What came of an ``ExtractJob``."""
+
+    source: Path
+    parts: tuple[ExtractedPart, ...]
+    warnings: tuple[str, ...]
+    sound_s: float
+    """How much sound of the source was gone through, all tracks together."""
+    is_skipped: bool = False
+    """The files were there already; nothing was done."""
+    is_partial: bool = False
+    """The source is damaged, and some of its sound is missing; the warnings say what."""

@@ -88,9 +88,19 @@ class AudioTimeline:
         rate_hz: Frames per second of the blocks and of the result.
         channels: Channels of both.
         start_ns: Capture clock of session frame 0.
+        corrects_drift: Resample where the device's clock is off. Without it what is not a hole
+            stays bit for bit, and what is off by more than 25 ms is put right at once.
+
+    Attributes:
+        is_still: Nothing is put right while this is set: what comes follows on what came, frame by
+            frame. Holes that the blocks' positions tell of are still filled.
     """
 
-    def __init__(self, *, rate_hz: int, channels: int, start_ns: int) -> None:
+    def __init__(
+        self, *, rate_hz: int, channels: int, start_ns: int, corrects_drift: bool = True
+    ) -> None:
+        self.is_still = False
+        self._corrects_drift = corrects_drift
         self._rate = rate_hz
         self._fade_frames = round(FADE_S * rate_hz)
         self._channels = channels
@@ -239,6 +249,10 @@ class AudioTimeline:
         was_filled, self._is_filled = self._is_filled, False
         step = STEP_S * self._rate
         if abs(error) <= step or (ahead == 0 and not was_filled):
+            if self.is_still:
+                self._errors.clear()
+                self._beyond_since = None
+                return
             self._errors.append((end + ahead, error))
             self._steer(end + ahead)
         elif abs(stamp - end) <= step and not was_filled:
@@ -294,8 +308,11 @@ class AudioTimeline:
                 self._move(_median(error for error in recent if error * sign > step))
             return
         self._beyond_since = None
+        if self._corrects_drift:
+            self._follow_drift(at, _median(errors), passed_s)
 
-        middle = _median(errors)
+    def _follow_drift(self, at: float, middle: float, passed_s: float) -> None:
+        """Settle on the median error of the first seconds, then resample against what comes."""
         if self._settle_at is not None:
             if at >= self._settle_at:
                 # Less than the loop's target may be drift already; it is not worth accepting.

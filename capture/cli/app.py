@@ -33,6 +33,7 @@ app = App(
 )
 # Named by path: a command's module, and all that it needs, is loaded when it is called.
 app.command("capture.cli.record:record", help="Record the screen with its sound.")
+app.command("capture.cli.voice:voice", help="Keep each voice message that plays as one file.")
 app.command("capture.cli.recover:recover", help="Make clean files of recordings that were cut off.")
 app.command("capture.cli.devices:devices", help="List screens, windows, sound devices and players.")
 app.command(

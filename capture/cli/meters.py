@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from capture.model import Level, Snapshot
 
-__all__ = ["PeakHold", "plain_line", "render"]
+__all__ = ["PeakHold", "meter", "plain_line", "render"]
 
 FLOOR_DBFS = -60.0
 """The left end of a meter; below it speech is not understood."""
@@ -61,7 +61,7 @@ def render(snapshot: Snapshot, peaks: PeakHold) -> RenderableType:
     )
     width = max((len(name) for name in snapshot.levels), default=0)
     rows = [
-        _meter(name.ljust(width), level, peaks.update(name, level.peak_dbfs))
+        meter(name.ljust(width), level, peaks.update(name, level.peak_dbfs))
         for name, level in snapshot.levels.items()
     ]
     path = Text(f" {snapshot.path or ''}", "dim", overflow="ellipsis", no_wrap=True)
@@ -95,12 +95,23 @@ def _left(snapshot: Snapshot) -> str:
     return f"{format_size(snapshot.free_bytes)} left" if snapshot.free_bytes is not None else ""
 
 
-def _meter(name: str, level: Level, held_dbfs: float) -> Text:
-    """One track: a bar for the RMS level, a tick for the held peak, the peak as a number."""
+def meter(name: str, level: Level, held_dbfs: float, threshold_dbfs: float | None = None) -> Text:
+    """One track: a bar for the RMS level, a tick for the held peak, the peak as a number.
+
+    Args:
+        name: Put before it.
+        level: Of the last moment.
+        held_dbfs: The peak that is still shown.
+        threshold_dbfs: Also mark this level; ``None``: none.
+    """
     bar = _cell_of(level.rms_dbfs)
     tick = _cell_of(held_dbfs)
+    gate = None if threshold_dbfs is None else max(_cell_of(threshold_dbfs) - 1, 0)
     text = Text(f" {name} ")
     for cell in range(METER_CELLS):
+        if cell == gate:
+            text.append("┊" if cell >= bar else "┋", "bold white")
+            continue
         sign = "┃" if cell == tick - 1 else "█" if cell < bar else "─"
         is_lit = cell < bar or cell == tick - 1
         text.append(sign, _colour_of(cell) if is_lit else "grey30")

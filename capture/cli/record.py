@@ -6,26 +6,25 @@ import contextlib
 import dataclasses
 import os
 import shutil
-import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from capture.cli.app import EXIT_FAILED, print_error
 from capture.cli.recover import mention_orphans
+from capture.cli.signals import StopSignals
 from capture.cli.values import Dimensions, Duration, Moment, RectOption, Size
 from capture.cli.views import View, choose_view
 from capture.config import default_output
 from capture.errors import CaptureError, ConfigError, DeviceNotFoundError
-from capture.model import AudioSpec, RecordingResult, RecordingSpec, State, TrackMode, VideoSpec
+from capture.model import AudioSpec, RecordingResult, RecordingSpec, TrackMode, VideoSpec
 from capture.rules import parse_start, parse_stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from types import FrameType, TracebackType
 
     from capture.desktop import PrivateDesktop
     from capture.session import Session
@@ -153,7 +152,7 @@ def record(
     if not quiet:
         mention_orphans(spec.output.parent)
     with contextlib.ExitStack() as stack:
-        stop = stack.enter_context(_StopSignals())
+        stop = stack.enter_context(StopSignals())
         _count_down(spec.begin_at_s, view)
         desktop = None
         if private_desktop is not None:
@@ -185,7 +184,7 @@ def run_recording(
     *,
     words: Sequence[str] = (),
     desktop: PrivateDesktop | None = None,
-    stop: _StopSignals | None = None,
+    stop: StopSignals | None = None,
 ) -> tuple[int, RecordingResult | None]:
     """Record to the end, showing how it goes; gives the exit code and what was kept.
 
@@ -290,39 +289,3 @@ def _end(command: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         command.kill()
         command.wait()
-
-
-class _StopSignals:
-    """^C and SIGTERM: the first ends the recording cleanly, the second does not wait."""
-
-    _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
-
-    def __init__(self) -> None:
-        self.session: Session | None = None
-        self._saved: dict[int, Any] = {}
-        self._count = 0
-
-    def __enter__(self) -> Self:
-        for name in self._NAMES:
-            number = getattr(signal, name, None)  # Windows has no SIGHUP
-            if number is not None:
-                self._saved[number] = signal.signal(number, self._on_signal)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for number, handler in self._saved.items():
-            signal.signal(number, handler)
-
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        self._count += 1
-        if self.session is None or self.session.state in {State.READY, State.WAITING}:
-            raise KeyboardInterrupt
-        if self._count == 1:
-            self.session.stop("interrupt" if number == signal.SIGINT else "terminate")
-        else:
-            self.session.abort()

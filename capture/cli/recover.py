@@ -13,10 +13,11 @@ from capture.cli.app import EXIT_FAILED, print_error, say
 from capture.cli.views import print_json
 from capture.config import default_folder
 from capture.errors import CaptureError
-from capture.journal import find_orphans
+from capture.journal import find_orphans, is_message
 
 if TYPE_CHECKING:
     from capture.media.recover import Recovered
+    from capture.model import VoiceMessage
 
 __all__ = ["mention_orphans", "recover"]
 
@@ -31,6 +32,7 @@ def recover(
     """Make clean files of recordings that a crash or a power cut ended.
 
     The pictures and the sound are copied as they are into NAME.recovered.EXT; the original is kept.
+    Of a voice message that was cut off its file is made, as it would have been.
 
     Args:
         places: Files, or folders to look through; by default Videos/Capture.
@@ -41,9 +43,13 @@ def recover(
 
     files = _files(places or (default_folder(),))
     done: list[Recovered] = []
+    messages: list[VoiceMessage] = []
     failed: list[tuple[Path, CaptureError]] = []
     for path in files:
         try:
+            if is_message(path):
+                messages += _recover_message(path, is_told=not json)
+                continue
             result = media.recover(path, in_place=in_place)
         except CaptureError as error:
             failed.append((path, error))
@@ -58,6 +64,7 @@ def recover(
         print_json(
             {
                 "recovered": [dataclasses.asdict(result) for result in done],
+                "messages": [dataclasses.asdict(message) for message in messages],
                 "failed": [
                     {"source": path, "message": error.message, "hint": error.hint}
                     for path, error in failed
@@ -66,7 +73,19 @@ def recover(
         )
     if not failed:
         return 0
-    return EXIT_SOME_FAILED if done else EXIT_FAILED
+    return EXIT_SOME_FAILED if done or messages else EXIT_FAILED
+
+
+def _recover_message(path: Path, *, is_told: bool) -> tuple[VoiceMessage, ...]:
+    from capture.voice.saving import recover_message  # noqa: PLC0415 - loads the speech model
+
+    messages = recover_message(path)
+    for message in messages if is_told else ():
+        say(f"recovered {path}: a message of {message.length_s:.1f} s")
+        print(message.path, flush=True)  # noqa: T201
+    if is_told and not messages:
+        say(f"{path} held no message")
+    return messages
 
 
 def mention_orphans(folder: Path) -> None:

@@ -46,8 +46,6 @@ _OWN_OPTIONS = {
     "output": "--to",
     "folder": "--to",
     "duration": "--for",
-    "for_s": "--for",
-    "listen": "--for",
     "at": None,
     "delay": None,
     "json": None,
@@ -493,12 +491,24 @@ def _checked(job: Job, words: Sequence[str]) -> Job:
         raise DeviceNotFoundError(
             f"there is no program {program[0]!r}", hint="check the command after the second `--`"
         )
+    if _is_length_given(bound.arguments.get("for_", ())):
+        raise ConfigError(
+            "how long it listens is the schedule's to decide", hint="write --for before the `--`"
+        )
     with_picture = bool(bound.arguments.get("video", command == "record"))
     job = dataclasses.replace(job, command=command, words=tuple(rest), with_picture=with_picture)
     if "is_trial" in ignored:
-        bound.arguments |= {"is_trial": True, "output": job.output(first)}
+        place = {"folder": job.folder} if command == "voice" else {"output": job.output(first)}
+        bound.arguments |= {"is_trial": True, **place}
         function(*bound.args, **bound.kwargs)
     return job
+
+
+def _is_length_given(purposes: Sequence[str]) -> bool:
+    """Whether ``--for`` of ``voice`` names more than messengers."""
+    from capture.cli.voice import MESSENGERS  # noqa: PLC0415 - for its jobs alone
+
+    return any(word.casefold() not in MESSENGERS for word in purposes)
 
 
 def _command_of(words: Sequence[str]) -> tuple[str, list[str]]:

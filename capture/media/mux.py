@@ -23,11 +23,12 @@ from capture.errors import ConfigError, OutputError
 from capture.media.anchor import Anchor
 from capture.media.certificate import certificate_text, room, seal
 from capture.media.encode import AudioEncoder, VideoEncoder
+from capture.media.output import as_output_error
+from capture.media.sndfile import SoundLibraryFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-    from types import TracebackType
 
     from numpy.typing import NDArray
 
@@ -318,48 +319,21 @@ class _WavEncoder:
 
 
 class _WavWriter(FileWriter):
-    """WAV through libsndfile, which keeps the header true while the file grows, RF64 past 4 GB."""
-
-    _UPDATE_HEADER_AUTO = 0x1061
-    """SFC_SET_UPDATE_HEADER_AUTO of sndfile.h: rewrite the header after each write."""
-    _RF64_AUTO_DOWNGRADE = 0x1210
-    """SFC_RF64_AUTO_DOWNGRADE: a plain WAV as long as it fits into 4 GB."""
+    """WAV through libsndfile, which keeps the header true while the file grows."""
 
     def __init__(self, path: Path, track: AudioTrack) -> None:
         super().__init__(path)
-        import soundfile  # noqa: PLC0415 - only WAV needs it
-
-        self._library = soundfile
         self.video = None
         self.audio = [_WavEncoder()]
         with as_output_error(path):
-            self._file = soundfile.SoundFile(
-                str(path),
-                "w",
-                samplerate=track.rate_hz,
-                channels=track.channels,
-                format="RF64",
-                subtype="PCM_16",
+            self._file = SoundLibraryFile(
+                path, "WAV", "PCM_16", rate_hz=track.rate_hz, channels=track.channels
             )
-            # soundfile has no public call for these two; both are stable numbers of libsndfile.
-            for command in (self._RF64_AUTO_DOWNGRADE, self._UPDATE_HEADER_AUTO):
-                soundfile._snd.sf_command(self._file._file, command, soundfile._ffi.NULL, 1)  # noqa: SLF001
             self._file.write(np.zeros((0, track.channels), np.float32))
 
     def _write(self, packet: Any) -> float:
-        try:
-            self._file.write(packet)
-            self._file.flush()
-        except self._library.LibsndfileError as error:
-            raise self._system_error() from error
-        return self.written_s + len(packet) / float(self._file.samplerate)
-
-    def _system_error(self) -> OSError:
-        """What the system said; libsndfile keeps its words and drops the number."""
-        words = self._library._snd.sf_strerror(self._file._file)  # noqa: SLF001 - as above
-        said = self._library._ffi.string(words).decode(errors="replace")  # noqa: SLF001
-        code = next((code for code in _REASONS if os.strerror(code) in said), errno.EIO)
-        return OSError(code, said)
+        self._file.write(packet)  # the system has it now; the disk is told by the anchor
+        return self.written_s + len(packet) / self._file.rate_hz
 
     def _finish(
         self,
@@ -367,9 +341,9 @@ class _WavWriter(FileWriter):
         certificate: Mapping[str, Any] | None,
     ) -> None:
         del chapters  # WAV has none that players read
-        if not self._file.closed:
+        if not self._file.is_closed:
             if certificate is not None:
-                self._file.comment = certificate_text(certificate)
+                self._file.set_tags({"comment": certificate_text(certificate)})
             self._file.close()
 
 
@@ -453,40 +427,3 @@ def _reserve(path: Path) -> None:
         except FileExistsError as error:
             raise NotADirectoryError(errno.ENOTDIR, "not a folder") from error
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-
-
-_REASONS = {
-    errno.ENOSPC: ("the disk is full", "free some space, or write elsewhere"),
-    errno.EDQUOT: ("your disk quota is used up", "free some space, or write elsewhere"),
-    errno.EACCES: ("no permission to write there", "choose another folder"),
-    errno.EPERM: ("no permission to write there", "choose another folder"),
-    errno.EROFS: ("that file system is read-only", "choose another folder"),
-    errno.EEXIST: ("the file exists", "choose another name, or add --overwrite"),
-    errno.EISDIR: ("that is a folder", "add a file name"),
-    errno.ENOTDIR: ("part of that path is a file, not a folder", "choose another folder"),
-    errno.ENOENT: ("the folder is gone", "choose another folder"),
-    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter one"),
-    errno.EFBIG: ("the file system holds no larger file", "use --split-every or another disk"),
-    errno.EIO: ("the disk reports an error", "check the disk, and write elsewhere"),
-}
-
-
-class as_output_error(contextlib.AbstractContextManager["as_output_error"]):  # noqa: N801 - reads as a phrase
-    """Turns what the system and FFmpeg say about a file into an ``OutputError``."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if not isinstance(error, (OSError, av.FFmpegError)) or isinstance(error, OutputError):
-            return
-        code = getattr(error, "errno", None)
-        reason, hint = _REASONS.get(code or 0, (str(error), "choose another folder"))
-        raise OutputError(
-            f"cannot write {self._path}: {reason}", hint=hint, details={"errno": code}
-        ) from error

@@ -48,8 +48,10 @@ LOOK_EVERY_S = 1.0
 """Where a process that is not a child cannot be waited for."""
 EXIT_DEAD_SOURCE = 4
 """Recorded, but a source was dead (``capture record --strict``)."""
-SAVED = {"message", "kept", "saved"}
-"""Events of ``voice`` that name a finished file."""
+KEPT = "message-kept"
+"""The event of ``voice`` that names a finished file."""
+HEARD_OUT = {"duration", "idle"}
+"""Reasons of ``voice`` to stop that say nothing about what it heard."""
 CUT_SHORT = {"interrupt", "terminate", "abort", "disk"}
 """Reasons to stop that nobody planned."""
 
@@ -195,9 +197,15 @@ def find_pid(folder: Path, run: Run) -> int | None:
         with contextlib.suppress(OSError, ValueError):
             pid = int(path.parent.name)
             # What the recorder starts inherits the variable; the leader of its session is it.
-            if mark in path.read_bytes().split(b"\0") and os.getsid(pid) == pid:
+            if mark in path.read_bytes().split(b"\0") and _leads_its_session(pid):
                 return pid
     return None
+
+
+def _leads_its_session(pid: int) -> bool:
+    if sys.platform == "win32":
+        return True
+    return os.getsid(pid) == pid
 
 
 def read_outcome(folder: Path, run: Run, exit_code: int | None) -> Outcome:
@@ -223,17 +231,19 @@ def read_outcome(folder: Path, run: Run, exit_code: int | None) -> Outcome:
         )
     status = _judged(told.dead)
     stopped_by = told.result.get("stopped_by")
-    if exit_code not in {0, None, EXIT_DEAD_SOURCE} or (exit_code is None and message is not None):
-        status = Status.FAILED
+    if told.result.get("messages") == [] and stopped_by in HEARD_OUT:
+        status = Status.SILENT  # ``voice`` has listened for as long as it was asked to
     elif stopped_by in CUT_SHORT:
-        status, message = Status.INTERRUPTED, f"ended early ({stopped_by})"
+        status, message = Status.INTERRUPTED, message or f"ended early ({stopped_by})"
+    elif exit_code not in {0, None, EXIT_DEAD_SOURCE} or (exit_code is None and message):
+        status = Status.FAILED
     paths = tuple(map(Path, dict.fromkeys((*told.paths, *_strings(told.result.get("paths"))))))
     findings = (*told.findings, *_strings(told.result.get("warnings")))
     return Outcome(
         status,
         paths,
         size_bytes=_sum_of_sizes(paths),
-        length_s=_number(told.result.get("duration_s")),
+        length_s=_number(told.result.get("duration_s", told.result.get("listened_s"))),
         findings=tuple(dict.fromkeys(findings)),
         message=message,
         exit_code=exit_code,
@@ -267,8 +277,8 @@ def _told(events: Path) -> _Told:
         elif kind == "dead-signal":
             told.dead |= {str(event.get("what"))}
             told.findings += (str(event.get("message")),)
-        elif kind in SAVED and isinstance(event.get("path"), str):
-            told.paths += (str(event["path"]),)
+        elif kind == KEPT:
+            told.paths += (str(event.get("message")),)
     return told
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from capture.errors import CaptureError
-from capture.journal import boot_id, find_orphans, process_start
+from capture.journal import boot_id, process_start
 from capture.naming import free_path
 from capture.schedule import hooks, keep
 from capture.schedule.child import (
@@ -29,6 +29,7 @@ from capture.schedule.child import (
     was_started,
 )
 from capture.schedule.jobs import Job, Missed, Overlap, Run, Status
+from capture.schedule.repair import repaired
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -196,7 +197,7 @@ class Runner:
         try:
             if child is not None:
                 outcome = self._await(run, child)
-                outcome = self._repair(run, outcome)
+                outcome = repaired(run, outcome)
                 run, outcome = self._go_on(job, run, outcome)
             elif self._may_begin(job, run):
                 run, outcome = self._attempts(job, run)
@@ -256,7 +257,7 @@ class Runner:
         self._on_change(run)
         outcome = self._await(run, child)
         self._names.discard(output)
-        return run, self._repair(run, outcome)
+        return run, repaired(run, outcome)
 
     def _await(self, run: Run, child: Child) -> Outcome:
         self._children[run.id] = child
@@ -267,39 +268,6 @@ class Runner:
         finally:
             del self._children[run.id]
         return read_outcome(self._store.runs_folder, run, exit_code)
-
-    def _repair(self, run: Run, outcome: Outcome) -> Outcome:
-        """Make clean files of what a recorder that was killed has left."""
-        if outcome.has_result or run.output is None:
-            return outcome
-        from capture.media.recover import recover  # noqa: PLC0415 - loads av
-
-        output = Path(run.output)
-        is_folder = output.is_dir()  # of voice, which names its files itself
-        paths, findings, length_s = list(outcome.paths), list(outcome.findings), 0.0
-        for orphan in find_orphans(output if is_folder else output.parent)[0]:
-            if not is_folder and not orphan.name.startswith(output.stem):
-                continue
-            try:
-                done = recover(orphan, in_place=True)
-            except CaptureError as error:
-                findings.append(str(error))
-                continue
-            length_s += done.tracks.length_s
-            paths.append(done.path)
-            findings += done.warnings
-        if not paths:
-            return outcome
-        message = f"the recorder was killed; {length_s:.1f} s were recovered"
-        return replace(
-            outcome,
-            status=Status.RECOVERED,
-            paths=tuple(paths),
-            size_bytes=sum(path.stat().st_size for path in paths),
-            length_s=length_s,
-            findings=tuple(findings),
-            message=message,
-        )
 
     def _go_on(self, job: Job, run: Run, before: Outcome) -> tuple[Run, Outcome]:
         """Record the rest of a run that was interrupted, if the job makes up for what it missed."""

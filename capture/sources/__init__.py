@@ -12,20 +12,23 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from capture.errors import BackendUnavailableError, ConfigError
+from capture.sources.base import MIX_STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from capture.model import AudioApp, AudioDevice, AudioSpec, Monitor, VideoSpec, Window
-    from capture.sources.base import AudioSource, ScreenSource
+    from capture.sources.base import AudioSource, PlayerSource, ScreenSource
     from capture.sources.screen_x11 import X11Display
 
 __all__ = [
+    "MIX_STREAM",
     "list_audio_apps",
     "list_audio_devices",
     "list_monitors",
     "list_windows",
     "open_audio",
+    "open_players",
     "open_screen",
 ]
 
@@ -79,6 +82,28 @@ def open_audio(
     return audio_pulse.PulseApp(spec.name, rate_hz=rate_hz)
 
 
+def open_players(
+    *, rate_hz: int = 48_000, name: str | None = None, with_mix: bool = False
+) -> PlayerSource:
+    """All applications that play, or those of one name, each stream alone; not started.
+
+    What this very process plays is left out.
+
+    Args:
+        rate_hz: Of all blocks; the server resamples.
+        name: As in ``app:NAME``; ``None``: every application.
+        with_mix: Also deliver what the default output plays, as the stream ``MIX_STREAM``.
+
+    Raises:
+        BackendUnavailableError: If this machine cannot do that, or no sound server runs.
+    """
+    if sys.platform != "linux":
+        raise _no_apps()
+    from capture.sources import audio_pulse  # noqa: PLC0415
+
+    return audio_pulse.PulseApp(name, rate_hz=rate_hz, with_mix=with_mix)
+
+
 def list_audio_devices() -> tuple[AudioDevice, ...]:
     """Outputs (Linux only) and microphones.
 
@@ -101,13 +126,17 @@ def list_audio_apps() -> tuple[AudioApp, ...]:
         BackendUnavailableError: If there is no sound server, or not on Linux.
     """
     if sys.platform != "linux":
-        raise BackendUnavailableError(
-            "applications cannot be told apart by their sound on this system yet",
-            hint="record on Linux, or everything that this system lets through a microphone input",
-        )
+        raise _no_apps()
     from capture.sources import audio_pulse  # noqa: PLC0415
 
     return audio_pulse.list_apps()
+
+
+def _no_apps() -> BackendUnavailableError:
+    return BackendUnavailableError(
+        "applications cannot be told apart by their sound on this system yet",
+        hint="record on Linux, or everything that this system lets through a microphone input",
+    )
 
 
 # --------------------------------------------------------------------------------------- pictures

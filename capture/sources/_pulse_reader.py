@@ -49,6 +49,8 @@ BACK_OFF_S = (0.5, 1.0, 2.0, 3.0)
 FRAGMENT_S = 0.04
 """What the server is asked to send at once; 20 ms cost twice the wake-ups and are no more exact.
 PipeWire takes its cycle from it: 1024 frames."""
+GUESS_NS = NS_PER_S
+"""A new stream is known to be wanted, or not, within some 10 ms, on a busy machine 100 ms."""
 POLL_US = 100_000
 """How long a round waits at most; data, answers and ``want()`` end it earlier."""
 ORIGIN_WINDOW_NS = NS_PER_S
@@ -83,12 +85,14 @@ class Want:
 
     stream: int
     """Id on the blocks."""
-    device: str
-    """The source's name."""
-    device_index: int
+    device: str | None
+    """The source's name; ``None``: the monitor that ``sink_input`` plays to."""
+    device_index: int | None
     """The source's index: a device that was removed and loaded again is another one."""
     sink_input: int | None = None
     """Only this stream of the monitored sink; ``None``: the mix, or a microphone."""
+    fragment_s: float = FRAGMENT_S
+    """What the server is asked to send at once; it also renders no further ahead than that."""
 
 
 @dataclass(slots=True)
@@ -117,19 +121,19 @@ class _Stream:
         self._operations: list[Any] = []  # the questions on their way, the last one last
         self._buffered_us = 0
         self._on_info = _libpulse.SourceOutputCallback(self._take_info)
-        self._last_data_ns = self._begun_ns = self._asked_ns = now_ns()
+        self._opened_ns = self._last_data_ns = self._begun_ns = self._asked_ns = now_ns()
         self._ask_from_ns = 0
         self._is_fresh = True  # no block delivered since the stream began or paused
         spec = _libpulse.SampleSpec(_libpulse.FLOAT32, rate_hz, CHANNELS)
         self._stream = lib.pa_stream_new(context, name, byref(spec), None)
         if want.sink_input is not None:
             lib.pa_stream_set_monitor_stream(self._stream, want.sink_input)
-        fragment = round(FRAGMENT_S * rate_hz) * FRAME_BYTES
+        fragment = round(want.fragment_s * rate_hz) * FRAME_BYTES
         attr = _libpulse.BufferAttr(*[_libpulse.ANY] * 4, fragment)
         # DONT_MOVE: without it the server replaces a lost device, or the stream of an application
         # that ended, by another sound: a recording of what was not asked for.
         flags = _libpulse.STREAM_DONT_MOVE | _libpulse.STREAM_ADJUST_LATENCY
-        device = want.device.encode()
+        device = want.device.encode() if want.device is not None else None
         self._refused = lib.pa_stream_connect_record(self._stream, device, byref(attr), flags) < 0
 
     @property
@@ -172,8 +176,13 @@ class _Stream:
             self._forget_questions()
             self._ask_from_ns = now_ns() + CATCH_UP_NS
 
-    def read(self, put: Callable[[AudioBlock], None]) -> None:
-        """Take all that has arrived; deliver what has a time."""
+    @property
+    def age_ns(self) -> int:
+        """Since it was opened."""
+        return now_ns() - self._opened_ns
+
+    def read(self, put: Callable[[AudioBlock], None] | None) -> None:
+        """Take all that has arrived; deliver what has a time, or keep it while ``put`` is None."""
         lib = self._lib
         self._take_answer()
         data, size = ctypes.c_void_p(), ctypes.c_size_t()
@@ -186,7 +195,8 @@ class _Stream:
                 ctypes.memmove(samples.ctypes.data, data.value, samples.nbytes)
             lib.pa_stream_drop(self._stream)
             self._arrived(samples, arrival_ns)
-        self._deliver(put)
+        if put is not None:
+            self._deliver(put)
 
     def _arrived(self, samples: Any, arrival_ns: int) -> None:
         if arrival_ns - self._last_data_ns > SILENCE_NS and not self._is_fresh:
@@ -269,6 +279,10 @@ class PulseReader:
         positions: Where every stream id stands; the reader's own while it lives.
         put: Takes a block, on the reader's thread.
         on_state: Told on the reader's thread when a stream runs (True) or failed (False).
+        on_new: Told on the reader's thread of a playback stream that has just been made, and
+            when. With it such a stream is opened at once, before it is known whose it is: the
+            question would cost the first milliseconds of its sound. What comes of it is
+            delivered if it is wanted within 1 s; else it is forgotten, heard by nobody.
     """
 
     def __init__(
@@ -278,12 +292,16 @@ class PulseReader:
         positions: dict[int, _Position],
         put: Callable[[AudioBlock], None],
         on_state: Callable[[Want, bool], None],
+        *,
+        on_new: Callable[[int, int], None] | None = None,
     ) -> None:
         self._server = server
         self._rate_hz = rate_hz
         self._positions = positions
         self._put = put
         self._on_state = on_state
+        self._on_new = on_new
+        self._on_change = _libpulse.SubscriptionCallback(self._changed)
         self._lib = _libpulse.load()
         self._lock = threading.Lock()  # guards _loop against its end, and _wanted
         self._loop: Any = self._lib.pa_mainloop_new()
@@ -292,6 +310,8 @@ class PulseReader:
         self._streams: dict[Want, _Stream] = {}
         self._running: set[Want] = set()
         self._failures: dict[Want, tuple[int, float]] = {}  # count, when to try again
+        self._guesses: dict[int, _Stream] = {}  # by sink input: opened before they are wanted
+        self._is_subscribed = False
         self._thread = threading.Thread(target=self._run, name="capture-audio-read", daemon=True)
         self._thread.start()
 
@@ -338,11 +358,14 @@ class PulseReader:
                 if state in (_libpulse.CONTEXT_FAILED, _libpulse.CONTEXT_TERMINATED):
                     return
                 if state == _libpulse.CONTEXT_READY:
+                    self._subscribe(context)
                     self._round(context, now_ns() - last_ns)
                 last_ns = now_ns()
         finally:
             for want in list(self._streams):
                 self._drop(want)
+            for index in list(self._guesses):
+                self._forget(index)
             lib.pa_context_disconnect(context)
             lib.pa_context_unref(context)
             with self._lock:
@@ -363,6 +386,49 @@ class PulseReader:
             if lib.pa_mainloop_dispatch(loop) < 0 or ready <= 0:
                 return
 
+    def _subscribe(self, context: Any) -> None:
+        if self._is_subscribed or self._on_new is None:
+            return
+        self._is_subscribed = True
+        lib, what = self._lib, _libpulse.SUBSCRIBE_SINK_INPUTS
+        lib.pa_context_set_subscribe_callback(context, self._on_change, None)
+        if operation := lib.pa_context_subscribe(context, what, None, None):
+            lib.pa_operation_unref(operation)
+
+    def _changed(self, context: Any, event: int, index: int, _data: Any) -> None:
+        """A new playback stream: open it before anything else, for its sound may begin now."""
+        assert self._on_new is not None
+        if (
+            event & _libpulse.EVENT_FACILITY_MASK != _libpulse.EVENT_SINK_INPUT
+            or event & _libpulse.EVENT_TYPE_MASK != _libpulse.EVENT_NEW
+        ):
+            return
+        self._on_new(index, now_ns())
+        if index not in self._guesses and not any(
+            want.sink_input == index for want in self._streams
+        ):
+            position = self._positions.setdefault(index, _Position())
+            want = Want(index, None, None, index)
+            self._guesses[index] = _Stream(context, want, self._rate_hz, position, b"record")
+
+    def _read_guesses(self, wanted: frozenset[Want]) -> None:
+        """Take over those that are wanted; forget those that nobody wants, or that failed."""
+        for want in wanted:
+            if want.sink_input in self._guesses and want not in self._streams:
+                stream = self._guesses.pop(want.sink_input)
+                stream.want = want
+                self._streams[want] = stream
+        for index, stream in list(self._guesses.items()):
+            if stream.state == _libpulse.STREAM_READY:
+                stream.read(None)
+            is_over = stream.state in (_libpulse.STREAM_FAILED, _libpulse.STREAM_TERMINATED)
+            if is_over or stream.age_ns > GUESS_NS:
+                self._forget(index)
+                self._positions.pop(index, None)
+
+    def _forget(self, index: int) -> None:
+        self._guesses.pop(index).close()
+
     def _round(self, context: Any, took_ns: int) -> None:
         """Make the streams fit what is wanted, then read them all.
 
@@ -372,6 +438,7 @@ class PulseReader:
         """
         with self._lock:
             wanted = self._wanted
+        self._read_guesses(wanted)
         for want in list(self._streams):
             if want not in wanted or took_ns > STALL_NS:
                 self._drop(want)

@@ -21,11 +21,12 @@ __all__ = [
     "View",
     "app_name",
     "connect",
-    "is_match",
     "is_silenced",
     "list_apps",
     "list_devices",
     "look",
+    "match",
+    "process_id",
     "server_name",
 ]
 
@@ -170,18 +171,23 @@ def list_apps(server: str | None = None) -> tuple[AudioApp, ...]:
     apps = []
     for name, streams in groups.items():
         properties = view.properties(streams[0])
-        pid = properties.get("application.process.id", "")
         apps.append(
             AudioApp(
                 name=name,
                 stream_ids=tuple(stream.index for stream in streams),
                 binary=properties.get("application.process.binary"),
-                pid=int(pid) if pid.isdigit() else None,
+                pid=process_id(properties),
                 title=properties.get("media.name"),
                 is_playing=any(not stream.corked for stream in streams),
             )
         )
     return tuple(sorted(apps, key=lambda app: app.name.casefold()))
+
+
+def process_id(properties: dict[str, str]) -> int | None:
+    """Of whoever plays; ``None`` if it does not say."""
+    pid = properties.get("application.process.id", "")
+    return int(pid) if pid.isdigit() else None
 
 
 def app_name(sink_input: Any, view: View) -> str:
@@ -195,21 +201,37 @@ def app_name(sink_input: Any, view: View) -> str:
     )
 
 
-def is_match(wished: str, stream_name: str | None, properties: dict[str, str]) -> bool:
-    """Whether a stream belongs to the application that someone calls ``wished`` (casefolded)."""
-    keys = (
-        "application.name",
-        "application.id",
-        "application.process.binary",
-        "application.icon_name",
-        "window.name",
-        "media.name",
-    )
-    words = [properties.get(key, "") for key in keys] + [stream_name or ""]
-    if any(wished in word.casefold() for word in words) and not wished.isdigit():
-        return True
+def match(wished: str, view: View) -> set[int]:
+    """Indexes of the streams of the application that someone calls ``wished`` (casefolded).
+
+    A name that fits exactly beats one that fits in part, and both beat the title of what is
+    played, which any application may set: a title counts where no application is called so.
+    """
+    ranks = {
+        each.index: rank
+        for each in view.sink_inputs
+        if (rank := _rank(wished, each.name, view.properties(each))) is not None
+    }
+    return {index for index, rank in ranks.items() if rank == min(ranks.values())}
+
+
+_NAME_KEYS = ("application.name", "application.id", "application.process.binary")
+_LOOSE_KEYS = ("application.icon_name", "window.name")
+
+
+def _rank(wished: str, stream_name: str | None, properties: dict[str, str]) -> int | None:
+    """0: the application is called so, 1: in part, 2: it plays something called so."""
     pid = properties.get("application.process.id", "")
-    return pid.isdigit() and _descends_from(int(pid), wished)
+    names = [properties.get(key, "").casefold() for key in _NAME_KEYS]
+    if wished in names or (pid.isdigit() and _descends_from(int(pid), wished)):
+        return 0
+    if wished.isdigit():  # a process id, not a part of a name
+        return None
+    names += [properties.get(key, "").casefold() for key in _LOOSE_KEYS]
+    if any(wished in name for name in names):
+        return 1
+    titles = (properties.get("media.name", ""), stream_name or "")
+    return 2 if any(wished in title.casefold() for title in titles) else None
 
 
 def _descends_from(pid: int, wished: str) -> bool:

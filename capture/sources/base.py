@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
     from capture.model import AudioBlock, Event, ScreenPicture
 
-__all__ = ["AudioSource", "Closing", "ScreenSource"]
+__all__ = ["MIX_STREAM", "AudioSource", "Closing", "PlayerSource", "ScreenSource"]
+
+MIX_STREAM = -1
+"""``AudioBlock.stream`` of the default output's mix; ids of an application's stream are not below
+zero."""
 
 
 class Closing(ABC):
@@ -98,3 +102,18 @@ class AudioSource(Closing):
     def sound_state(self) -> SoundState:
         """Whether sound is to be expected now; any thread may ask."""
         return SoundState.UNKNOWN
+
+
+class PlayerSource(AudioSource):
+    """The sound of applications, each stream of theirs alone: ``AudioBlock.stream`` says whose.
+
+    Whoever opens it keeps the streams apart. An event STREAM_STARTED comes before a stream's first
+    block, with the details ``stream``, ``app`` (for people), ``pid``, ``binary``, ``title`` (each
+    ``None`` if unknown), ``lead_ms`` and ``missing_ms``: how much of its beginning was taken from
+    before the capture, and how much may be missing at most (``None``: it played already).
+    STREAM_ENDED has the same ``stream``, and comes after the last block.
+    """
+
+    @abstractmethod
+    def playing(self) -> dict[int, tuple[str, bool, bool]]:
+        """The streams that are followed now: application, is it paused, is it muted."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from capture.cli.app import app, run
+from capture.cli.app import run
 from capture.errors import CaptureError
 from capture.media.recover import measure
 from capture.model import AudioSpec, RecordingSpec, Rule, State, VideoSpec
@@ -137,15 +137,24 @@ def test_three_jobs_leave_files_and_a_history(store: Store, tmp_path: Path) -> N
     assert json.loads(hook.read_text())["message"] == runs["bad"].message
 
 
-@pytest.mark.usefixtures("tone")
-def test_a_voice_job_records_messages(store: Store, tmp_path: Path) -> None:
-    if "voice" not in list(app):
-        pytest.skip("`capture voice` is not there yet")
-    job = add(store, "voice", due_in(5), tmp_path, "--any-sound", command="voice", for_s=3.0)
+def test_voice_jobs_keep_messages_and_say_when_there_were_none(
+    store: Store, tmp_path: Path
+) -> None:
+    words = ("--from", "system", "--any-sound")
+    due = due_in(6)
+    quiet = add(store, "quiet", due, tmp_path, *words, command="voice", for_s=1.5)
+    message = add(store, "message", due, tmp_path, *words, command="voice", for_s=7.0)
     with serving():
-        done = wait_for_end(store, job)
-    assert done.exit_code == 0
-    assert list((tmp_path / "voice").iterdir())
+        time.sleep((due - datetime.now(UTC)).total_seconds() + 3.0)
+        with playing(1.5):
+            done = wait_for_end(store, message)
+        nothing = wait_for_end(store, quiet)
+    assert (done.status, done.exit_code) == (Status.DONE, 0)
+    (path,) = map(Path, done.paths)
+    assert path.parent == tmp_path / "message"
+    assert measure(path).length_s == pytest.approx(1.7, abs=0.2)  # 0.1 s of silence at both ends
+    assert (nothing.status, nothing.paths) == (Status.SILENT, ())
+    assert "no message was heard" in (nothing.message or "")
 
 
 @pytest.mark.usefixtures("tone")

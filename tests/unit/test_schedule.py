@@ -558,8 +558,6 @@ def test_a_recipe_does_what_it_says(title: str, at_home: Path) -> None:
     length, times, words = EXPECTED[title]
     command = shlex.split(recipes()[title])
     assert command[:3] == ["capture", "schedule", "add"]
-    if "voice" in command and "voice" not in list(app):
-        pytest.skip("`capture voice` is not there yet")
     assert run(command[1:]) == 0
     with Store() as opened:
         (job,) = opened.jobs()

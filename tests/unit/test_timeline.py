@@ -499,3 +499,21 @@ def test_whatever_happens_the_stream_is_whole_and_finds_back(plan: Plan) -> None
     run.device.stamp_s = 0.0
     run.play(5.0)
     assert abs(error_s(run.timeline, run.device)) <= STEP_S + 0.002
+
+
+@pytest.mark.parametrize("is_still", [False, True])
+def test_without_drift_correction_sound_stays_bit_for_bit(is_still: bool) -> None:  # noqa: FBT001 - a case
+    """A clock that is 4000 ppm slow: put right in steps, or not at all while it is to be still."""
+    timeline = AudioTimeline(rate_hz=RATE, channels=1, start_ns=0, corrects_drift=False)
+    timeline.is_still = is_still
+    frames, blocks = 960, 1500
+    for number in range(blocks):
+        first = number * frames
+        samples = (np.arange(first, first + frames)[:, None] / 2**23).astype(np.float32)
+        stamp_ns = round(first / RATE * 1.004 * 1e9) + 1
+        timeline.push(AudioBlock(samples, stamp_ns, first))
+    timeline.finish()
+    assert timeline.stats.corrected_frames == 0
+    late_s = (timeline.available_frames - frames * blocks) / RATE
+    assert late_s == pytest.approx(0.0 if is_still else 0.12, abs=0.04)
+    assert (timeline.stats.gaps == 0) is is_still

@@ -1,0 +1,215 @@
+"""``capture voice``: options into a spec, a spec into a keeper, a keeper onto the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from capture.cli.app import EXIT_FAILED, EXIT_INTERRUPTED, print_error
+from capture.cli.recover import mention_orphans
+from capture.cli.signals import StopSignals
+from capture.cli.values import Duration, parse_duration
+from capture.cli.voice_views import choose_view
+from capture.config import default_voice_folder
+from capture.errors import CaptureError, ConfigError
+from capture.model import GateSpec, SoundFileSpec, VoiceSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from capture.model import VoiceResult
+    from capture.voice import VoiceKeeper
+
+__all__ = ["voice"]
+
+EXIT_SOME_MISSING = 3
+MESSENGERS = ("whatsapp", "telegram")
+OWN_VOICE_HOLD_S = 3.0
+"""Who speaks thinks longer between two sentences than a message that was sent lets one wait."""
+DEFAULT_GATE = GateSpec()
+
+
+def voice(
+    folder: Path | None = None,
+    /,
+    *,
+    from_: Annotated[str, Parameter(name="--from", metavar="SOURCE")] = "auto",
+    format: Literal["opus", "m4a", "mp3", "flac", "wav", "ogg"] | None = None,  # noqa: A002 - the option's name
+    quality: Literal["low", "medium", "high"] | None = None,
+    for_: Annotated[
+        tuple[str, ...], Parameter(name="--for", negative="", metavar="MESSENGER|DURATION")
+    ] = (),
+    count: int | None = None,
+    once: Annotated[bool, Parameter(negative="")] = False,
+    idle: Duration = None,
+    any_sound: Annotated[bool, Parameter(negative="")] = False,
+    threshold: str = "auto",
+    hold: Duration = None,
+    min_length: Duration = None,
+    max_length: Duration = None,
+    name: str = "{date} {time} {app} {length}",
+    keep_last: Duration = 120.0,
+    picture: Annotated[bool, Parameter(negative="")] = False,
+    json: Annotated[bool, Parameter(negative="")] = False,
+    quiet: Annotated[bool, Parameter(alias="-q", negative="")] = False,
+    is_trial: Annotated[bool, Parameter(parse=False)] = False,
+) -> int:
+    """Keep each voice message that plays as one clean file.
+
+    Start it, play one message or twenty, in WhatsApp, Telegram, a browser, anywhere. It opens when
+    something sounds, closes when it is over, keeps speech and leaves notifications and music out.
+    Ends with ^C, q, or what the options say.
+
+    Args:
+        folder: Where the files go. By default Music/Voice messages.
+        from_: auto (each application that plays, apart from the others), app:NAME, system,
+            system:OUTPUT, mic or mic:NAME.
+        format: By default opus.
+        quality: Of the file; no matter for flac and wav. By default medium.
+        for_: What the files are for (whatsapp or telegram: as that messenger writes its own), or
+            how long to listen in all; may be given twice.
+        count: Stop after so many messages.
+        once: Stop after one message.
+        idle: Stop when nothing was heard for so long.
+        any_sound: Keep everything that sounds, not only speech.
+        threshold: Level in dBFS above which it counts as sound; auto learns it.
+        hold: How long a pause inside a message may be. By default 1.5s, of a microphone 3s.
+        min_length: Shorter messages are dropped. By default 0.5s.
+        max_length: Longer ones are cut into parts, without a gap. By default 4h.
+        name: Of the files, from {date} {time} {app} {length} {source}.
+        keep_last: So much of what sounded last is held in memory; the key s, or SIGUSR1, saves it.
+            0 holds nothing.
+        picture: Also draw the waveform of each message.
+        json: Events on stdout, one JSON object a line; the last one is the result.
+        quiet: Say nothing but errors; the paths still go to stdout.
+        is_trial: Only see whether all this makes sense.
+    """
+    messenger, duration_s = _purposes(for_)
+    if messenger is not None and (format is not None or quality is not None):
+        raise ConfigError(
+            f"--for {messenger} decides the format and the quality itself",
+            hint="leave out --format and --quality, or --for",
+        )
+    if once and count not in (None, 1):
+        raise ConfigError("--once and --count contradict each other", hint="leave one out")
+    is_own_voice = from_.partition(":")[0] == "mic"
+    spec = VoiceSpec(
+        folder=folder or default_voice_folder(),
+        source=from_,
+        file=SoundFileSpec(format or "opus", quality or "medium", messenger),
+        gate=GateSpec(
+            threshold_dbfs=_threshold(threshold),
+            hold_s=hold or (OWN_VOICE_HOLD_S if is_own_voice else DEFAULT_GATE.hold_s),
+            min_length_s=DEFAULT_GATE.min_length_s if min_length is None else min_length,
+            max_length_s=max_length or DEFAULT_GATE.max_length_s,
+            is_any_sound=any_sound,
+        ),
+        name=name,
+        count=1 if once else count,
+        duration_s=duration_s,
+        idle_s=idle,
+        keep_last_s=keep_last or 0.0,
+        with_picture=picture,
+    )
+    if is_trial:
+        from capture.voice.plan import check_spec  # noqa: PLC0415 - loads av
+
+        check_spec(spec)
+        return 0
+    return _run(spec, is_json=json, is_quiet=quiet)
+
+
+def _run(spec: VoiceSpec, *, is_json: bool, is_quiet: bool) -> int:
+    from capture.voice import VoiceKeeper  # noqa: PLC0415 - av and the speech model are slow
+
+    if not is_quiet:
+        mention_orphans(spec.folder)
+    view = choose_view(is_json=is_json, is_quiet=is_quiet)
+    error: CaptureError | None = None
+    with StopSignals() as stop, view:
+        keeper = VoiceKeeper(spec, view.on_event)
+        with keeper, _save_on_signal(keeper):
+            stop.session = keeper
+            view.notes(keeper.notes)
+            while not keeper.wait_for_stop(0):
+                view.show(keeper)
+        try:
+            keeper.wait()
+        except CaptureError as failure:
+            error = failure
+    result = keeper.result
+    assert result is not None
+    view.finish(result)
+    if error is not None:
+        print_error(error.message, error.hint)
+        return EXIT_FAILED
+    return _exit_code(spec, result)
+
+
+def _exit_code(spec: VoiceSpec, result: VoiceResult) -> int:
+    """0 when what was asked for is there; says what is missing."""
+    kept = len({message.started for message in result.messages})
+    if spec.count is not None and 0 < kept < spec.count and result.stopped_by != "interrupt":
+        print_error(f"only {kept} of {spec.count} messages came")
+        return EXIT_SOME_MISSING
+    if kept:
+        return 0
+    if result.stopped_by in {"interrupt", "terminate", "key", "abort"}:
+        return EXIT_INTERRUPTED
+    sounded = f"; what sounded ({result.dropped}) was no message" if result.dropped else ""
+    print_error(
+        f"no message was heard in {result.listened_s:.0f} s{sounded}",
+        "--any-sound keeps everything; `capture devices` lists what plays",
+    )
+    return EXIT_FAILED
+
+
+@contextlib.contextmanager
+def _save_on_signal(keeper: VoiceKeeper) -> Iterator[None]:
+    """SIGUSR1 saves what sounded last, where there is such a signal."""
+    number = getattr(signal, "SIGUSR1", None)
+    if number is None:
+        yield
+        return
+
+    def save(_number: int, _frame: Any) -> None:
+        keeper.save_last()
+
+    before = signal.signal(number, save)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
+def _purposes(words: Sequence[str]) -> tuple[str | None, float | None]:
+    """A messenger's name and a duration out of what follows ``--for``."""
+    messenger: str | None = None
+    duration_s: float | None = None
+    for word in words:
+        if word.casefold() in MESSENGERS:
+            messenger = word.casefold()
+            continue
+        try:
+            duration_s = parse_duration(word)
+        except ValueError as error:
+            raise ConfigError(
+                f"--for {word} is neither a messenger nor a duration",
+                hint=f"write {' or '.join(MESSENGERS)}, or how long to listen, such as 10m",
+            ) from error
+    return messenger, duration_s
+
+
+def _threshold(text: str) -> float | None:
+    if text == "auto":
+        return None
+    try:
+        return float(text.casefold().removesuffix("dbfs").removesuffix("db"))
+    except ValueError as error:
+        raise ConfigError(
+            f"--threshold {text} is no level", hint="write a level such as -45, or auto"
+        ) from error

@@ -1,0 +1,288 @@
+"""How a keeper of voice messages is shown: a live view with keys, plain lines, JSON, or nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import sys
+import threading
+from typing import TYPE_CHECKING, Self
+
+from capture.cli.app import say
+from capture.cli.values import format_clock, format_dbfs, format_size
+from capture.cli.views import LINE_EVERY_NS, POLL_S, print_json
+from capture.clock import now_ns
+from capture.errors import CaptureError
+from capture.model import Event, EventKind, VoiceState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from rich.console import RenderableType
+
+    from capture.model import VoiceMessage, VoiceResult, VoiceSnapshot
+    from capture.voice import VoiceKeeper
+
+__all__ = ["VoiceView", "choose_view", "kept_line", "render"]
+
+_SPOKEN = {
+    EventKind.WARNING,
+    EventKind.DEVICE_LOST,
+    EventKind.DEVICE_BACK,
+    EventKind.DEFAULT_CHANGED,
+    EventKind.MESSAGE_DROPPED,
+}
+_SIGNS = {
+    VoiceState.LISTENING: ("◌", "listening", "cyan"),
+    VoiceState.HEARING: ("●", "hearing", "red"),
+    VoiceState.HOLDING: ("◐", "holding", "yellow"),
+    VoiceState.PAUSED: ("‖", "paused", "yellow"),
+    VoiceState.FINISHING: ("○", "finishing", "cyan"),
+}
+PLAY_TURN_S = 0.05
+LISTED = 8
+"""So many of the kept messages stay in sight."""
+
+
+class VoiceView:
+    """Says nothing but the paths of what is kept; the others build on it."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing to give back."""
+
+    def on_event(self, event: Event) -> None:
+        """Called from several threads; the path of a kept message is the result."""
+        if event.kind is EventKind.MESSAGE_KEPT:
+            with contextlib.suppress(BrokenPipeError):
+                print(event.message, flush=True)  # noqa: T201
+
+    def notes(self, notes: Sequence[str]) -> None:
+        """What the source has to say about itself."""
+
+    def show(self, keeper: VoiceKeeper) -> None:
+        """Show how it goes, and take the time of one poll for it."""
+        keeper.wait_for_stop(POLL_S)
+
+    def finish(self, result: VoiceResult) -> None:
+        """The end."""
+
+
+class LineView(VoiceView):
+    """Plain lines on stderr, for logs and pipes: one for each thing that happens."""
+
+    def on_event(self, event: Event) -> None:
+        """Said as a line."""
+        if event.kind is EventKind.MESSAGE_KEPT:
+            details = event.details
+            level, size = format_dbfs(details["rms_dbfs"]), format_size(details["size_bytes"])
+            say(f"kept {details['length_s']:.1f} s, {level}, {size}")
+        elif event.kind in _SPOKEN or event.kind is EventKind.STARTED:
+            say(event.message)
+        super().on_event(event)
+
+    def notes(self, notes: Sequence[str]) -> None:
+        """Said as lines."""
+        for note in notes:
+            say(f"note: {note}")
+
+    def finish(self, result: VoiceResult) -> None:
+        """A summary."""
+        say(_summary(result))
+
+
+class JsonView(VoiceView):
+    """One JSON object a line on stdout; the last one is the result."""
+
+    def __init__(self) -> None:
+        self._next_ns = now_ns() + LINE_EVERY_NS
+
+    def on_event(self, event: Event) -> None:
+        """Said as a line."""
+        print_json({**event.details, "event": event.kind.value, "message": event.message})
+
+    def show(self, keeper: VoiceKeeper) -> None:
+        """Progress every two seconds."""
+        super().show(keeper)
+        if now_ns() >= self._next_ns:
+            self._next_ns += LINE_EVERY_NS
+            snapshot = dataclasses.asdict(keeper.snapshot())
+            print_json({"event": "progress", **snapshot, "kept": len(snapshot["kept"])})
+
+    def finish(self, result: VoiceResult) -> None:
+        """The result."""
+        print_json({"event": "result", **dataclasses.asdict(result)})
+
+
+class LiveView(VoiceView):
+    """A live view with keys, in a terminal."""
+
+    def __init__(self) -> None:
+        from rich.console import Console  # noqa: PLC0415 - slow to load
+        from rich.live import Live  # noqa: PLC0415
+
+        from capture.cli.keys import Keys  # noqa: PLC0415
+        from capture.cli.meters import PeakHold  # noqa: PLC0415
+
+        self._console = Console(stderr=True)
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        self._keys = Keys()
+        self._peaks = PeakHold()
+        self._question: str | None = None
+        self._player: threading.Thread | None = None
+        self._stop_playing = threading.Event()
+
+    def __enter__(self) -> Self:
+        self._live.__enter__()
+        self._keys.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._end_playing()
+        self._keys.__exit__(kind, error, trace)
+        self._live.__exit__(kind, error, trace)
+
+    def on_event(self, event: Event) -> None:
+        """Said as a line; the paths go to stdout where that is not this terminal."""
+        if event.kind in _SPOKEN:
+            self._console.print(event.message, style="yellow", markup=False, highlight=False)
+        if not sys.stdout.isatty():
+            super().on_event(event)
+
+    def notes(self, notes: Sequence[str]) -> None:
+        """Said as lines."""
+        for note in notes:
+            self._console.print(f"note: {note}", style="dim", markup=False)
+
+    def show(self, keeper: VoiceKeeper) -> None:
+        """One picture of the view, and at most one key."""
+        snapshot = keeper.snapshot()
+        held_dbfs = self._peaks.update("level", snapshot.level.peak_dbfs)
+        self._live.update(render(snapshot, held_dbfs, self._question), refresh=True)
+        key = self._keys.read(POLL_S)
+        if key is not None:
+            self._press(key, keeper, snapshot)
+
+    def finish(self, result: VoiceResult) -> None:
+        """The list of what was kept, and a summary."""
+        for message in result.messages:
+            self._console.print(kept_line(message), markup=False, highlight=False)
+        self._console.print(_summary(result), markup=False, highlight=False)
+
+    def _press(self, key: str, keeper: VoiceKeeper, snapshot: VoiceSnapshot) -> None:
+        if self._question is not None:
+            self._question = None
+            if key in "yY":
+                self._throw_away(keeper, snapshot)
+        elif key == " ":
+            (keeper.resume if snapshot.state is VoiceState.PAUSED else keeper.pause)()
+        elif key in "\r\n":
+            keeper.keep()
+        elif key == "d" and (snapshot.message_s or snapshot.kept):
+            what = "the open message" if snapshot.message_s else snapshot.kept[-1].path.name
+            self._question = f"throw away {what}? y / n"
+        elif key == "s":
+            keeper.save_last()
+        elif key == "p" and snapshot.kept:
+            self._play(keeper, snapshot.kept[-1])
+        elif key in "qQ":
+            keeper.stop("key")
+
+    def _throw_away(self, keeper: VoiceKeeper, snapshot: VoiceSnapshot) -> None:
+        if snapshot.message_s:
+            keeper.throw_away()
+        else:
+            keeper.delete(snapshot.kept[-1])
+
+    def _play(self, keeper: VoiceKeeper, message: VoiceMessage) -> None:
+        """Play a message on a thread of its own; the key again ends it."""
+        if self._player is not None and self._player.is_alive():
+            self._stop_playing.set()
+            return
+        self._stop_playing.clear()
+        self._player = threading.Thread(
+            target=self._play_now, args=(keeper, message), name="capture-play", daemon=True
+        )
+        self._player.start()
+
+    def _play_now(self, keeper: VoiceKeeper, message: VoiceMessage) -> None:
+        from capture.cli.play import Player  # noqa: PLC0415 - loads av
+
+        was_paused = keeper.state is VoiceState.PAUSED
+        keeper.pause()  # or it would hear itself
+        try:
+            with Player(message.path) as player:
+                while not player.is_over and not self._stop_playing.wait(PLAY_TURN_S):
+                    player.turn()
+        except CaptureError as error:
+            self._console.print(f"{error.message}; {error.hint}", style="yellow", markup=False)
+        finally:
+            if not was_paused:
+                keeper.resume()
+
+    def _end_playing(self) -> None:
+        if self._player is not None:
+            self._stop_playing.set()
+            self._player.join()
+
+
+def choose_view(*, is_json: bool, is_quiet: bool) -> VoiceView:
+    """The view that fits what was asked and where we run."""
+    if is_json:
+        return JsonView()
+    if is_quiet:
+        return VoiceView()
+    return LiveView() if sys.stderr.isatty() and sys.stdin.isatty() else LineView()
+
+
+def render(snapshot: VoiceSnapshot, held_dbfs: float, question: str | None) -> RenderableType:
+    """What is shown in a terminal: state, meter with the threshold, what was kept, keys."""
+    from rich.console import Group  # noqa: PLC0415 - slow to load
+    from rich.text import Text  # noqa: PLC0415
+
+    from capture.cli.meters import meter  # noqa: PLC0415
+
+    sign, word, style = _SIGNS.get(snapshot.state, ("·", snapshot.state.value, "dim"))
+    head = Text.assemble(
+        (f" {sign} {word}", f"bold {style}"),
+        (f" {snapshot.app}" if snapshot.app else ""),
+        (f"  {format_clock(snapshot.message_s)}" if snapshot.message_s else ""),
+        (f"   {len(snapshot.kept)} kept in {format_clock(snapshot.listened_s)}", "dim"),
+    )
+    level = meter("level", snapshot.level, held_dbfs, snapshot.threshold_dbfs)
+    rows = [
+        Text(f" ✓ {kept_line(message)}", "green", overflow="ellipsis", no_wrap=True)
+        for message in snapshot.kept[-LISTED:]
+    ]
+    note = [Text(f" ! {snapshot.message}", "yellow")] if snapshot.message else []
+    keys = Text(" space pause · enter keep now · d drop · p play · s save last · q stop", "dim")
+    if question is not None:
+        keys = Text(f" {question}", "bold yellow")
+    return Group(head, level, *rows, *note, keys)
+
+
+def kept_line(message: VoiceMessage) -> str:
+    """A kept message in a line."""
+    return f"{message.path}  {message.length_s:.1f} s  {format_dbfs(message.rms_dbfs)}"
+
+
+def _summary(result: VoiceResult) -> str:
+    kept, dropped = len(result.messages), result.dropped
+    total_s = sum(message.length_s for message in result.messages)
+    parts = [f"{kept} message{'' if kept == 1 else 's'} kept, {total_s:.1f} s"]
+    if dropped:
+        parts.append(f"{dropped} other sound{'' if dropped == 1 else 's'} not kept")
+    return f"{'; '.join(parts)}; listened for {format_clock(result.listened_s)}"

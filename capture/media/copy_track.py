@@ -1,0 +1,345 @@
+"""Sound tracks copied packet by packet into files of their own: nothing is decoded or encoded.
+
+What a decoder drops at both ends (priming, pre-skip, end padding) goes along in the new container's
+own way, so that the copy decodes to the very samples of the source. Stamps are counted anew in
+samples; where the source has a hole, the copy has one too, if its container knows time at all.
+
+What has no better place goes to Matroska audio, and what that does not take either to the
+container that it came from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import av
+
+from capture.errors import DamagedFileError, MediaError
+from capture.media.mp3_info import Mp3Info
+from capture.media.output import as_output_error
+from capture.media.packet_length import PacketLength, swapped
+from capture.media.sample_clock import SampleClock
+from capture.media.tracks import codec_of, file_zero_s, tick_s, trims
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+__all__ = ["Holder", "PacketFile", "TrackCopy", "copy_packets", "holder_of"]
+
+TRIED = 10
+"""If none of so many packets at the beginning can be decoded, the track is no sound."""
+SEEK_MARGIN_S = 5.0
+"""A stretch is looked for from so far before its beginning."""
+_SEEKABLE = ("mov,", "matroska", "wav", "flac", "ogg")
+"""Containers whose stamps are right also after a jump; FFmpeg guesses them in the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The container that a codec is put in."""
+
+    suffix: str
+    format: str
+    """FFmpeg's muxer."""
+    has_time: bool
+    """It can state that sound begins late, or is missing in the middle."""
+    codec: str
+    """What the samples are called in it."""
+    turn: Callable[[bytes], bytes] | None = None
+    """What has to be done with the bytes of a packet."""
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+_FITTING = {
+    "aac": (".m4a", "ipod"),
+    "alac": (".m4a", "ipod"),
+    "opus": (".opus", "opus"),
+    "mp3": (".mp3", "mp3"),
+    "flac": (".flac", "flac"),
+    "vorbis": (".ogg", "ogg"),
+    "ac3": (".ac3", "ac3"),
+    "eac3": (".eac3", "eac3"),
+}
+_PCM = ("pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le")
+_WAVE = frozenset([*_PCM, "pcm_mulaw", "pcm_alaw", "adpcm_ms", "adpcm_ima_wav"])
+_MATROSKA = frozenset(
+    [*_PCM, *_FITTING, "atrac3", "cook", "dca", "mlp", "mp1", "mp2", "truehd", "tta", "wavpack"]
+)
+_AT_HOME = {"speex": (".ogg", "ogg"), "wmav1": (".wma", "asf"), "wmav2": (".wma", "asf")}
+"""Where they came from, as Matroska does not take them."""
+_TIMED = frozenset({"ipod", "matroska", "asf"})
+_OPTIONS = {"wav": {"rf64": "auto"}, "mp3": {"write_xing": "0", "id3v2_version": "4"}}
+
+
+def holder_of(codec: str, *, is_late: bool = False) -> Holder:
+    """The container that fits a codec.
+
+    Args:
+        codec: FFmpeg's name.
+        is_late: It has to keep that the sound begins late.
+
+    Raises:
+        MediaError: There is none; it has to be transcoded.
+    """
+    turned = swapped(codec)
+    named, turn = turned or (codec, None)
+    choices = [_FITTING[named]] if named in _FITTING else []
+    choices += [(".wav", "wav")] if named in _WAVE else []
+    choices += [(".mka", "matroska")] if named in _MATROSKA else []
+    choices += [_AT_HOME[named]] if named in _AT_HOME else []
+    for suffix, muxer in choices:
+        if not is_late or muxer in _TIMED:
+            return Holder(suffix, muxer, muxer in _TIMED, named, turn, _OPTIONS.get(muxer, {}))
+    raise MediaError(
+        f"no container here takes a copy of {codec} sound",
+        hint="have it written anew: --format flac, or another",
+    )
+
+
+class Placed(NamedTuple):
+    """A packet and where it lies, in samples on the clock that a player shows."""
+
+    packet: Any
+    """May be changed."""
+    at: int
+    """Below 0 for what is not heard."""
+    length: int
+    skip: int
+    """So many samples are dropped if this is the first packet of a file."""
+    cut: int
+    """So many samples are dropped at its end."""
+
+
+@dataclass(slots=True)
+class PacketFile:
+    """One file that packets are copied to, and how far it has come.
+
+    ``start`` and ``end`` are samples on the clock that a player shows; ``None`` is all that there
+    is on that side. Afterwards ``begins`` and ``ends`` say where the packets really lie.
+    """
+
+    path: Path
+    holder: Holder
+    tags: Mapping[str, str]
+    language: str | None = None
+    start: int | None = None
+    end: int | None = None
+    origin: int | None = None
+    """The sample at which the new file's time begins; ``None``: where its sound does."""
+    begins: int = 0
+    ends: int = 0
+    packets: int = 0
+    is_done: bool = False
+    _stream: Any = None
+    _time_base: Fraction = Fraction(1)
+    _container: Any = None
+    _mp3: Mp3Info | None = None
+    _cut: int = 0
+    _missing: int = 0
+
+    def take(self, source: Any, placed: Placed) -> None:
+        """A packet of the track ``source``; it is left out where it lies outside."""
+        at, skip, ends = placed.at, placed.skip, placed.at + placed.length
+        if self.is_done or (self.start is not None and ends + skip <= self.start):
+            return
+        if self.end is not None and at >= self.end:
+            self.close()
+            return
+        with as_output_error(self.path):
+            if self._container is None:
+                self._open(source, placed.packet, at + skip, skip)
+            self._write(placed.packet, at, placed.length - placed.cut)
+        self._missing += max(0, at - self.ends) if self.packets > 1 else 0
+        self._cut = placed.cut
+        self.ends = ends - placed.cut
+
+    def _open(self, source: Any, packet: Any, begins: int, skip: int) -> None:
+        self.begins = self.ends = begins
+        if self.origin is None:
+            self.origin = begins
+        holder = self.holder
+        self._container = av.open(
+            str(self.path), "w", format=holder.format, options=dict(holder.options)
+        )
+        self._container.metadata.update(self.tags)
+        if holder.turn is not None:
+            rate_hz = source.codec_context.sample_rate
+            self._stream = self._container.add_stream(
+                holder.codec, rate=rate_hz, layout=source.codec_context.layout.name
+            )
+        else:
+            self._stream = self._container.add_stream_from_template(source)
+        self._time_base = Fraction(1, self._stream.codec_context.sample_rate)
+        if self.language:
+            self._stream.metadata["language"] = self.language
+        if holder.format == "mp3":
+            info = Mp3Info(bytes(packet), skip)
+            if info.is_known:
+                self._mp3 = info
+                may_cut = source.container.format.name.startswith("matroska")
+                for frame in info.begin(may_cut=may_cut):
+                    self._mux(av.Packet(frame), 0, info.frame_samples)
+
+    def _write(self, packet: Any, at: int, length: int) -> None:
+        assert self.origin is not None, "set when it was opened"
+        self.packets += 1
+        if self.holder.turn is not None:
+            packet = av.Packet(self.holder.turn(bytes(packet)))
+        if self._mp3 is not None:
+            self._mp3.count(packet.size)
+        self._mux(packet, at - self.origin, length)
+
+    def _mux(self, packet: Any, at: int, length: int) -> None:
+        packet.stream = self._stream
+        packet.time_base = self._time_base
+        packet.pts = packet.dts = at
+        packet.duration = length
+        self._container.mux_one(packet)
+
+    def close(self) -> None:
+        """Finish the file; may be called twice."""
+        self.is_done = True
+        container, self._container = self._container, None
+        if container is None:
+            return
+        with as_output_error(self.path):
+            container.close()
+            if self._mp3 is not None:
+                self._mp3.finish(self.path, self._cut)
+            if self.holder.format == "flac":
+                is_whole = self.start is None and self.end is None and not self._missing
+                _write_flac_length(
+                    self.path, self.ends - self.begins - self._missing, is_whole=is_whole
+                )
+
+    def abandon(self) -> None:
+        """Let go of the file, whatever state it is in; the caller deletes it."""
+        self.is_done = True
+        container, self._container = self._container, None
+        if container is not None:
+            with contextlib.suppress(av.FFmpegError, OSError, ValueError):
+                container.close()
+
+
+class TrackCopy:
+    """One track on its way into one or more files.
+
+    Args:
+        container: Open.
+        stream: Of it.
+        files: What its packets go to; a packet at the edge of two goes to both.
+    """
+
+    def __init__(self, container: Any, stream: Any, files: Sequence[PacketFile]) -> None:
+        codec = stream.codec_context
+        self.stream = stream
+        self.files = files
+        self.broken = 0
+        self._is_vorbis = codec_of(stream) == "vorbis"
+        # In a broadcast the mark only says that a packet of the transport was lost nearby.
+        self._is_broadcast = container.format.name == "mpegts"
+        self.rate_hz = codec.sample_rate
+        self.clock = SampleClock(self.rate_hz, tick_s(stream.time_base), file_zero_s(container))
+        self._length = PacketLength(stream, self.rate_hz)
+        self.skip = self._preskip = codec.delay if codec_of(stream) == "opus" else 0
+        self._tried = 0
+        self._is_sound = False
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing more is wanted of it."""
+        return all(file.is_done for file in self.files)
+
+    def take(self, packet: Any) -> None:
+        """The next packet of this track."""
+        if packet.is_corrupt and not self._is_broadcast:
+            self.broken += 1  # cut off in its middle
+            return
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        length, cut = self._length.read(packet)
+        if self.clock.position is None:
+            self.skip = trims(packet)[0] or self.skip
+            if self._is_vorbis and not self.skip:
+                self.skip = length  # Vorbis gives nothing for its first packet
+            self.clock.start(stamp, self.skip)
+        self.clock.advance(stamp, length)
+        assert self.clock.position is not None, "it was started"
+        at = self.clock.position - length
+        if not self._is_sound and self._tried < TRIED:
+            self._try(packet)
+        skip = self._skip_at(at, length)
+        for file in self.files:
+            file.take(self.stream, Placed(packet, at, length, skip, cut))
+
+    def _skip_at(self, at: int, length: int) -> int:
+        """How much a decoder drops that begins with this packet."""
+        if at < 0:
+            return self.skip
+        return length if self._is_vorbis else self._preskip
+
+    def _try(self, packet: Any) -> None:
+        self._tried += 1
+        with contextlib.suppress(av.FFmpegError):
+            self._is_sound = bool(packet.decode())
+
+    def finish(self, path: Path) -> None:
+        """Close the files.
+
+        Raises:
+            DamagedFileError: Nothing of the track was sound.
+        """
+        if self._tried and not self._is_sound and self._tried > 1:
+            raise DamagedFileError(
+                f"the sound in {path} cannot be decoded", hint="it is damaged, or encrypted"
+            )
+        for file in self.files:
+            file.close()
+
+
+def copy_packets(container: Any, tracks: Sequence[TrackCopy]) -> str | None:
+    """Read the container once and give every packet to its track.
+
+    Returns:
+        Why it could not be read to its end; ``None``: it was, or as far as was wanted.
+    """
+    by_index = {track.stream.index: track for track in tracks}
+    _seek(container, tracks)
+    packets = container.demux([track.stream for track in tracks])
+    while not all(track.is_done for track in tracks):
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return None
+        except av.FFmpegError as error:
+            return error.strerror or str(error)
+        if packet.size:
+            by_index[packet.stream_index].take(packet)
+    return None
+
+
+def _seek(container: Any, tracks: Sequence[TrackCopy]) -> None:
+    starts = [(file.start or 0) / track.rate_hz for track in tracks for file in track.files]
+    from_s = min(starts) - SEEK_MARGIN_S
+    if from_s > SEEK_MARGIN_S and container.format.name.startswith(_SEEKABLE):
+        at = round((file_zero_s(container) + Fraction(from_s)) * av.time_base)
+        with contextlib.suppress(av.FFmpegError):
+            container.seek(at, backward=True)
+
+
+def _write_flac_length(path: Path, samples: int, *, is_whole: bool) -> None:
+    """Correct STREAMINFO, which is copied from the source (RFC 9639, section 8.2).
+
+    The number of samples is the low 36 bits of bytes 18 to 25; the sum over them follows, and is
+    that of the whole source: 0 says that it is not known.
+    """
+    with path.open("r+b") as file:
+        file.seek(18)
+        packed = int.from_bytes(file.read(8), "big")
+        file.seek(18)
+        file.write((packed >> 36 << 36 | samples).to_bytes(8, "big"))
+        if not is_whole:
+            file.write(bytes(16))

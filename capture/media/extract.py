@@ -1,0 +1,412 @@
+"""Takes the sound out of any file: copied as it is, or written anew; `capture extract` of one file.
+
+``extract`` decides what is to be done, gives names, and reports; ``copy_track`` and ``transcode``
+do it. Every file is written under a hidden name and appears whole; the source is only read. What
+can be had of a damaged source is had, and the result says what is missing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from capture.errors import ConfigError, DamagedFileError, MediaError
+from capture.media.copy_track import PacketFile, TrackCopy, copy_packets, holder_of
+from capture.media.export import FORMATS, check_sound_spec, suffix_of
+from capture.media.loudness import check_loudness
+from capture.media.output import as_output_error
+from capture.media.targets import Wanted, Work, plan_targets
+from capture.media.tracks import (
+    Chapter,
+    codec_of,
+    file_zero_s,
+    open_sound_file,
+    pick_tracks,
+    read_chapters,
+    source_tags,
+    tick_s,
+    track_duration_s,
+    track_language,
+    track_title,
+)
+from capture.model import ExtractedPart, ExtractJob, ExtractResult, SoundFileSpec, Span
+from capture.naming import part_path, publish
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from capture.media.sample_clock import SampleClock
+
+__all__ = ["extract", "plan_targets"]
+
+Window = tuple[float | None, float | None, Chapter | None]
+"""Start, end in seconds, and the chapter that it is, of a file."""
+
+LATE_S = 0.02
+"""A track that begins later than this after its file is late; less is rounding."""
+_STATES_LENGTH = ("mov,", "matroska", "wav", "flac", "w64", "aiff", "caf")
+"""Containers whose stated length is a fact; in others FFmpeg guesses it from the bit rate."""
+
+
+def extract(job: ExtractJob) -> ExtractResult:
+    """Take the sound out of one file.
+
+    Args:
+        job: What, and how. Without a format the packets are copied as they are; a job that trims,
+            splits, keeps speech only, changes loudness, rate or channels has to write them anew,
+            then in the source's own format, or FLAC where that is not written here.
+
+    Returns:
+        The files, and what there is to say about them; without any file where nothing was found
+        that should be kept.
+
+    Raises:
+        ConfigError: The job contradicts itself.
+        MediaError: The file has no such sound; as ``DamagedFileError``: it cannot be read.
+        OutputError: A file exists already, is the source itself, or cannot be written.
+    """
+    _check(job)
+    with open_sound_file(job.source) as container:
+        facts = _read_facts(container, job)
+        work = Work(job)
+        try:
+            if job.spec is None and not _changes(job):
+                _copy(container, facts, work)
+            else:
+                for track in facts.tracks:
+                    _transcode(track, facts, work)
+            work.publish()
+        finally:
+            work.clean()
+    parts = tuple(work.parts)
+    if job.with_picture:
+        for part in parts:
+            _draw(part.path, overwrite=job.overwrite)
+    return ExtractResult(
+        source=job.source,
+        parts=parts,
+        warnings=tuple(work.warnings),
+        sound_s=work.sound_s,
+        is_partial=work.is_partial,
+    )
+
+
+def _check(job: ExtractJob) -> None:
+    """Refuse what contradicts itself, before anything is opened."""
+    if job.spec is not None:
+        check_sound_spec(job.spec)
+    check_loudness(job.loudness_lufs)
+    for name, value in (("start", job.start_s), ("end", job.end_s)):
+        if value is not None and not (math.isfinite(value) and value >= 0):
+            raise ConfigError(f"the {name} must be a time from 0, not {value}")
+    if job.start_s is not None and job.end_s is not None and job.end_s <= job.start_s:
+        raise ConfigError("the end must come after the start")
+    if job.rate_hz is not None and not 1000 <= job.rate_hz <= 768_000:  # noqa: PLR2004 - any device's
+        raise ConfigError(f"{job.rate_hz} Hz is no sample rate", hint="48000 is usual")
+    ways = [job.is_trim, job.is_split, job.is_speech_only, job.by_chapter]
+    if job.by_chapter and sum(ways) > 1:
+        raise ConfigError("a file is cut by its chapters or by what is heard, not both")
+    if job.is_split and job.is_speech_only:
+        raise ConfigError(
+            "speech is kept in one file or cut in many, not both",
+            hint="splitting keeps nothing but speech anyway",
+        )
+
+
+def _changes(job: ExtractJob) -> bool:
+    """Whether the samples themselves have to be touched."""
+    return (
+        job.is_trim
+        or job.is_split
+        or job.is_speech_only
+        or job.is_mono
+        or job.rate_hz is not None
+        or job.loudness_lufs is not None
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Track:
+    """What is known of a track before it is read."""
+
+    number: int
+    stream: Any
+    codec: str
+    late_s: float
+    stated_s: float | None
+    """When it ends after the header, on the clock that a player shows."""
+    tags: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What is known of a file before it is read."""
+
+    tracks: list[_Track]
+    chapters: tuple[Chapter, ...]
+
+
+def _read_facts(container: Any, job: ExtractJob) -> _Facts:
+    chapters = read_chapters(container) if job.by_chapter else ()
+    if job.by_chapter and not chapters:
+        raise MediaError(f"{job.source} has no chapters", hint="`capture probe` shows what it has")
+    zero_s = float(file_zero_s(container))
+    states_length = container.format.name.startswith(_STATES_LENGTH)
+    tracks = []
+    for number, stream in pick_tracks(container, job.track, job.source):
+        tick = float(tick_s(stream.time_base))
+        late_s = 0.0 if stream.start_time is None else stream.start_time * tick - zero_s
+        stated_s = None
+        if states_length and (length_s := track_duration_s(stream)):
+            # Matroska's tag says when the track ends, the others how long it is.
+            stated_s = length_s + (max(0.0, late_s) if stream.duration else 0.0)
+        elif states_length and len(container.streams) == 1 and container.duration:
+            stated_s = container.duration / 1_000_000
+        tracks.append(
+            _Track(
+                number,
+                stream,
+                codec_of(stream),
+                late_s if late_s > LATE_S else 0.0,
+                stated_s,
+                source_tags(container, stream),
+            )
+        )
+    return _Facts(tracks, chapters)
+
+
+def _wanted(track: _Track, facts: _Facts) -> Wanted:
+    """What the name of a whole track says."""
+    if len(facts.tracks) == 1:
+        return Wanted()
+    return Wanted(track.number, track_language(track.stream))
+
+
+def _windows(facts: _Facts, job: ExtractJob) -> list[Window]:
+    """Start, end and chapter of every file of a track."""
+    if not job.by_chapter:
+        return [(job.start_s, job.end_s, None)]
+    found: list[Window] = []
+    for chapter in facts.chapters:
+        start_s = max(chapter.start_s, job.start_s or 0.0)
+        end_s = min(chapter.end_s, math.inf if job.end_s is None else job.end_s)
+        if end_s > start_s:
+            found.append((start_s, end_s, chapter))
+    return found
+
+
+def _chapter_names(base: Wanted, windows: Sequence[Window]) -> Iterator[Wanted]:
+    for number, (_, _, chapter) in enumerate(windows, 1):
+        if chapter is None:
+            yield base
+        else:
+            yield replace(base, part=number, title=chapter.title or f"Chapter {number}")
+
+
+def _tags(track: _Track, chapter: Chapter | None) -> dict[str, str]:
+    if chapter is None or not chapter.title:
+        return track.tags
+    return track.tags | {"title": chapter.title}
+
+
+def _copy(container: Any, facts: _Facts, work: Work) -> None:
+    """All tracks in one go, packet by packet."""
+    job = work.job
+    windows = _windows(facts, job)
+    copies: list[tuple[_Track, TrackCopy, list[Path]]] = []
+    try:
+        for track in facts.tracks:
+            rate_hz = track.stream.codec_context.sample_rate
+            is_late = job.keep_offset and track.late_s > 0
+            holder = holder_of(track.codec, is_late=is_late)
+            names = list(_chapter_names(_wanted(track, facts), windows))
+            targets = plan_targets(job, names, holder.suffix)
+            hidden = work.begin(targets)
+            files = [
+                PacketFile(
+                    path,
+                    holder,
+                    _tags(track, chapter),
+                    track_language(track.stream),
+                    start=None if start_s is None else round(start_s * rate_hz),
+                    end=None if end_s is None else round(end_s * rate_hz),
+                    origin=round((start_s or 0.0) * rate_hz) if is_late else None,
+                )
+                for path, (start_s, end_s, chapter) in zip(hidden, windows, strict=True)
+            ]
+            copies.append((track, TrackCopy(container, track.stream, files), targets))
+        read_error = copy_packets(container, [copy for _, copy, _ in copies])
+        for track, copy, targets in copies:
+            copy.finish(job.source)
+            named = list(zip(targets, windows, strict=True))
+            _report_copy(track, copy, named, read_error, work)
+    finally:
+        for _, copy, _ in copies:
+            for file in copy.files:
+                file.abandon()
+
+
+def _report_copy(
+    track: _Track,
+    copy: TrackCopy,
+    named: Sequence[tuple[Path, Window]],
+    read_error: str | None,
+    work: Work,
+) -> None:
+    rate_hz = copy.rate_hz
+    _refuse_nothing(any(file.packets for file in copy.files), track, copy.clock, work)
+    for file, (target, (_, _, chapter)) in zip(copy.files, named, strict=True):
+        if not file.packets:
+            work.warnings.append(f"{target.name} would be empty and was left out")
+            continue
+        lead = file.begins - (file.begins if file.origin is None else file.origin)
+        span = Span(max(0, file.begins) / rate_hz, file.ends / rate_hz)
+        work.add(
+            target,
+            ExtractedPart(
+                path=target,
+                span=span,
+                duration_s=(file.ends - file.begins + lead) / rate_hz,
+                codec=file.holder.codec,
+                size_bytes=0,
+                title=chapter.title if chapter else track_title(track.stream),
+            ),
+        )
+        work.sound_s += (file.ends - file.begins) / rate_hz
+    work.report(track.number, track.stated_s, copy.clock, copy.broken, read_error)
+    holder = copy.files[0].holder
+    if copy.clock.holes and not holder.has_time:
+        work.warnings.append(
+            f"a {holder.suffix} file knows no time: what follows a hole comes that much too early"
+        )
+    if track.codec in {"ac3", "eac3"} and copy.skip:
+        work.warnings.append(
+            f"a {holder.suffix} file can't say that its first {copy.skip} samples are not meant "
+            "to be heard"
+        )
+
+
+def _refuse_nothing(is_something: bool, track: _Track, clock: SampleClock, work: Work) -> None:  # noqa: FBT001 - the condition itself
+    """Say why there is nothing to be had of a track."""
+    if is_something:
+        return
+    job = work.job
+    if clock.position is not None and job.start_s is not None:
+        raise MediaError(
+            f"{job.source} has no sound between the times that were named",
+            hint=f"sound track {track.number} ends at {clock.seconds:.3f} s",
+        )
+    raise DamagedFileError(
+        f"the sound track of {job.source} is empty", hint="was it cut off while it was recorded?"
+    )
+
+
+def _transcode(track: _Track, facts: _Facts, work: Work) -> None:
+    """One track, decoded and written anew."""
+    from capture.media.transcode import (  # noqa: PLC0415 - copying does without all that
+        Piece,
+        Stretch,
+        TrackSource,
+        default_spec,
+        find_spans,
+        write_pieces,
+    )
+
+    job = work.job
+    spec = job.spec or _named_spec(job) or default_spec(track.codec)
+    source = TrackSource(job.source, track.number, keep_offset=job.keep_offset)
+    base = _wanted(track, facts)
+    windows = _windows(facts, job)
+    names = list(_chapter_names(base, windows))
+    stretches: list[tuple[Stretch, ...]]
+    stretches = [((start_s or 0.0, end_s),) for start_s, end_s, _ in windows]
+    if job.is_trim or job.is_split or job.is_speech_only:
+        found = find_spans(source, (job.start_s, job.end_s), job)
+        if not found:
+            is_any = job.is_trim or (job.gate is not None and job.gate.is_any_sound)
+            what = "sound" if is_any and not job.is_speech_only else "speech"
+            work.warnings.append(f"no {what} was found in sound track {track.number}")
+            return
+        stretches = [(one,) for one in found] if job.is_split else [tuple(found)]
+        windows = [(None, None, None)] * len(stretches)
+        numbers = range(1, len(found) + 1)
+        names = [replace(base, part=number) for number in numbers] if job.is_split else [base]
+    targets = plan_targets(job, names, suffix_of(spec))
+    hidden = work.begin(targets)
+    language = track_language(track.stream)
+    pieces = [
+        Piece(
+            path,
+            stretch,
+            _tags(track, chapter) | ({"language": language} if language else {}),
+        )
+        for path, stretch, (_, _, chapter) in zip(hidden, stretches, windows, strict=True)
+    ]
+    done = write_pieces(source, pieces, spec, job, work.warnings)
+    reader = source.last
+    assert reader is not None, "it was read"
+    _refuse_nothing(any(piece.length_s for piece in done), track, reader.clock, work)
+    for piece, target, (_, _, chapter) in zip(done, targets, windows, strict=True):
+        work.add(
+            target,
+            ExtractedPart(
+                path=target,
+                span=Span(piece.begins_s, piece.ends_s),
+                duration_s=piece.length_s,
+                codec=_codec_written(spec),
+                size_bytes=0,
+                title=chapter.title if chapter else track_title(track.stream),
+            ),
+        )
+    work.sound_s += reader.clock.seconds - reader.heard / reader.rate_hz
+    work.report(track.number, track.stated_s, reader.clock, reader.broken, reader.read_error)
+    if reader.changes:
+        work.warnings.append(
+            f"sound track {track.number} changes its rate or channels {reader.changes} times; "
+            f"all of it has {reader.rate_hz} Hz now"
+        )
+
+
+def _codec_written(spec: SoundFileSpec) -> str:
+    if spec.messenger:
+        return "opus"
+    return {"libopus": "opus", "libmp3lame": "mp3", "pcm": "pcm"}.get(
+        FORMATS[spec.format].codec, FORMATS[spec.format].codec
+    )
+
+
+def _named_spec(job: ExtractJob) -> SoundFileSpec | None:
+    """The format that the ending of a named file asks for."""
+    ending = job.target.suffix.lower()
+    if not job.is_target_file:
+        return None
+    for name, form in FORMATS.items():
+        if form.suffix == ending:
+            return SoundFileSpec(name, "high")
+    return None
+
+
+def _draw(path: Path, *, overwrite: bool) -> Path:
+    """A picture of the waveform beside a file.
+
+    Raises:
+        OutputError: It exists already, or cannot be written.
+    """
+    from capture.media.sound_reader import SoundReader  # noqa: PLC0415 - only with a picture
+    from capture.media.waveform import Peaks, bar_count, save_waveform  # noqa: PLC0415 - the same
+
+    target = path.with_suffix(".png")
+    peaks = Peaks(bar_count())
+    with open_sound_file(path) as container:
+        reader = SoundReader(container, container.streams.audio[0], path, "s16", is_mono=True)
+        for _, samples in reader.blocks():
+            peaks.add(samples)
+    hidden = part_path(target)
+    try:
+        save_waveform(hidden, peaks.take(), duration_s=peaks.frames / reader.rate_hz)
+        with as_output_error(target):
+            return publish(hidden, target, overwrite=overwrite)
+    finally:
+        hidden.unlink(missing_ok=True)

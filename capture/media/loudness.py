@@ -1,0 +1,236 @@
+"""Loudness after EBU R128, measured and changed.
+
+FFmpeg's ``ebur128`` measures; one gain brings a file to its loudness, so that its dynamics stay as
+they are. Only where the true peak would then pass the ceiling, FFmpeg's ``alimiter``, at four
+times the rate so that it sees peaks between samples (ITU-R BS.1770-4, annex 2), takes the peaks
+down.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import av
+import numpy as np
+from av.filter import Graph
+
+from capture.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+__all__ = [
+    "CEILING_DBTP",
+    "LOSSY_CEILING_DBTP",
+    "Gain",
+    "Leveller",
+    "Loudness",
+    "LoudnessMeter",
+    "check_loudness",
+    "layout_of",
+    "next_gain",
+]
+
+CEILING_DBTP = -1.2
+"""The promise is -1 dBTP; the meter's own error at four times the rate is 0.2 dB at most."""
+LOSSY_CEILING_DBTP = -2.0
+"""A lossy encoder gives peaks back up to about 1 dB higher."""
+MOST_LIMITED_DB = 12.0
+"""Peaks that follow each other closely are taken down no farther: one would hear the limiter."""
+MOST_LOST_LU = 6.0
+"""Peaks are that close where taking them down makes all of it softer by more than this."""
+CLOSE_LU = 0.2
+SILENT_LUFS = -69.0
+"""FFmpeg says -70 where nothing passes the gate of the measurement."""
+_OVERSAMPLED = 4
+_LAYOUTS = ("", "mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1")
+_RANGE_LUFS = (-70.0, -5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Loudness:
+    """As EBU R128 defines them; ``None`` where the sound is too soft or short to be measured."""
+
+    integrated_lufs: float | None
+    range_lu: float | None
+    true_peak_dbtp: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """What is done to the sound of a file."""
+
+    gain_db: float = 0.0
+    ceiling_dbtp: float | None = None
+    """``None``: the gain leaves all peaks below the ceiling anyway."""
+
+
+def check_loudness(wanted_lufs: float | None) -> None:
+    """Whether a file can be made as loud.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    low, high = _RANGE_LUFS
+    if wanted_lufs is not None and not low <= wanted_lufs <= high:
+        raise ConfigError(
+            f"sound can't be brought to {wanted_lufs:g} LUFS",
+            hint=f"between {low:g} and {high:g}; -16 is usual for speech, -23 for broadcasts",
+        )
+
+
+def layout_of(channels: int) -> str:
+    """What FFmpeg calls the usual layout of so many channels."""
+    return _LAYOUTS[channels] if channels < len(_LAYOUTS) else f"{channels}c"
+
+
+class _Chain:
+    """Filters in a row; float32 of shape (frames, channels) goes in."""
+
+    def __init__(self, rate_hz: int, channels: int, *filters: tuple[str, str]) -> None:
+        self._rate_hz = rate_hz
+        self._layout = layout_of(channels)
+        self._pushed = 0
+        self._graph = Graph()
+        last = self._graph.add_abuffer(
+            sample_rate=rate_hz,
+            format="flt",
+            layout=self._layout,
+            time_base=Fraction(1, rate_hz),
+        )
+        for name, arguments in (*filters, ("abuffersink", "")):
+            node = self._graph.add(name, arguments or None)
+            last.link_to(node)
+            last = node
+        self._graph.configure()
+
+    def push(self, samples: NDArray[np.float32] | None) -> Iterator[Any]:
+        """Frames that come out; ``None`` says that nothing follows."""
+        if samples is None:
+            self._graph.push(None)
+        elif len(samples):
+            flat = np.ascontiguousarray(samples, np.float32).reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(flat, format="flt", layout=self._layout)
+            frame.sample_rate = self._rate_hz
+            frame.time_base = Fraction(1, self._rate_hz)
+            frame.pts = self._pushed
+            self._pushed += len(samples)
+            self._graph.push(frame)
+        with contextlib.suppress(av.BlockingIOError, av.EOFError):
+            while True:
+                yield self._graph.pull()
+
+
+class LoudnessMeter:
+    """Measures what it is given."""
+
+    def __init__(self, rate_hz: int, channels: int) -> None:
+        self._chain = _Chain(rate_hz, channels, ("ebur128", "peak=true:framelog=quiet:metadata=1"))
+        self._facts: dict[str, str] = {}
+
+    def push(self, samples: NDArray[np.float32]) -> None:
+        """Take sound, shape (frames, channels)."""
+        for frame in self._chain.push(samples):
+            self._facts = frame.metadata
+
+    def finish(self) -> Loudness:
+        """What was measured; nothing can be pushed afterwards."""
+        for frame in self._chain.push(None):
+            self._facts = frame.metadata or self._facts
+        integrated = self._fact("I")
+        peak = self._fact("true_peak")
+        is_heard = integrated is not None and integrated > SILENT_LUFS
+        return Loudness(
+            integrated_lufs=integrated if is_heard else None,
+            range_lu=self._fact("LRA") if is_heard else None,
+            true_peak_dbtp=20 * math.log10(peak) if peak else None,
+        )
+
+    def _fact(self, name: str) -> float | None:
+        text = self._facts.get(f"lavfi.r128.{name}")
+        value = None if text is None else float(text)
+        return value if value is not None and math.isfinite(value) else None
+
+
+class Leveller:
+    """Applies a ``Gain``; as many samples come out in the end as went in."""
+
+    def __init__(self, gain: Gain, rate_hz: int, channels: int) -> None:
+        self._factor = np.float32(10 ** (gain.gain_db / 20))
+        self._channels = channels
+        self._chain: _Chain | None = None
+        self._owed = 0
+        if gain.ceiling_dbtp is not None:
+            limit = 10 ** (gain.ceiling_dbtp / 20)
+            self._chain = _Chain(
+                rate_hz,
+                channels,
+                ("aresample", str(rate_hz * _OVERSAMPLED)),
+                ("alimiter", f"limit={limit:.6f}:attack=5:release=50:level=0:latency=1"),
+                ("aresample", str(rate_hz)),
+                ("aformat", f"sample_fmts=flt:channel_layouts={layout_of(channels)}"),
+            )
+
+    def push(self, samples: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+        """Take sound; give what is ready of it."""
+        louder = samples * self._factor
+        if self._chain is None:
+            yield louder
+            return
+        self._owed += len(samples)
+        yield from self._given(self._chain.push(louder))
+
+    def finish(self) -> Iterator[NDArray[np.float32]]:
+        """The rest."""
+        if self._chain is None:
+            return
+        yield from self._given(self._chain.push(None))
+        if self._owed:
+            yield np.zeros((self._owed, self._channels), np.float32)
+
+    def _given(self, frames: Iterator[Any]) -> Iterator[NDArray[np.float32]]:
+        for frame in frames:
+            samples = frame.to_ndarray().reshape(-1, self._channels)[: self._owed]
+            self._owed -= len(samples)
+            yield samples
+
+
+def next_gain(
+    wanted_lufs: float, plain: Loudness, ceiling_dbtp: float, tried: tuple[Gain, Loudness] | None
+) -> Gain | None:
+    """The gain to try next; ``None``: the one that was tried is as near as it gets.
+
+    Args:
+        wanted_lufs: Integrated loudness that the file is to have.
+        plain: Of the sound as it is.
+        ceiling_dbtp: For its true peak.
+        tried: The gain before, and what came of it.
+    """
+    if plain.integrated_lufs is None or plain.true_peak_dbtp is None:
+        return None if tried else Gain()
+    if tried is None:
+        return _gain(wanted_lufs - plain.integrated_lufs, plain.true_peak_dbtp, ceiling_dbtp)
+    gain, came = tried
+    if gain.ceiling_dbtp is None or came.integrated_lufs is None or came.true_peak_dbtp is None:
+        return None
+    # The way back from the fourfold rate lets peaks grow a little, the more the denser they are.
+    excess_db = came.true_peak_dbtp - ceiling_dbtp
+    limit_dbtp = gain.ceiling_dbtp - (excess_db if excess_db > CLOSE_LU / 2 else 0.0)
+    missing = wanted_lufs - came.integrated_lufs
+    lost = plain.integrated_lufs + gain.gain_db - came.integrated_lufs
+    most_db = ceiling_dbtp + MOST_LIMITED_DB - plain.true_peak_dbtp
+    gain_db = gain.gain_db + (missing if abs(missing) > CLOSE_LU else 0.0)
+    if lost > MOST_LOST_LU and gain_db > most_db:
+        gain_db = min(gain.gain_db, most_db)
+    wanted = Gain(gain_db, limit_dbtp)
+    return None if wanted == gain else wanted
+
+
+def _gain(gain_db: float, peak_dbtp: float, ceiling_dbtp: float) -> Gain:
+    return Gain(gain_db, ceiling_dbtp if peak_dbtp + gain_db > ceiling_dbtp else None)

@@ -1,0 +1,151 @@
+"""The first frame of an MP3 file: how many follow, and what of them is not to be heard.
+
+libavformat writes one of its own while it copies, but counts encoders' delays that the source never
+had. This one states what the source said, so that a copy decodes to the same samples:
+
+* the "Xing" part: frames, bytes, and a table for seeking;
+* the "LAME" part: samples to be dropped at both ends. Decoders add their own delay of 529 samples
+  to it, so that less can't be stated: a silent frame before the first, dropped whole, makes room.
+
+Layout: http://gabriel.mp3-tech.org/mp3infotag.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["Mp3Info"]
+
+DECODER_DELAY = 529
+"""Samples that every decoder adds, and every reader of this header takes off."""
+MOST = 4095
+"""What 12 bits hold."""
+TOC_ENTRIES = 100
+TOC_STEP = 32
+"""Every so many frames their place is noted for the table."""
+_TAG_BYTES = 4 + 4 + 4 + 4 + TOC_ENTRIES + 4 + 36
+_BITRATES = {
+    1: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    2: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+"""kbit/s by index: MPEG 1, and MPEG 2 and 2.5, layer III."""
+_RATES_HZ = (44_100, 48_000, 32_000)
+
+
+@dataclass(slots=True)
+class Mp3Info:
+    """Writes that frame, and fills it in when the file is done.
+
+    Args:
+        first: The first frame of the track; its header gives the form of ours.
+    """
+
+    first: bytes
+    skip: int = 0
+    """Samples to be dropped at the beginning."""
+    frames: int = 0
+    _bytes: int = 0
+    _places: list[int] = field(default_factory=list)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the first frame is layer III as we know it."""
+        head = self.first[:4]
+        return (
+            len(head) == 4  # noqa: PLR2004 - a header has four bytes
+            and head[0] == 0xFF  # noqa: PLR2004 - 11 bits of sync
+            and head[1] & 0xE6 == 0xE2  # noqa: PLR2004 - the other three; layer III
+            and head[1] >> 3 & 3 != 1
+            and head[2] >> 2 & 3 != 3  # noqa: PLR2004 - a reserved rate
+        )
+
+    @property
+    def _is_mpeg1(self) -> bool:
+        return self.first[1] >> 3 & 3 == 3  # noqa: PLR2004 - two bits: 3 is MPEG 1, 2 MPEG 2
+
+    @property
+    def _side_bytes(self) -> int:
+        is_mono = self.first[3] >> 6 == 3  # noqa: PLR2004 - two bits: 3 is mono
+        return (17 if is_mono else 32) if self._is_mpeg1 else (9 if is_mono else 17)
+
+    @property
+    def frame_samples(self) -> int:
+        """Samples of a frame."""
+        return 1152 if self._is_mpeg1 else 576
+
+    def silence(self) -> bytes:
+        """A frame of silence with room for the tag, at the lowest bit rate that has it."""
+        halved = {3: 0, 2: 1, 0: 2}[self.first[1] >> 3 & 3]  # MPEG 1, 2, 2.5
+        rate_hz = _RATES_HZ[self.first[2] >> 2 & 3] >> halved
+        for index, kbit in enumerate(_BITRATES[1 if self._is_mpeg1 else 2]):
+            size = self.frame_samples // 8 * kbit * 1000 // rate_hz
+            if index and size >= 4 + self._side_bytes + _TAG_BYTES:
+                break
+        # No CRC (the lowest bit of byte 1), no padding (0x02 of byte 2).
+        head = bytes(
+            [0xFF, self.first[1] | 1, index << 4 | self.first[2] & 0x0C, self.first[3] & 0xCF]
+        )
+        return head + bytes(size - 4)
+
+    def begin(self, *, may_cut: bool) -> list[bytes]:
+        """The frames that come before the first of the track.
+
+        Args:
+            may_cut: Something may have to be dropped at the end, though nothing is at the start.
+        """
+        before = [self.silence()]
+        if self.skip < DECODER_DELAY and (self.skip or may_cut):
+            before.append(self._lead_in())
+        return before
+
+    def _lead_in(self) -> bytes:
+        self.skip += self.frame_samples
+        frame = self.silence()
+        self.count(len(frame))
+        return frame
+
+    def count(self, size_bytes: int) -> None:
+        """Note a frame that was written."""
+        if self.frames % TOC_STEP == 0:
+            self._places.append(self._bytes)
+        self.frames += 1
+        self._bytes += size_bytes
+
+    def finish(self, path: Path, cut: int) -> None:
+        """Fill it in.
+
+        Args:
+            path: The closed file.
+            cut: Samples to be dropped at its end.
+        """
+        frame = bytearray(self.silence())
+        total = len(frame) + self._bytes
+        tag = bytearray(b"Xing" + (7).to_bytes(4, "big"))  # it has frames, bytes, a table
+        tag += self.frames.to_bytes(4, "big") + min(total, 0xFFFFFFFF).to_bytes(4, "big")
+        for percent in range(TOC_ENTRIES):
+            place = self._places[len(self._places) * percent // TOC_ENTRIES] if self._places else 0
+            tag.append(min(255, (len(frame) + place) * 256 // total))
+        if self.skip or cut:
+            start = min(MOST, max(0, self.skip - DECODER_DELAY))
+            end = min(MOST, cut + DECODER_DELAY)
+            lame = bytearray(36)
+            lame[:9] = b"LAME3.100"
+            lame[21:24] = (start << 12 | end).to_bytes(3, "big")
+            # Our tag has no quality field: it follows the table at once.
+            tag += lame
+        at = 4 + self._side_bytes
+        frame[at : at + len(tag)] = tag
+        with path.open("r+b") as file:
+            head = file.read(10)
+            offset = 0
+            if head[:3] == b"ID3":
+                size = 0
+                for byte in head[6:10]:
+                    size = size << 7 | byte & 0x7F
+                offset = 10 + size
+            file.seek(offset)
+            file.write(frame)

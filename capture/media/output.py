@@ -1,0 +1,59 @@
+"""What the system says about a file that is being written, as an ``OutputError`` with a hint."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from typing import TYPE_CHECKING
+
+import av
+
+from capture.errors import OutputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+__all__ = ["as_output_error", "errno_said"]
+
+_REASONS = {
+    errno.ENOSPC: ("the disk is full", "free some space, or write elsewhere"),
+    errno.EDQUOT: ("your disk quota is used up", "free some space, or write elsewhere"),
+    errno.EACCES: ("no permission to write there", "choose another folder"),
+    errno.EPERM: ("no permission to write there", "choose another folder"),
+    errno.EROFS: ("that file system is read-only", "choose another folder"),
+    errno.EEXIST: ("the file exists", "choose another name, or add --overwrite"),
+    errno.EISDIR: ("that is a folder", "add a file name"),
+    errno.ENOTDIR: ("part of that path is a file, not a folder", "choose another folder"),
+    errno.ENOENT: ("the folder is gone", "choose another folder"),
+    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter one"),
+    errno.EFBIG: ("the file system holds no larger file", "use --split-every or another disk"),
+    errno.EIO: ("the disk reports an error", "check the disk, and write elsewhere"),
+}
+
+
+def errno_said(words: str) -> int:
+    """The error number behind the system's words, for a library that keeps only those."""
+    return next((code for code in _REASONS if os.strerror(code) in words), errno.EIO)
+
+
+class as_output_error(contextlib.AbstractContextManager["as_output_error"]):  # noqa: N801 - reads as a phrase
+    """Turns what the system and FFmpeg say about a file into an ``OutputError``."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not isinstance(error, (OSError, av.FFmpegError)) or isinstance(error, OutputError):
+            return
+        code = getattr(error, "errno", None)
+        reason, hint = _REASONS.get(code or 0, (str(error), "choose another folder"))
+        raise OutputError(
+            f"cannot write {self._path}: {reason}", hint=hint, details={"errno": code}
+        ) from error

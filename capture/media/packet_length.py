@@ -1,0 +1,125 @@
+"""How many samples a packet of sound holds, exactly, where its container knows milliseconds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from capture.media.tracks import codec_of, tick_s, trims
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["PacketLength", "opus_samples", "swapped"]
+
+_OPUS_RATE_HZ = 48_000
+_ROUNDED = 1.1
+"""What a container says may be off by this many of its ticks."""
+_BYTES_OF_SAMPLE = {"s16": 2, "s24": 3, "s32": 4, "f32": 4, "f64": 8}
+_BYTES_OF_SAMPLE |= {"u8": 1, "s8": 1, "mulaw": 1, "alaw": 1}
+
+
+def opus_samples(packet: bytes) -> int:
+    """Samples at 48 kHz in an Opus packet, read from its first bytes (RFC 6716, section 3.1)."""
+    if not packet:
+        return 0
+    config = packet[0] >> 3
+    if config < 12:  # noqa: PLR2004 - SILK: 10, 20, 40, 60 ms
+        frame = (480, 960, 1920, 2880)[config & 3]
+    elif config < 16:  # noqa: PLR2004 - both: 10, 20 ms
+        frame = (480, 960)[config & 1]
+    else:  # CELT: 2.5, 5, 10, 20 ms
+        frame = (120, 240, 480, 960)[config & 3]
+    code = packet[0] & 3
+    if code < 3:  # noqa: PLR2004 - one frame, or two
+        return frame * (1, 2, 2)[code]
+    return frame * (packet[1] & 63) if len(packet) > 1 else 0
+
+
+def swapped(codec: str) -> tuple[str, Callable[[bytes], bytes]] | None:
+    """How big-endian samples become those that a WAV file holds, the values unchanged.
+
+    Returns:
+        The codec they become, and what turns the bytes of a packet; ``None``: nothing has to be.
+    """
+    if not codec.startswith("pcm_") or not codec.endswith("be"):
+        return None
+    width = _BYTES_OF_SAMPLE.get(codec[4:-2])
+    if width is None:
+        return None
+
+    def turn(data: bytes) -> bytes:
+        whole = len(data) // width * width
+        turned = bytearray(whole)
+        for place in range(width):
+            turned[place::width] = data[width - 1 - place : whole : width]
+        return bytes(turned)
+
+    return f"{codec[:-2]}le", turn
+
+
+class PacketLength:
+    """Reads the packets of one track.
+
+    Args:
+        stream: The track.
+        rate_hz: Of the track.
+    """
+
+    def __init__(self, stream: Any, rate_hz: int) -> None:
+        self._rate_hz = rate_hz
+        self._codec = codec_of(stream)
+        # MP4 says so with the duration; asking every packet takes a tenth of the time.
+        self._may_cut = not stream.container.format.name.startswith("mov,")
+        self._ticks = float(tick_s(stream.time_base) * rate_hz)
+        self._choices = self._lengths(stream.codec_context)
+        self._was_long = False
+        sample = self._codec.removeprefix("pcm_").removesuffix("le").removesuffix("be")
+        width = _BYTES_OF_SAMPLE.get(sample, 0) if self._codec.startswith("pcm_") else 0
+        self._frame_bytes = width * stream.codec_context.layout.nb_channels
+
+    def _lengths(self, codec: Any) -> tuple[int, ...]:
+        """The lengths that occur with this codec; none: whatever the container says."""
+        if self._codec == "vorbis":
+            return _vorbis_lengths(bytes(codec.extradata or b""))
+        return (codec.frame_size,) if codec.frame_size else ()
+
+    def read(self, packet: Any) -> tuple[int, int]:
+        """Samples that it decodes to, and how many of them are cut off at its end."""
+        cut = trims(packet)[1] if self._may_cut else 0
+        if self._codec == "opus":
+            full = opus_samples(bytes(packet)) * self._rate_hz // _OPUS_RATE_HZ
+            return full, min(cut, full)
+        if self._frame_bytes:
+            return packet.size // self._frame_bytes, 0
+        if self._codec == "vorbis" and len(self._choices) > 1:
+            return self._vorbis(packet, cut)
+        return self._by_container(packet, cut)
+
+    def _by_container(self, packet: Any, cut: int) -> tuple[int, int]:
+        said = round((packet.duration or 0) * self._ticks)
+        # Some demuxers take what is cut off out of the duration, others do not.
+        for candidate in (said, said + cut) if cut else (said,):
+            for length in self._choices:
+                if abs(length - candidate) < max(1.0, _ROUNDED * self._ticks):
+                    return length, min(cut, length)
+        if not said and len(self._choices) == 1:
+            said = self._choices[0]
+        return said, min(cut, said)
+
+    def _vorbis(self, packet: Any, cut: int) -> tuple[int, int]:
+        """As the container says, but for the last packet, which some cut short without a word."""
+        # The bit after the first is the mode: 0 short, 1 long, with all encoders that are known.
+        is_long = bool(packet.size and memoryview(packet)[0] & 2)
+        by_blocks = self._choices[self._was_long + is_long]
+        self._was_long = is_long
+        length, cut = self._by_container(packet, cut)
+        return (length, cut) if length in self._choices else (max(length, by_blocks), cut)
+
+
+def _vorbis_lengths(extradata: bytes) -> tuple[int, ...]:
+    """A Vorbis packet gives a quarter of its block and of the one before; there are two sizes."""
+    at = extradata.find(b"\x01vorbis")  # the identification header, Vorbis I, section 4.2.2
+    if at < 0 or at + 28 >= len(extradata):
+        return ()
+    short, long = (1 << (extradata[at + 28] >> shift & 15) for shift in (0, 4))
+    return tuple(sorted({short // 2, (short + long) // 4, long // 2}))

@@ -1,0 +1,94 @@
+"""Where packets and frames of sound lie, counted in samples, whatever their stamps are like.
+
+Stamps are rounded to the tick of their container (1 ms in Matroska), are missing, or jump. A clock
+counts samples instead, and listens to a stamp only where it contradicts by more than rounding.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+
+__all__ = ["HOLE_S", "SampleClock"]
+
+HOLE_S = 0.02
+"""Missing time between two packets: more than any container's rounding."""
+JUMP_S = 600.0
+"""A longer hole is no missing sound but a clock that was set: nothing is put in its place."""
+RESTART_S = 1.0
+"""A stamp that goes back farther begins a new count; a nearer one is only wrong."""
+
+
+class SampleClock:
+    """Counts samples along a track.
+
+    Args:
+        rate_hz: Of the track.
+        tick: Seconds of the track's time base.
+        zero: The stamp, in seconds, that counts as sample 0.
+    """
+
+    def __init__(self, rate_hz: int, tick: Fraction, zero: Fraction) -> None:
+        self._rate_hz = rate_hz
+        # Floats: fractions would cost as much as decoding, and 53 bits hold years of samples.
+        self._samples_of_tick = float(tick * rate_hz)
+        self._zero = float(zero * rate_hz)
+        self._rounding = max(1, round(2.5 * tick * rate_hz))
+        self._tolerance = max(self._rounding, round(HOLE_S * rate_hz))
+        self._shift = 0
+        self.position: int | None = None
+        """Where the next sample belongs; ``None`` before the first."""
+        self.holes = 0
+        self.missing = 0
+        """Samples, in all holes together."""
+        self.jumps = 0
+        """Stamps that went back, or far ahead."""
+
+    @property
+    def seconds(self) -> float:
+        """Where the next sample belongs, in seconds; 0 before the first."""
+        return (self.position or 0) / self._rate_hz
+
+    @property
+    def missing_s(self) -> float:
+        """All holes together."""
+        return self.missing / self._rate_hz
+
+    def start(self, stamp: int | None, priming: int = 0) -> int:
+        """Begin the count; gives where the first sample that is heard lies.
+
+        Args:
+            stamp: Of the first packet, in ticks; ``None``: it has none, and lies at 0.
+            priming: How many of its samples are not heard.
+        """
+        heard = 0 if stamp is None else self._place(stamp) + priming
+        if abs(heard) <= self._rounding:
+            heard = 0
+        self.position = heard - priming
+        return heard
+
+    def advance(self, stamp: int | None, length: int) -> int:
+        """Lay out the next packet; gives how many samples are missing before it.
+
+        Args:
+            stamp: Of its first sample, in ticks; ``None``: it follows on.
+            length: Its samples.
+        """
+        assert self.position is not None, "start() comes first"
+        hole = 0
+        if stamp is not None:
+            late = self._place(stamp) + self._shift - self.position
+            if late > JUMP_S * self._rate_hz or late < -RESTART_S * self._rate_hz:
+                self.jumps += 1
+                self._shift -= late
+            elif late > self._tolerance:
+                hole = late
+                self.holes += 1
+                self.missing += hole
+        self.position += hole + length
+        return hole
+
+    def _place(self, stamp: int) -> int:
+        return round(stamp * self._samples_of_tick - self._zero)

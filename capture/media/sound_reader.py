@@ -1,0 +1,188 @@
+"""One sound track, decoded from its beginning to its end as one stream without holes.
+
+Everything else that decodes stands on this: transcoding, the search for messages, loudness. Packets
+are decoded one by one and handed on second by second, since NumPy costs more than decoding where
+it is asked for every 20 ms.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import av
+import numpy as np
+from av.audio.fifo import AudioFifo
+
+from capture.errors import DamagedFileError
+from capture.media.sample_clock import SampleClock
+from capture.media.tracks import codec_of, file_zero_s, tick_s
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+__all__ = ["DECODED", "SoundReader", "depth_of"]
+
+DECODED = {"s16": "s16", "s24": "s32", "s32": "s32", "f32": "flt"}
+"""The depth that is wanted, and FFmpeg's format that holds it."""
+_DTYPES: dict[str, Any] = {"s16": np.int16, "s32": np.int32, "flt": np.float32}
+_BLOCK_S = 2.0
+_SILENCE_S = 10.0
+"""Missing sound is filled in pieces of this length."""
+
+
+def depth_of(stream: Any) -> str:
+    """The least of s16, s24, s32 and f32 that holds all that the codec does.
+
+    Lossy codecs have no depth; like FFmpeg we take 16 bits for theirs.
+    """
+    codec = codec_of(stream)
+    if codec.startswith("pcm_f"):
+        return "f32"
+    if codec.startswith(("pcm_s32", "pcm_s64", "pcm_u32")):
+        return "s32"
+    form = stream.codec_context.format
+    # A decoder that gives 32-bit integers has found more than 16 bits: 24, but for the above.
+    return "s24" if form is not None and form.name in {"s32", "s32p"} else "s16"
+
+
+class SoundReader:
+    """Decodes a track; what was wrong with it is known at the end.
+
+    Args:
+        container: Open, and not read from before.
+        stream: Of it.
+        path: For messages.
+        sample_format: s16, s32 or flt: int16, int32 or float32 come out.
+        is_mono: Mix all channels to one.
+
+    Attributes:
+        stream: The track.
+        sample_format: Of what comes out.
+        rate_hz: Sample rate; what changes it later in the track is resampled to it.
+        channels: Of what comes out.
+        heard: Sample at which the track begins, on the clock that a player shows.
+        clock: What its stamps were like.
+        broken: Packets that could not be decoded; their time is silent.
+        read_error: Why the file could not be read to its end.
+        changes: How often its rate or its channels changed.
+
+    Raises:
+        DamagedFileError: Nothing of it can be decoded.
+    """
+
+    def __init__(
+        self, container: Any, stream: Any, path: Path, sample_format: str, *, is_mono: bool = False
+    ) -> None:
+        self._container = container
+        self.stream = stream
+        self.sample_format = sample_format
+        self.broken = 0
+        self.changes = 0
+        self.read_error: str | None = None
+        stream.codec_context.thread_type = "NONE"  # a packet of sound takes less than a hand-over
+        self._frames = self._decode()
+        first = next(self._frames, None)
+        if first is None:
+            why = "is damaged from its beginning" if self.broken else "is empty"
+            raise DamagedFileError(
+                f"the sound track of {path} {why}",
+                hint="it may have been cut off, or be encrypted",
+                details={"broken packets": self.broken, "read error": self.read_error},
+            )
+        self._first = first
+        self.rate_hz = int(first.sample_rate)
+        self._layout = "mono" if is_mono else first.layout
+        self.channels = 1 if is_mono else int(first.layout.nb_channels)
+        self.clock = SampleClock(self.rate_hz, tick_s(stream.time_base), file_zero_s(container))
+        self.heard = self.clock.start(first.pts)
+
+    def _decode(self) -> Iterator[Any]:
+        packets = self._container.demux(self.stream)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except av.FFmpegError as error:
+                self.read_error = error.strerror or str(error)
+                with contextlib.suppress(av.FFmpegError):
+                    yield from self.stream.codec_context.decode(None)
+                return
+            try:
+                yield from packet.decode()
+            except av.FFmpegError:
+                self.broken += 1
+
+    def blocks(self) -> Iterator[tuple[int, NDArray[Any]]]:
+        """The sound, each block with the sample at which it lies; they follow on each other.
+
+        Yields:
+            (position on the clock that a player shows, samples of shape (frames, channels)).
+        """
+        position = self.heard
+        for samples in self._samples():
+            if len(samples):
+                yield position, samples
+                position += len(samples)
+
+    def _samples(self) -> Iterator[NDArray[Any]]:
+        form = _Form(self._first)
+        fifo = AudioFifo()
+        resampler = self._resampler()
+        enough = round(_BLOCK_S * self.rate_hz)
+        frame: Any = self._first
+        while frame is not None:
+            if not form.fits(frame):
+                self.changes += 1
+                yield from self._convert(resampler, fifo, is_last=True)
+                form, fifo, resampler = _Form(frame), AudioFifo(), self._resampler()
+            length = frame.samples * self.rate_hz // frame.sample_rate
+            hole = self.clock.advance(frame.pts, length)
+            if hole:
+                yield from self._convert(resampler, fifo)
+                yield from self._silence(hole)
+            frame.pts = None  # the box of frames would insist on stamps without rounding
+            fifo.write(frame)
+            if fifo.samples >= enough:
+                yield from self._convert(resampler, fifo)
+            frame = next(self._frames, None)
+        yield from self._convert(resampler, fifo, is_last=True)
+
+    def _resampler(self) -> Any:
+        return av.AudioResampler(format=self.sample_format, layout=self._layout, rate=self.rate_hz)
+
+    def _convert(self, resampler: Any, fifo: Any, *, is_last: bool = False) -> Iterator[Any]:
+        frames = []
+        if fifo.samples:
+            whole = fifo.read()
+            whole.pts = None
+            frames += resampler.resample(whole)
+        if is_last:
+            frames += resampler.resample(None)
+        for frame in frames:
+            yield frame.to_ndarray().reshape(-1, self.channels)
+
+    def _silence(self, count: int) -> Iterator[NDArray[Any]]:
+        step = round(_SILENCE_S * self.rate_hz)
+        for done in range(0, count, step):
+            yield np.zeros((min(step, count - done), self.channels), _DTYPES[self.sample_format])
+
+
+class _Form:
+    """What must stay the same for frames to be put together."""
+
+    def __init__(self, frame: Any) -> None:
+        self._rate_hz = frame.sample_rate
+        self._format = frame.format.name
+        self._layout = frame.layout.name
+
+    def fits(self, frame: Any) -> bool:
+        return bool(
+            frame.sample_rate == self._rate_hz
+            and frame.format.name == self._format
+            and frame.layout.name == self._layout
+        )

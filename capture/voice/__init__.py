@@ -1,0 +1,13 @@
+"""Voice messages: listen, notice one, keep it as a file of its own.
+
+``keeper`` runs it (sources, threads, when to stop), ``lane`` follows one stream of sound from its
+blocks to finished messages, ``replay`` holds what sounded last, ``saving`` makes the named file of
+a finished message, also of one that a crash left behind.
+"""
+
+from __future__ import annotations
+
+from capture.voice.keeper import VoiceKeeper, keep_messages
+from capture.voice.saving import recover_message
+
+__all__ = ["VoiceKeeper", "keep_messages", "recover_message"]

@@ -1,0 +1,577 @@
+"""``VoiceKeeper``: opens the source, runs the lanes, saves what they find, knows when to stop.
+
+Two threads besides those of the source: ``capture-voice`` moves sound from the blocks to the
+growing file, ``capture-voice-save`` makes named files of what is over, so that encoding a long
+message never keeps the next one waiting.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import threading
+from collections import defaultdict
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Self
+
+from capture.clock import SessionClock, now_ns
+from capture.disk import check_room
+from capture.gate import GateEventKind, GateState, Verdict
+from capture.media.encode import pcm16
+from capture.media.growing import read_growing
+from capture.mixer import Mixer, SourceSetting
+from capture.model import (
+    NS_PER_S,
+    AudioBlock,
+    AudioSpec,
+    Event,
+    EventKind,
+    Level,
+    SoundState,
+    TrackMode,
+    VoiceMessage,
+    VoiceResult,
+    VoiceSnapshot,
+    VoiceState,
+)
+from capture.pipeline import Mailbox, MailboxClosedError, Pipeline, WhenFull
+from capture.sources import MIX_STREAM, open_audio, open_players
+from capture.speech import SpeechDetector
+from capture.voice.lane import Lane
+from capture.voice.plan import check_folder, check_spec
+from capture.voice.recent import Recent
+from capture.voice.saving import Heard, app_label, save, wall_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from capture.gate import GateEvent, SpeechJudge
+    from capture.model import VoiceSpec
+    from capture.sources.base import AudioSource
+    from capture.voice.lane import Finished
+
+__all__ = ["AUTO", "VoiceKeeper", "keep_messages"]
+
+AUTO = "auto"
+"""The source that is every application, each followed alone."""
+RATE_HZ = 48_000
+CHANNELS = 2
+TICK_S = 0.1
+"""Sound is moved on in batches of so long: nobody waits for it, and few wake-ups cost little."""
+BLOCKS_WAITING_FRAMES = 240 * RATE_HZ
+"""Between source and gate, over all streams: a disk may stand still for a minute or more."""
+LEAD_IN_S = 0.3
+"""A lane begins so long before its first block, in silence: room for a message's padding."""
+LANE_REST_S = 5.0
+"""A lane into which nothing plays any more is closed after this long."""
+LAST_SOUND_WITHIN_S = 0.4
+"""How long the end waits for sound that is on its way from the server."""
+SILENT_AFTER_S = 10.0
+"""Something plays, and nothing is heard of it: worth a warning after this long."""
+LOOK_EVERY_S = 2.0
+"""How often the disk and the silence are looked at."""
+
+
+class VoiceKeeper:
+    """Listens, and keeps every voice message that plays as a file of its own.
+
+    ``with VoiceKeeper(spec) as keeper: ...`` starts and ends it. Any thread may call its methods.
+
+    Args:
+        spec: What to listen to, and what to make of it.
+        on_event: Called with everything that happens, from several threads; must not block.
+
+    Raises:
+        ConfigError: The spec makes no sense.
+    """
+
+    def __init__(self, spec: VoiceSpec, on_event: Callable[[Event], None] | None = None) -> None:
+        check_spec(spec)
+        self.spec = spec
+        self._on_event = on_event
+        self._state = VoiceState.READY
+        self._kept: list[VoiceMessage] = []
+        self._warnings: list[str] = []
+        self._dropped = 0
+        self._stopped_by = ""
+        self._error: BaseException | None = None
+        self._result: VoiceResult | None = None
+        self._lock = threading.RLock()  # a signal handler may stop it in the middle of a stop
+        self._stop_asked = threading.Event()
+        self._finished = threading.Event()
+        self._pipeline = Pipeline()
+        self._box: Mailbox[AudioBlock | Event | Callable[[Lane], None]] = Mailbox(
+            BLOCKS_WAITING_FRAMES,
+            when_full=WhenFull.DROP_OLDEST,
+            weigh=lambda item: len(item.samples) if isinstance(item, AudioBlock) else 0,
+        )
+        self._saving: Mailbox[Callable[[], None]] = Mailbox(1)  # forced in: it never waits
+        self._source: AudioSource | None = None
+        # What follows belongs to the capture-voice thread.
+        self._lanes: dict[str, Lane] = {}
+        self._apps: dict[int, str] = {}  # stream to its application's lane
+        self._early: dict[int, list[AudioBlock]] = defaultdict(list)  # before their event
+        self._replay = Recent(round(spec.keep_last_s * RATE_HZ))
+        self._mix: Mixer | None = None
+        self._judges: list[SpeechJudge] = []  # loaded, and free
+        self._asked_for = 0  # messages that were handed over to be saved
+        self._started_ns = self._heard_ns = self._silent_ns = self._look_ns = now_ns()
+        self._heard_any = self._is_in_haste = self._is_save_asked = False
+
+    # ------------------------------------------------------------------------------ for the owner
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+        self._finished.wait()
+
+    def start(self) -> None:
+        """Open the source and listen.
+
+        Raises:
+            CaptureError: Something that is needed is not there; nothing is left behind.
+        """
+        try:
+            check_folder(self.spec.folder)
+            check_room(self.spec.folder, self.spec.min_free_bytes)
+            if not self.spec.gate.is_any_sound:
+                self._judges.append(SpeechDetector())  # now, while nothing can be missed
+            self._source = self._open()
+            self._started_ns = self._heard_ns = now_ns()
+            if not self._is_apart:
+                self._open_lane("", self._source.label, None, self._started_ns)
+            self._pipeline.add("voice", self._run, self._saving.close)
+            self._pipeline.add("voice-save", self._save_all, self._conclude)
+            self._pipeline.start()
+            self._state = VoiceState.LISTENING
+            self._source.start(self._take, self._on_source_event)
+        except BaseException:
+            self._state = VoiceState.FAILED
+            self.stop("error")
+            self._box.close(discard=True)
+            if self._source is not None:
+                self._source.close()
+            if self._pipeline.stages:
+                self._finished.wait()
+            self._finished.set()
+            raise
+        self._emit(EventKind.STARTED, f"listening to {self._source.label}")
+
+    def stop(self, reason: str = "request") -> None:
+        """Stop listening; an open message is kept. Does nothing the second time."""
+        with self._lock:
+            if not self._stop_asked.is_set():
+                self._stopped_by = reason
+                self._stop_asked.set()
+
+    def abort(self) -> None:
+        """Stop without waiting for sound that is on its way; what was heard is kept."""
+        self._is_in_haste = True
+        self.stop("abort")
+
+    def wait(self, timeout_s: float | None = None) -> VoiceResult | None:
+        """The result, once all is saved; ``None`` if that takes longer than the timeout.
+
+        Raises:
+            CaptureError: It failed; what was kept is in ``result``.
+        """
+        if not self._finished.wait(timeout_s):
+            return None
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+    def wait_for_stop(self, timeout_s: float) -> bool:
+        """Wait at most so long for the end to come near; true once it did."""
+        return self._stop_asked.wait(timeout_s)
+
+    @property
+    def result(self) -> VoiceResult | None:
+        """What was kept, even where ``wait()`` raises; ``None`` before the end."""
+        return self._result
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the source has to say about itself."""
+        return tuple(self._source.notes) if self._source is not None else ()
+
+    @property
+    def state(self) -> VoiceState:
+        """Where it stands; while it listens, ``snapshot()`` says more."""
+        return self._state
+
+    def pause(self) -> None:
+        """Leave out what comes from now on; an open message stays open."""
+        if self._state is VoiceState.LISTENING:
+            self._state = VoiceState.PAUSED
+            at_ns = now_ns()
+            self._each(lambda lane: lane.clock.pause(at_ns))
+            self._emit(EventKind.PAUSED, "paused")
+
+    def resume(self) -> None:
+        """Listen on; what comes is joined to what was open."""
+        if self._state is VoiceState.PAUSED:
+            self._state = VoiceState.LISTENING
+            at_ns = now_ns()
+            self._each(lambda lane: lane.clock.resume(at_ns))
+            self._emit(EventKind.RESUMED, "listening")
+
+    def keep(self) -> None:
+        """The open message is over, now; without one: nothing."""
+        self._each(lambda lane: lane.cut())
+
+    def throw_away(self) -> None:
+        """Drop the open message, also what of it is still to come; without one: nothing."""
+        self._each(lambda lane: lane.reject())
+
+    def delete(self, message: VoiceMessage) -> None:
+        """Delete a message that was kept, with its picture."""
+        self._kept.remove(message)
+        self._dropped += 1
+        for path in filter(None, (message.path, message.picture)):
+            path.unlink(missing_ok=True)
+        self._emit(EventKind.MESSAGE_DROPPED, f"{message.path.name} is deleted", why="thrown-away")
+
+    def save_last(self) -> None:
+        """Keep what sounded in the last ``spec.keep_last_s``, message or not, as a file.
+
+        May be called from a signal handler: it takes no lock.
+        """
+        self._is_save_asked = True
+
+    def snapshot(self) -> VoiceSnapshot:
+        """The keeper at this moment; cheap, made to be polled."""
+        lane = max(list(self._lanes.values()), key=lambda each: each.open_s, default=None)
+        state = self._state
+        if state is VoiceState.LISTENING and lane is not None:
+            state = VoiceState(lane.state.value)
+        return VoiceSnapshot(
+            state=state,
+            listened_s=(now_ns() - self._started_ns) / NS_PER_S,
+            app=lane.app if lane is not None and lane.open_s else None,
+            message_s=lane.open_s if lane is not None else 0.0,
+            level=lane.level() if lane is not None else Level(-math.inf, -math.inf),
+            threshold_dbfs=lane.threshold_dbfs if lane is not None else -math.inf,
+            kept=tuple(self._kept),
+            message=self._warnings[-1] if self._warnings else None,
+        )
+
+    # ---------------------------------------------------------------------------- from the source
+
+    def _take(self, block: AudioBlock) -> None:
+        with contextlib.suppress(MailboxClosedError):
+            if not self._box.put(block):
+                self._warn("sound was lost: this machine is too busy to keep up")
+
+    def _on_source_event(self, event: Event) -> None:
+        if event.kind in {EventKind.STREAM_STARTED, EventKind.STREAM_ENDED}:
+            with contextlib.suppress(MailboxClosedError):
+                self._box.put(event, force=True)
+        elif event.kind in {EventKind.WARNING, EventKind.DEVICE_LOST, EventKind.GAP}:
+            self._warnings.append(event.message)
+        self._tell(event)
+
+    def _each(self, action: Callable[[Lane], None]) -> None:
+        """Have the capture-voice thread do something to all lanes."""
+        with contextlib.suppress(MailboxClosedError):
+            self._box.put(action, force=True)
+
+    # --------------------------------------------------------------------- the capture-voice thread
+
+    def _run(self) -> None:
+        try:
+            while not self._stop_asked.is_set():
+                self._step()
+                self._watch(now_ns())
+            self._state = VoiceState.FINISHING
+            self._emit(EventKind.FINISHING, "finishing")
+            self._end(now_ns())
+        except BaseException:
+            self.stop("error")
+            for lane in self._lanes.values():
+                lane.give_up()
+            raise
+        finally:
+            self._box.close(discard=True)
+            if self._source is not None:
+                self._source.close()
+
+    def _step(self) -> None:
+        """Take what came, and move all lanes on."""
+        with contextlib.suppress(TimeoutError):
+            for item in self._box.get_all(TICK_S, gather_s=TICK_S):
+                if isinstance(item, AudioBlock):
+                    self._route(item)
+                elif isinstance(item, Event):
+                    self._stream_changed(item)
+                else:
+                    for lane in self._lanes.values():
+                        item(lane)
+        at_ns = now_ns()
+        for key, lane in list(self._lanes.items()):
+            heard = lane.advance(at_ns)
+            if self._is_apart:
+                self._rest(key, lane, at_ns)
+            elif heard is not None:
+                self._remember(heard)
+        for heard in self._mix.advance(at_ns) if self._mix is not None else ():
+            self._remember(heard)
+        if self._is_save_asked:
+            self._is_save_asked = False
+            self._save_replay()
+
+    def _end(self, end_ns: int) -> None:
+        """What was heard until the end goes to where it belongs."""
+        deadline_ns = end_ns + round(LAST_SOUND_WITHIN_S * NS_PER_S)
+        while not self._is_in_haste and now_ns() < deadline_ns:
+            if all(lane.is_at(end_ns) for lane in self._lanes.values()):
+                break
+            self._step()
+        for lane in self._lanes.values():
+            if self._stopped_by == "count":
+                lane.reject()  # more than was asked for
+                lane.cut()
+            else:
+                lane.finish(end_ns)
+
+    @property
+    def _is_apart(self) -> bool:
+        """Whether every application has a lane of its own."""
+        return self.spec.source == AUTO
+
+    def _open(self) -> AudioSource:
+        kind, _, name = self.spec.source.partition(":")
+        if kind == AUTO:
+            with_mix = self.spec.keep_last_s > 0
+            if with_mix:
+                clock = SessionClock(now_ns())
+                setting = SourceSetting("mix", CHANNELS)
+                self._mix = Mixer([setting], TrackMode.SEPARATE, clock, RATE_HZ)
+            return open_players(rate_hz=RATE_HZ, with_mix=with_mix)
+        if kind == "app" and name:
+            return open_players(rate_hz=RATE_HZ, name=name)
+        return open_audio(AudioSpec(self.spec.source), rate_hz=RATE_HZ)
+
+    def _route(self, block: AudioBlock) -> None:
+        if block.stream == MIX_STREAM and self._mix is not None:
+            self._mix.push(0, block)
+        elif not self._is_apart:
+            self._lanes[""].push(block)
+        elif (key := self._apps.get(block.stream)) is not None:
+            self._lane_of(key, block).push(block)
+        else:
+            # Its event is on its way, from another thread.
+            self._early[block.stream].append(block)
+
+    def _lane_of(self, app: str, block: AudioBlock) -> Lane:
+        lane = self._lanes.get(app)
+        if lane is None:
+            start_ns = block.captured_ns - round(LEAD_IN_S * NS_PER_S)
+            lane = self._open_lane(app, app, app, start_ns)
+        lane.streams.add(block.stream)
+        return lane
+
+    def _open_lane(self, key: str, label: str, app: str | None, start_ns: int) -> Lane:
+        assert self._source is not None
+        judge = None
+        if not self.spec.gate.is_any_sound:
+            judge = self._judges.pop() if self._judges else SpeechDetector()
+        lane = self._lanes[key] = Lane(
+            label,
+            app,
+            self.spec,
+            start_ns=start_ns,
+            rate_hz=RATE_HZ,
+            channels=self._source.channels,
+            judge=judge,
+            on_finished=self._finish_message,
+            on_change=self._message_changed,
+        )
+        return lane
+
+    def _stream_changed(self, event: Event) -> None:
+        """An application's stream began or ended."""
+        stream = event.details["stream"]
+        if event.kind is EventKind.STREAM_STARTED:
+            app = app_label(event.details)
+            self._apps[stream] = app
+            if not self._is_apart:
+                self._lanes[""].app = app
+            for block in self._early.pop(stream, ()):
+                self._route(block)
+            return
+        self._early.pop(stream, None)
+        app = self._apps.pop(stream, "")
+        lane = self._lanes.get(app if self._is_apart else "")
+        if lane is not None:
+            lane.end_stream(stream)
+
+    def _rest(self, key: str, lane: Lane, at_ns: int) -> None:
+        """Close a lane into which nothing plays any more."""
+        is_over = not lane.streams and lane.state is GateState.LISTENING
+        if is_over and at_ns - lane.heard_ns > LANE_REST_S * NS_PER_S:
+            del self._lanes[key]
+            if lane.judge is not None:
+                lane.judge.reset()
+                self._judges.append(lane.judge)
+
+    def _remember(self, samples: NDArray[np.float32]) -> None:
+        if self.spec.keep_last_s > 0:
+            self._replay.add(pcm16(samples))
+
+    def _watch(self, at_ns: int) -> None:
+        """Whether it is time to stop."""
+        spec = self.spec
+        if any(lane.state is not GateState.LISTENING for lane in self._lanes.values()):
+            self._heard_ns = at_ns
+        if spec.duration_s is not None and at_ns - self._started_ns >= spec.duration_s * NS_PER_S:
+            self.stop("duration")
+        elif spec.idle_s is not None and at_ns - self._heard_ns >= spec.idle_s * NS_PER_S:
+            self.stop("idle")
+        if at_ns >= self._look_ns:
+            self._look_ns = at_ns + round(LOOK_EVERY_S * NS_PER_S)
+            check_room(spec.folder, spec.min_free_bytes)
+            self._watch_silence(at_ns)
+
+    def _watch_silence(self, at_ns: int) -> None:
+        """Say once that something plays, and only silence comes of it."""
+        assert self._source is not None
+        if self._source.sound_state is not SoundState.PLAYING or self._heard_any:
+            self._silent_ns = at_ns
+        elif at_ns - self._silent_ns >= SILENT_AFTER_S * NS_PER_S:
+            self._warn(f"{self._source.label} plays, but all that comes of it is silence")
+
+    # ------------------------------------------------------------------------------------- messages
+
+    def _message_changed(self, lane: Lane, event: GateEvent) -> None:
+        if event.kind is GateEventKind.OPENED:
+            self._heard_any = True
+            self._emit(EventKind.MESSAGE_OPENED, f"hearing {lane.app or lane.label}", app=lane.app)
+        elif event.kind is GateEventKind.CLOSED:
+            if event.verdict is Verdict.KEPT and not lane.is_rejected:
+                return
+            self._dropped += 1
+            why = "thrown-away" if lane.is_rejected else str(event.verdict)
+            self._emit(
+                EventKind.MESSAGE_DROPPED, f"{lane.app or lane.label}: {why}, not kept", why=why
+            )
+
+    def _finish_message(self, finished: Finished) -> None:
+        """Hand a message over to be saved; the last one that was asked for ends the listening."""
+        if self._is_enough:
+            finished.growing.discard()
+            return
+        self._saving.put(lambda: self._save(finished), force=True)
+        self._asked_for += not finished.is_continued
+        if self._is_enough:
+            self.stop("count")
+
+    @property
+    def _is_enough(self) -> bool:
+        return self.spec.count is not None and self._asked_for >= self.spec.count
+
+    def _save_replay(self) -> None:
+        blocks = list(self._replay.between(self._replay.start_frame, self._replay.end_frame))
+        if not blocks:
+            self._warn("nothing is held that could be saved")
+            return
+        assert self._source is not None
+        label = self._source.label
+        began_ns = now_ns() - sum(map(len, blocks)) * NS_PER_S // RATE_HZ
+        heard = Heard(label, "Last", wall_time(began_ns))
+        self._saving.put(lambda: self._make(lambda: blocks, heard), force=True)
+
+    # ---------------------------------------------------------------- the capture-voice-save thread
+
+    def _save_all(self) -> None:
+        while True:
+            self._saving.get()()
+
+    def _save(self, finished: Finished) -> None:
+        growing = finished.growing
+        blocks = functools.partial(
+            read_growing, growing.path, finished.first_frame, finished.frames
+        )
+        try:
+            self._make(blocks, finished.heard)
+        except BaseException:
+            growing.give_up()  # `capture recover` makes a message of it
+            raise
+        growing.discard()
+
+    def _make(self, blocks: Callable[[], Iterable[NDArray[np.int16]]], heard: Heard) -> None:
+        spec = self.spec
+        message = save(
+            blocks,
+            RATE_HZ,
+            spec.folder,
+            heard,
+            file=spec.file,
+            name=spec.name,
+            with_picture=spec.with_picture,
+        )
+        self._kept.append(message)
+        self._emit(EventKind.MESSAGE_KEPT, str(message.path), **asdict(message))
+        for warning in message.warnings:
+            self._warn(f"{message.path.name}: {warning}")
+
+    def _conclude(self) -> None:
+        """The last step of the last thread."""
+        errors = [stage.error for stage in self._pipeline.stages if stage.error is not None]
+        self._error = errors[0] if errors else None
+        self._result = VoiceResult(
+            messages=tuple(self._kept),
+            listened_s=(now_ns() - self._started_ns) / NS_PER_S,
+            dropped=self._dropped,
+            warnings=tuple(dict.fromkeys(self._warnings)),
+            stopped_by="error" if errors else self._stopped_by,
+        )
+        self._state = VoiceState.FAILED if errors else VoiceState.DONE
+        self._emit(EventKind.DONE, self._result.stopped_by)
+        self._finished.set()
+
+    # ---------------------------------------------------------------------------------------- small
+
+    def _warn(self, message: str) -> None:
+        if message not in self._warnings:
+            self._warnings.append(message)
+            self._emit(EventKind.WARNING, message)
+
+    def _emit(self, kind: EventKind, message: str, **details: Any) -> None:
+        self._tell(Event(kind, message, now_ns(), details=details))
+
+    def _tell(self, event: Event) -> None:
+        """Tell the owner; what goes wrong there must not end a thread of the recording."""
+        if self._on_event is None:
+            return
+        try:
+            self._on_event(event)
+        except Exception as error:  # noqa: BLE001 - it is the owner's code
+            self._on_event = None
+            self._warnings.append(f"events are no longer told: on_event failed ({error})")
+
+
+def keep_messages(spec: VoiceSpec, on_event: Callable[[Event], None] | None = None) -> VoiceResult:
+    """Keep messages until the spec's count or time is over, or ^C; gives what was kept.
+
+    Raises:
+        CaptureError: It could not start, or failed on the way.
+    """
+    with VoiceKeeper(spec, on_event) as keeper, contextlib.suppress(KeyboardInterrupt):
+        keeper.wait()
+    result = keeper.wait()
+    assert result is not None
+    return result

@@ -1,0 +1,287 @@
+"""One stream of sound that may hold voice messages: an application, an output, or a microphone.
+
+From blocks to finished messages: a gapless timeline, the gate that finds where messages begin and
+end, and the file that grows while one is open. All of it belongs to the keeper's one thread.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from capture.clock import SessionClock
+from capture.gate import LOOKBACK_S, GateEvent, GateEventKind, GateState, SoundGate, Verdict
+from capture.media.growing import GrowingSound, read_growing
+from capture.mixer import Mixer, SourceSetting
+from capture.model import NS_PER_S, TrackMode
+from capture.voice.recent import Recent
+from capture.voice.saving import Heard, name_of, recipe_of, wall_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from capture.gate import SpeechJudge
+    from capture.model import AudioBlock, Level, VoiceSpec
+
+__all__ = ["Finished", "Lane"]
+
+ON_DISK_AFTER_S = 0.25
+"""An open message goes to disk when it is so long: a click in the loudspeaker writes nothing."""
+MOVED_S = 30.0
+"""So much of what turned out not to belong to a message may stand at the head of its file."""
+STEM = "{date} {time} {app}"
+"""What a growing file is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A message that is over, on its way to its own file."""
+
+    growing: GrowingSound
+    first_frame: int
+    """Of the growing file."""
+    frames: int
+    heard: Heard
+    is_continued: bool
+    """It was so long that it was cut here; the next part follows."""
+
+
+class Lane:
+    """Blocks of one stream in, finished messages out.
+
+    Args:
+        label: The source's label, or the application's name.
+        app: The application, for names and tags; ``None`` where that is not known.
+        spec: What is listened for.
+        start_ns: Capture clock at which it begins.
+        rate_hz: Of all blocks.
+        channels: Of the file.
+        judge: Tells speech from other sound; ``None``: everything is kept.
+        on_finished: Takes a message that is to be kept.
+        on_change: Told of every gate event.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        app: str | None,
+        spec: VoiceSpec,
+        *,
+        start_ns: int,
+        rate_hz: int,
+        channels: int,
+        judge: SpeechJudge | None,
+        on_finished: Callable[[Finished], None],
+        on_change: Callable[[Lane, GateEvent], None],
+    ) -> None:
+        self.label = label
+        self.app = app
+        self.clock = SessionClock(start_ns)
+        self.streams: set[int] = set()
+        """Those that play into it now."""
+        self._spec = spec
+        self._rate_hz = rate_hz
+        self._channels = channels
+        self.judge = judge
+        self._on_finished = on_finished
+        self._on_change = on_change
+        self._mixer = Mixer(
+            [SourceSetting(label, channels)],
+            TrackMode.SEPARATE,
+            self.clock,
+            rate_hz,
+            corrects_drift=False,
+        )
+        self._gate = SoundGate(spec.gate, rate_hz, judge)
+        self._gate_frame = 0  # frame of the lane at which this gate began
+        self._recent = Recent(round((LOOKBACK_S + ON_DISK_AFTER_S) * rate_hz))
+        self._start_frame: int | None = None  # of the open message
+        self._growing: GrowingSound | None = None
+        self._grown_from = 0  # frame of the lane at which the growing file begins
+        self.is_rejected = False
+        """The open message is not wanted."""
+        self.warnings: list[str] = []
+        """What happened to the source since the open message began."""
+        self.heard_ns = start_ns
+        """When something sounded last."""
+
+    # ------------------------------------------------------------------------------- what it takes
+
+    def push(self, block: AudioBlock) -> None:
+        """Take a block in; its stream is one of several that may play at once."""
+        self._mixer.push(0, block)
+
+    def end_stream(self, stream: int) -> None:
+        """No more will come of a stream."""
+        self.streams.discard(stream)
+        self._mixer.end_stream(0, stream)
+
+    def advance(self, now_ns: int) -> NDArray[np.float32] | None:
+        """Move on as far as there is sound; gives what that was, if anything.
+
+        Raises:
+            OutputError: The growing file cannot be written.
+        """
+        tracks = self._mixer.advance(now_ns)
+        return self._take(tracks[0]) if tracks else None
+
+    def is_at(self, at_ns: int) -> bool:
+        """Whether everything heard before a moment has been taken."""
+        return self._mixer.is_at(self._frame_of(at_ns))
+
+    def finish(self, end_ns: int) -> None:
+        """The last of it: what is open ends here.
+
+        Raises:
+            OutputError: The growing file cannot be written.
+        """
+        self._take(self._mixer.finish(self._frame_of(end_ns))[0])
+        self.cut()
+
+    def reject(self) -> None:
+        """Throw the open message away, also what of it is still to come; without one: nothing."""
+        self.is_rejected = self._start_frame is not None
+        self._discard()
+
+    def cut(self) -> None:
+        """End the open message now, whatever the gate thinks; listen on anew.
+
+        Raises:
+            OutputError: The growing file cannot be written.
+        """
+        self._handle(self._gate.finish())
+        self._gate_frame = self._recent.end_frame
+        self._gate = SoundGate(self._spec.gate, self._rate_hz, self.judge)
+
+    def give_up(self) -> None:
+        """Leave what is open to ``capture recover``."""
+        if self._growing is not None:
+            self._growing.give_up()
+            self._growing = None
+
+    # -------------------------------------------------------------------------------- what it shows
+
+    @property
+    def state(self) -> GateState:
+        """Listening, hearing or holding."""
+        return self._gate.state
+
+    @property
+    def threshold_dbfs(self) -> float:
+        """Above this it counts as sound."""
+        return self._gate.threshold_dbfs
+
+    def level(self) -> Level:
+        """Loudness since the last look."""
+        return next(iter(self._mixer.levels().values()))
+
+    @property
+    def open_s(self) -> float:
+        """Length of the open message so far; 0 while none is that is wanted."""
+        if self._start_frame is None or self.is_rejected:
+            return 0.0
+        return (self._recent.end_frame - self._start_frame) / self._rate_hz
+
+    # ------------------------------------------------------------------------------------- messages
+
+    def _take(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        self._recent.add(samples)
+        self._handle(self._gate.push(samples))
+        # A message is to be as it was played; a clock that is off is put right between messages.
+        self._mixer.keep_still(is_still=self._gate.state is not GateState.LISTENING)
+        self._write(self._recent.end_frame)
+        if self._gate.state is GateState.HEARING:
+            self.heard_ns = self._moment_of(self._recent.end_frame)
+        return samples
+
+    def _handle(self, events: list[GateEvent]) -> None:
+        far = MOVED_S * self._rate_hz
+        for event, after in itertools.zip_longest(events, events[1:]):
+            start_frame = self._gate_frame + event.start_frame
+            is_continued = after is not None and after.part > event.part
+            if event.kind is GateEventKind.CLOSED:
+                self._close(event, start_frame, is_continued=is_continued)
+            else:
+                self._start_frame = start_frame
+            if event.kind is GateEventKind.OPENED and event.part == 1:
+                self.warnings.clear()
+            elif event.kind is GateEventKind.MOVED and start_frame > self._grown_from + far:
+                self._discard()
+            self._on_change(self, event)
+            if event.kind is GateEventKind.CLOSED and not is_continued:
+                self.is_rejected = False
+
+    def _write(self, until_frame: int) -> None:
+        """Have everything of the open message up to a frame on disk."""
+        if self._start_frame is None or self.is_rejected:
+            return
+        if self._growing is None:
+            if until_frame - self._start_frame < ON_DISK_AFTER_S * self._rate_hz:
+                return
+            self._grow(self._start_frame)
+        assert self._growing is not None
+        at = self._grown_from + self._growing.written_frames
+        for samples in self._recent.between(at, until_frame):
+            self._growing.write(samples)
+
+    def _grow(self, start_frame: int) -> None:
+        heard = self._heard(start_frame, None)
+        self._grown_from = start_frame
+        self._growing = GrowingSound(
+            self._spec.folder / name_of(STEM, heard, 0.0),
+            rate_hz=self._rate_hz,
+            channels=self._channels,
+            recipe=recipe_of(self._spec, heard),
+        )
+
+    def _close(self, event: GateEvent, start_frame: int, *, is_continued: bool) -> None:
+        assert event.end_frame is not None
+        end_frame = self._gate_frame + event.end_frame
+        if event.verdict is Verdict.KEPT and not self.is_rejected:
+            if self._growing is None:
+                self._grow(start_frame)
+            self._write(end_frame)
+            growing, grown_from = self._growing, self._grown_from
+            self._growing = None
+            assert growing is not None
+            growing.close()
+            if is_continued:
+                self._go_on(growing, end_frame, end_frame - grown_from)
+            part = event.part if is_continued or event.part > 1 else None
+            heard = self._heard(start_frame, part)
+            first = start_frame - grown_from
+            frames = end_frame - start_frame
+            self._on_finished(Finished(growing, first, frames, heard, is_continued))
+        else:
+            self._discard()
+        self._start_frame = None
+
+    def _go_on(self, before: GrowingSound, cut_frame: int, first_frame: int) -> None:
+        """Begin the file of the next part with what the one before has of it already.
+
+        A message is cut when it is known to go on, which may be some seconds later.
+        """
+        self._grow(cut_frame)
+        assert self._growing is not None
+        for block in read_growing(before.path, first_frame):
+            self._growing.write(block)
+
+    def _discard(self) -> None:
+        if self._growing is not None:
+            self._growing.discard()
+            self._growing = None
+
+    def _heard(self, start_frame: int, part: int | None) -> Heard:
+        started_s = wall_time(self._moment_of(start_frame))
+        return Heard(self.label, self.app, started_s, part, tuple(dict.fromkeys(self.warnings)))
+
+    def _moment_of(self, frame: int) -> int:
+        media_ns = frame * NS_PER_S // self._rate_hz
+        return self.clock.moment_of(media_ns) or self.clock.start_ns + media_ns
+
+    def _frame_of(self, at_ns: int) -> int:
+        return round((at_ns - self.clock.start_ns) * self._rate_hz / NS_PER_S)

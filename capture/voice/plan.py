@@ -1,0 +1,61 @@
+"""Whether a spec can be listened to, as far as that can be said without a device."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import TYPE_CHECKING
+
+from capture.errors import ConfigError
+from capture.media.export import check_sound_spec
+from capture.media.output import as_output_error
+from capture.naming import clear_parts
+from capture.voice.saving import check_name
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from capture.model import VoiceSpec
+
+__all__ = ["check_folder", "check_spec"]
+
+MIN_HOLD_S, MIN_MAX_LENGTH_S = 0.3, 5.0
+
+
+def check_spec(spec: VoiceSpec) -> None:
+    """Whether a spec makes sense.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    check_sound_spec(spec.file)
+    check_name(spec.name)
+    gate = spec.gate
+    if gate.threshold_dbfs is not None and not -90 <= gate.threshold_dbfs <= 0:  # noqa: PLR2004
+        raise ConfigError(
+            f"a threshold of {gate.threshold_dbfs:g} dBFS", hint="write a level from -90 to 0"
+        )
+    if gate.max_length_s < MIN_MAX_LENGTH_S:
+        raise ConfigError(
+            f"messages of at most {gate.max_length_s:g} s",
+            hint=f"write {MIN_MAX_LENGTH_S:g}s or more",
+        )
+    if gate.hold_s < MIN_HOLD_S:
+        raise ConfigError(
+            f"a hold of {gate.hold_s:g} s would cut at every word",
+            hint=f"write {MIN_HOLD_S:g}s or more",
+        )
+    if spec.count is not None and spec.count < 1:
+        raise ConfigError(f"{spec.count} messages", hint="write a count of 1 or more")
+
+
+def check_folder(folder: Path) -> None:
+    """Make the folder, and prove that a file can be written there.
+
+    Raises:
+        OutputError: It cannot.
+    """
+    with as_output_error(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    clear_parts(folder)

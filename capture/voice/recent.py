@@ -1,0 +1,52 @@
+"""The sound of the last seconds or minutes, in memory, and nowhere else."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+__all__ = ["Recent"]
+
+
+class Recent:
+    """A bounded run of blocks of one stream; used from one thread.
+
+    Args:
+        keep_frames: How much is held at least, once there was so much; a block more at most.
+    """
+
+    def __init__(self, keep_frames: int) -> None:
+        self._keep_frames = keep_frames
+        self._blocks: deque[NDArray[Any]] = deque()
+        self.end_frame = 0
+        """Frames that were ever added."""
+        self._held_frames = 0
+
+    @property
+    def start_frame(self) -> int:
+        """The oldest frame that is still held."""
+        return self.end_frame - self._held_frames
+
+    def add(self, samples: NDArray[Any]) -> None:
+        """Append a block of shape (frames, channels); kept as it is, not copied."""
+        if not len(samples):
+            return
+        self._blocks.append(samples)
+        self.end_frame += len(samples)
+        self._held_frames += len(samples)
+        while self._held_frames - len(self._blocks[0]) >= self._keep_frames:
+            self._held_frames -= len(self._blocks.popleft())
+
+    def between(self, first_frame: int, end_frame: int) -> Iterator[NDArray[Any]]:
+        """What is held of a stretch, in its blocks."""
+        at = self.start_frame
+        for block in self._blocks:
+            first, last = max(first_frame - at, 0), min(end_frame - at, len(block))
+            if first < last:
+                yield block[first:last]
+            at += len(block)

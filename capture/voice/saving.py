@@ -1,0 +1,347 @@
+"""The file of a finished message: cut, encoded, named, tagged; also of one that a crash left.
+
+Everything that the file says of itself is known by now, so its length is in its name and its tags,
+and sound whose channels are the same becomes mono. Nothing has the final name before it is whole,
+and the growing file goes last.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from capture.clock import now_ns
+from capture.config import version
+from capture.errors import ConfigError, MediaError
+from capture.gate import find_messages
+from capture.journal import MESSAGE_RECIPE, is_message, is_recording, read_journal
+from capture.levels import LevelMeter, Loudness
+from capture.media.export import open_sound, size_warning, suffix_of
+from capture.media.growing import discard_growing, rate_of, read_growing
+from capture.media.output import as_output_error
+from capture.model import NS_PER_S, GateSpec, SoundFileSpec, VoiceMessage
+from capture.naming import part_path, publish, safe_name
+from capture.speech import SpeechDetector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from capture.model import VoiceSpec
+
+__all__ = [
+    "Heard",
+    "app_label",
+    "check_name",
+    "length_text",
+    "name_of",
+    "recipe_of",
+    "recover_message",
+    "save",
+    "wall_time",
+]
+
+MESSENGERS = ("WhatsApp", "Telegram", "Signal", "Messenger", "Threema", "Viber", "Discord")
+"""Looked for in an application's name and in what it says it plays."""
+SAME_CHANNELS = 2
+"""Channels that never differ by more 16-bit steps are one: resampling each may round them apart."""
+FAINT_DBFS = -45.0
+"""A message that is never louder than this is hard to understand: 10 dB below the softest that
+``tests/scenes.py`` makes."""
+CLIPPED_S = 0.3
+"""So much in pieces with a run of samples at full scale is distortion that is heard."""
+PIECE_S = 0.04
+"""Length of such a piece, as of the blocks that the watchdog of a recording looks at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What is known of a message besides its sound."""
+
+    source: str
+    """Label of the source."""
+    app: str | None
+    started_s: float
+    """Wall time in s since 1970 of its first frame."""
+    part: int | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def wall_time(captured_ns: int) -> float:
+    """Wall time in s since 1970 of a moment on the capture clock."""
+    return time.time() - (now_ns() - captured_ns) / NS_PER_S
+
+
+def recipe_of(spec: VoiceSpec, heard: Heard) -> dict[str, Any]:
+    """What the journal of a growing message says, so that another process can finish it."""
+    return {
+        "kind": MESSAGE_RECIPE,
+        "file": asdict(spec.file),
+        "gate": asdict(spec.gate),
+        "name": spec.name,
+        "with_picture": spec.with_picture,
+        "heard": asdict(heard),
+    }
+
+
+# ------------------------------------------------------------------------------------------- names
+
+
+def app_label(details: Mapping[str, Any]) -> str:
+    """What to call an application in a file's name: the messenger, where it is known to be one.
+
+    A messenger in a browser is a page of it; its title tells.
+    """
+    words = f"{details.get('app') or ''} {details.get('title') or ''}".casefold()
+    known = (name for name in MESSENGERS if name.casefold() in words)
+    return next(known, None) or str(details.get("app") or "unknown")
+
+
+def length_text(length_s: float) -> str:
+    """``0m37s``, ``1h02m05s``: sorts and reads well in a name."""
+    whole = max(1, round(length_s)) if length_s > 0 else 0
+    minutes, seconds = divmod(whole, 60)
+    if minutes < 60:  # noqa: PLR2004 - minutes of an hour
+        return f"{minutes}m{seconds:02d}s"
+    return f"{minutes // 60}h{minutes % 60:02d}m{seconds:02d}s"
+
+
+def name_of(pattern: str, heard: Heard, length_s: float) -> str:
+    """The name of a message's file without its ending, safe on every file system.
+
+    Args:
+        pattern: Text with ``{date}``, ``{time}``, ``{app}``, ``{length}``, ``{source}`` in it.
+        heard: What is known of the message.
+        length_s: Of the file.
+
+    Raises:
+        ConfigError: The pattern has a word in braces that is none of these.
+    """
+    moment = datetime.fromtimestamp(heard.started_s).astimezone()
+    words = {
+        "date": moment.strftime("%Y-%m-%d"),
+        "time": moment.strftime("%H.%M.%S"),
+        "app": heard.app or "",
+        "source": heard.source,
+        "length": length_text(length_s),
+    }
+    try:
+        text = pattern.format_map(words)
+    except (KeyError, ValueError, IndexError, AttributeError) as error:
+        raise ConfigError(
+            f"{pattern!r} is no pattern for names: {error}",
+            hint="words in braces are " + " ".join(f"{{{word}}}" for word in words),
+        ) from error
+    return safe_name(text if heard.part is None else f"{text} part {heard.part}")
+
+
+def check_name(pattern: str) -> None:
+    """Whether a pattern makes names.
+
+    Raises:
+        ConfigError: It has a word in braces that nobody knows.
+    """
+    name_of(pattern, Heard("system", None, 0.0), 1.0)
+
+
+# ------------------------------------------------------------------------------------------ saving
+
+
+class _Look:
+    """What a message sounds like; gathered in one pass, before it is encoded."""
+
+    def __init__(self, rate_hz: int) -> None:
+        self.frames = 0
+        self.is_mono = True
+        self._piece_frames = round(PIECE_S * rate_hz)
+        self.loudness = Loudness(rate_hz)
+        self.meter = LevelMeter()
+
+    def add(self, block: NDArray[np.int16]) -> None:
+        samples = block.astype(np.float32) / np.float32(32768)
+        for first in range(0, len(samples), self._piece_frames):
+            self.loudness.accumulate(samples[first : first + self._piece_frames])
+        self.meter.accumulate(samples)
+        self.frames += len(block)
+        if self.is_mono and block.shape[1] > 1:
+            apart = np.abs(block[:, 0].astype(np.int32) - block[:, 1])
+            self.is_mono = int(apart.max(initial=0)) <= SAME_CHANNELS
+
+    def warnings(self) -> tuple[str, ...]:
+        """What is worth knowing about its level."""
+        if self.loudness.clipped_s >= CLIPPED_S:
+            return ("it is clipped: turn the player down and play it again",)
+        if self.loudness.peak_dbfs < FAINT_DBFS:
+            return (f"it is faint ({self.loudness.peak_dbfs:.0f} dBFS): turn the player up",)
+        return ()
+
+
+def save(
+    blocks: Callable[[], Iterable[NDArray[np.int16]]],
+    rate_hz: int,
+    folder: Path,
+    heard: Heard,
+    *,
+    file: SoundFileSpec,
+    name: str,
+    with_picture: bool = False,
+) -> VoiceMessage:
+    """Make the file of a message.
+
+    Args:
+        blocks: Gives its sound from the beginning, int16 of shape (frames, channels); called twice.
+        rate_hz: Its sample rate.
+        folder: Where the file goes; an existing file is never replaced.
+        heard: What is known of it.
+        file: How it is encoded.
+        name: Pattern of its name, see ``name_of``.
+        with_picture: Also draw its waveform.
+
+    Raises:
+        OutputError: It cannot be written; nothing is left of it.
+    """
+    look = _Look(rate_hz)
+    channels = 1
+    for block in blocks():
+        look.add(block)
+        channels = block.shape[1]
+    length_s = look.frames / rate_hz
+    target = folder / f"{name_of(name, heard, length_s)}{suffix_of(file)}"
+    part = part_path(target)
+    with as_output_error(target):
+        try:
+            with open_sound(
+                part,
+                file,
+                rate_hz=rate_hz,
+                channels=1 if look.is_mono else channels,
+                tags=_tags(heard, length_s),
+            ) as writer:
+                for block in blocks():
+                    writer.write(block[:, :1] if look.is_mono else block)
+            path = publish(part, target, number=True)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+    too_large = size_warning(path, file)
+    level = look.meter.take()
+    return VoiceMessage(
+        path=path,
+        source=heard.source,
+        app=heard.app,
+        started=_iso(heard.started_s),
+        length_s=length_s,
+        size_bytes=path.stat().st_size,
+        peak_dbfs=level.peak_dbfs,
+        rms_dbfs=level.rms_dbfs,
+        part=heard.part,
+        picture=_draw(path, blocks, length_s) if with_picture else None,
+        warnings=(*heard.warnings, *look.warnings(), *((too_large,) if too_large else ())),
+    )
+
+
+def _tags(heard: Heard, length_s: float) -> dict[str, str]:
+    who = heard.app or "Voice message"
+    moment = datetime.fromtimestamp(heard.started_s).astimezone()
+    return {
+        "title": f"{who}, {moment:%Y-%m-%d %H:%M:%S}",
+        "date": _iso(heard.started_s),
+        "source": heard.app or heard.source,
+        "duration": f"{length_s:.2f}",
+        "encoded_by": f"capture {version()}",
+    }
+
+
+def _iso(moment_s: float) -> str:
+    return datetime.fromtimestamp(moment_s).astimezone().isoformat(timespec="seconds")
+
+
+def _draw(
+    path: Path, blocks: Callable[[], Iterable[NDArray[np.int16]]], length_s: float
+) -> Path | None:
+    """The waveform's picture beside a message; ``None`` where it cannot be written."""
+    from capture.media.waveform import Peaks, bar_count, save_waveform  # noqa: PLC0415 - OpenCV
+
+    peaks = Peaks(bar_count(duration_s=length_s))
+    for block in blocks():
+        peaks.add(block)
+    target = path.with_suffix(".png")
+    part = part_path(target)
+    try:
+        save_waveform(part, peaks.take(), duration_s=length_s)
+        return publish(part, target, number=True)
+    except OSError:  # the message itself is whole
+        part.unlink(missing_ok=True)
+        return None
+
+
+# ---------------------------------------------------------------------------------------- recovery
+
+
+def recover_message(path: Path) -> tuple[VoiceMessage, ...]:
+    """Finish what a crash left of a message: cut, encode and name it as its keeper would have.
+
+    The growing file and its journal are removed when all is saved.
+
+    Args:
+        path: The growing file, with its journal.
+
+    Raises:
+        MediaError: It is being written, has no journal, or nothing can be read from it.
+        OutputError: The message cannot be written; the growing file stays.
+    """
+    entry = read_journal(path)
+    if entry is None or entry.recipe is None or not is_message(path):
+        raise MediaError(
+            f"{path} is no voice message that was cut off", hint="see `capture verify`"
+        )
+    if is_recording(path):
+        raise MediaError(f"{path} is being recorded", hint="stop that first; it is finished then")
+    recipe, rate_hz = entry.recipe, rate_of(path)
+    heard = Heard(**recipe["heard"])
+    messages = []
+    for start_frame, end_frame in _spans(path, GateSpec(**recipe["gate"]), rate_hz):
+        began = replace(heard, started_s=heard.started_s + start_frame / rate_hz)
+        messages.append(
+            save(
+                functools.partial(read_growing, path, start_frame, end_frame - start_frame),
+                rate_hz,
+                path.parent,
+                began,
+                file=SoundFileSpec(**recipe["file"]),
+                name=recipe["name"],
+                with_picture=recipe["with_picture"],
+            )
+        )
+    discard_growing(path)
+    return tuple(messages)
+
+
+def _spans(path: Path, gate: GateSpec, rate_hz: int) -> list[tuple[int, int]]:
+    """First and last frame of the messages in a growing file; of all that sounds, if none is.
+
+    What was cut off in its first second may be too short to be known as speech: better a ping too
+    many than a message lost.
+    """
+    judge = None if gate.is_any_sound else SpeechDetector()
+    anything = replace(gate, is_any_sound=True, min_length_s=0.0)
+    return _find(path, gate, rate_hz, judge) or _find(path, anything, rate_hz, None)
+
+
+def _find(
+    path: Path, gate: GateSpec, rate_hz: int, judge: SpeechDetector | None
+) -> list[tuple[int, int]]:
+    events = find_messages(_floats(path), gate, rate_hz, judge)
+    return [(e.start_frame, e.end_frame) for e in events if e.end_frame is not None]
+
+
+def _floats(path: Path) -> Iterator[NDArray[np.float32]]:
+    for block in read_growing(path):
+        yield block.astype(np.float32) / np.float32(32768)

@@ -1,0 +1,99 @@
+"""Part ``voice``: what listening for messages costs, while nothing plays and while one does."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capture.cli.voice_sample import make_voice_sample
+from scripts.benchmark.report import Spread, say, spread, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from capture.desktop import PrivateDesktop
+
+__all__ = ["measure_voice", "show_voice"]
+
+VOICE = (sys.executable, "-m", "capture", "voice", "--quiet")
+SOURCES = ("auto", "system")
+STEADY_AFTER_S = 5.0
+"""Start-up, and the model's loading, are over by then."""
+
+
+def measure_voice(
+    desktop: PrivateDesktop, folder: Path, *, seconds: float, times: int
+) -> dict[str, Any]:
+    """CPU seconds a second, and memory at the beginning and the end, of a listening process."""
+    sample = make_voice_sample(folder / "voice.wav")
+    sounds = {"idle": None, "hearing": f"while paplay '{sample}'; do sleep 2; done"}
+    found: dict[str, Any] = {}
+    for source in SOURCES:
+        for what, loop in sounds.items():
+            say(f"voice: {source}, {what}")
+            command = [*VOICE, str(folder / "kept"), "--from", source]
+            runs = [_listen(desktop, command, loop, seconds) for _ in range(times)]
+            found[f"{source}, {what}"] = {
+                name: spread([run[name] for run in runs]) for name in runs[0]
+            }
+    return {"seconds": seconds, "times": times, "listening": found}
+
+
+def show_voice(found: dict[str, Any]) -> str:
+    """As a table: CPU time is of one core."""
+    rows = [
+        [
+            name,
+            f"{Spread(**values['cpu']):.2%}",
+            f"{Spread(**values['first_mb']):.0f}",
+            f"{Spread(**values['last_mb']):.0f}",
+        ]
+        for name, values in found["listening"].items()
+    ]
+    return table(["capture voice --from", "CPU", "memory MB, first", "last"], rows)
+
+
+def _listen(
+    desktop: PrivateDesktop, command: list[str], loop: str | None, seconds: float
+) -> dict[str, float]:
+    with _running(desktop, command) as keeper, contextlib.ExitStack() as players:
+        time.sleep(1.0)
+        if loop is not None:
+            players.enter_context(_running(desktop, ["sh", "-c", loop]))
+        time.sleep(STEADY_AFTER_S)
+        begun_s, used_s, first = time.monotonic(), _cpu_s(keeper.pid), _memory_mb(keeper.pid)
+        time.sleep(seconds)
+        cpu = (_cpu_s(keeper.pid) - used_s) / (time.monotonic() - begun_s)
+        return {"cpu": cpu, "first_mb": first, "last_mb": _memory_mb(keeper.pid)}
+
+
+@contextlib.contextmanager
+def _running(desktop: PrivateDesktop, command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    environment = {**os.environ, **desktop.environment}
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(
+        command, env=environment, stdout=quiet, stderr=quiet, start_new_session=True
+    )
+    try:
+        yield process
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait()
+
+
+def _cpu_s(pid: int) -> float:
+    """User and system time of a process so far, fields 14 and 15 of proc(5)."""
+    fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _memory_mb(pid: int) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text("utf-8").splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    return 0.0

@@ -1,0 +1,327 @@
+"""``capture voice`` as a user runs it: real players on a private desktop, real files read back."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from capture.media.decode import read_sound
+from tests import scenes
+from tests.device.heard import match_all
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from capture.desktop import PrivateDesktop
+    from tests.device.heard import Match
+
+assert sys.platform != "win32"  # for the type checker: it knows no signals there
+
+pytestmark = [pytest.mark.device, scenes.needs_espeak]
+
+MESSAGES = 3
+"""In the quick run; twenty with ``--full``, which takes five minutes a scene."""
+EDGE_S, CUT_S, LEVEL_DB = 0.06, 0.04, 1.0
+TONES = Path(__file__).with_name("tones.py")
+
+
+class Keeper:
+    """``capture voice`` on the private desktop, and what it says."""
+
+    def __init__(self, *words: str | Path) -> None:
+        command = [sys.executable, "-m", "capture", "voice", *map(str, words), "--json"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.events: list[dict[str, Any]] = []
+        self.wait_for("started")
+
+    def wait_for(self, kind: str, count: int = 1) -> None:
+        """Read on until so many events of a kind have come."""
+        assert self.process.stdout is not None
+        while sum(event["event"] == kind for event in self.events) < count:
+            line = self.process.stdout.readline()
+            assert line, f"it ended before {kind}: {self.events[-3:]}"
+            self.events.append(json.loads(line))
+
+    def end(self, number: signal.Signals = signal.SIGINT) -> dict[str, Any]:
+        """Stop it; gives its result."""
+        assert self.process.stdout is not None
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        self.events += [json.loads(line) for line in self.process.stdout]
+        self.process.wait(20)
+        self.process.stdout.close()
+        return self.events[-1]
+
+
+@pytest.fixture
+def keep(desktop_env: PrivateDesktop) -> Iterator[Callable[..., Keeper]]:
+    """Start a keeper; what is left running at the end is killed."""
+    del desktop_env
+    keepers: list[Keeper] = []
+
+    def start(*words: str | Path) -> Keeper:
+        keepers.append(Keeper(*words))
+        return keepers[-1]
+
+    yield start
+    for keeper in keepers:
+        if keeper.process.poll() is None:
+            keeper.process.kill()
+            keeper.process.wait()
+        if keeper.process.stdout is not None:
+            keeper.process.stdout.close()
+
+
+def play(path: Path, player: str = "paplay") -> None:
+    options = {
+        "paplay": ["paplay"],
+        "ffplay": ["ffplay", "-nodisp", "-autoexit", "-loglevel", "quiet"],
+        "mpv": ["mpv", "--no-video", "--really-quiet"],
+    }
+    subprocess.run([*options[player], str(path)], check=True, timeout=600)
+
+
+def kept_paths(result: dict[str, Any]) -> list[Path]:
+    return [Path(message["path"]) for message in result["messages"]]
+
+
+def count_of(config: pytest.Config) -> int:
+    return 20 if config.getoption("full") else MESSAGES
+
+
+def check_edges(matches: list[Match], scene: scenes.Scene) -> None:
+    """Every message once, and nothing of it cut off."""
+    assert [match.name for match in matches] == sorted(place.name for place in scene.truth)
+    assert max(match.cut_s for match in matches) <= CUT_S
+    exact = [m for m in matches if max(abs(m.start_s), abs(m.end_s)) <= EDGE_S]
+    assert len(exact) >= len(matches) - 1
+    assert all(abs(match.gain_db) <= LEVEL_DB for match in matches)
+
+
+@pytest.mark.timeout(600)
+def test_every_message_becomes_one_file(
+    keep: Callable[..., Keeper], tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    scene = scenes.build(count=count_of(pytestconfig))
+    folder = tmp_path / "Nachrichten für später 🎤"
+    keeper = keep(folder, "--format", "flac")
+    play(scene.write(tmp_path / "scene.wav"))
+    keeper.wait_for("message-kept", len(scene.truth))
+    result = keeper.end()
+    paths = kept_paths(result)
+    matches = match_all(scene, paths)
+    check_edges(matches, scene)
+    assert min(match.correlation for match in matches) >= 0.99
+    assert sorted(folder.iterdir()) == sorted(paths)  # nothing else is left there
+    for message in result["messages"]:
+        samples, rate_hz, _ = read_sound(Path(message["path"]))
+        assert message["length_s"] == pytest.approx(len(samples) / rate_hz, abs=0.001)
+        assert message["app"] == "paplay"
+        assert samples.shape[1] == 1  # both sides are the same
+        assert f"{round(message['length_s']):02d}s.flac" in message["path"]
+
+
+@pytest.mark.timeout(900)
+def test_notifications_and_music_are_left_out(
+    keep: Callable[..., Keeper], tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    scene = scenes.build(count=count_of(pytestconfig), chimes=True, music=True)
+    keeper = keep(tmp_path / "kept", "--from", "system")
+    play(scene.write(tmp_path / "scene.wav"))
+    keeper.wait_for("message-kept", len(scene.truth))
+    matches = match_all(scene, kept_paths(keeper.end()))
+    check_edges(matches, scene)
+
+
+@pytest.mark.timeout(600)
+def test_another_applications_music_is_not_heard(
+    keep: Callable[..., Keeper], tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    """Its tone is looked for at its own pitch, where the messages have next to nothing."""
+    scene = scenes.build(count=count_of(pytestconfig))
+    other = subprocess.Popen(
+        [sys.executable, TONES, "--hz", "15000", "--seconds", "600", "--name", "radio"]
+    )
+    try:
+        keeper = keep(tmp_path / "kept", "--from", "app:paplay", "--format", "flac")
+        play(scene.write(tmp_path / "scene.wav"))
+        keeper.wait_for("message-kept", len(scene.truth))
+        matches = match_all(scene, kept_paths(keeper.end()))
+    finally:
+        other.kill()
+        other.wait()
+    check_edges(matches, scene)
+    for match in matches:
+        samples, rate_hz, _ = read_sound(match.path)
+        moments = np.arange(len(samples)) / rate_hz
+        tone = np.exp(-2j * np.pi * 15_000 * moments)
+        window = np.hanning(len(samples))
+        amplitude = 2 * abs(np.sum(samples[:, 0] * window * tone)) / np.sum(window)
+        assert 20 * np.log10(max(amplitude, 1e-9) / 0.25) <= -60
+
+
+def test_not_a_frame_is_missing(keep: Callable[..., Keeper], tmp_path: Path) -> None:
+    """Every frame that is played says its number, in 16 bits."""
+    numbers = np.arange(5 * scenes.RATE_HZ)
+    counted = (numbers % 65_536 - 32_768).astype(np.float32) / 32_768
+    scenes.write_wav(tmp_path / "counted.wav", np.stack((counted, counted), axis=1))
+    keeper = keep(tmp_path / "kept", "--any-sound", "--format", "wav", "--once")
+    play(tmp_path / "counted.wav")
+    (path,) = kept_paths(keeper.end())
+    heard = np.rint(read_sound(path)[0][:, 0] * 32_768).astype(np.int64) + 32_768
+    (sounding,) = np.nonzero(heard != 32_768)  # silence
+    heard = heard[sounding[0] : sounding[-1] + 1]
+    assert heard[0] == 0
+    assert len(heard) == len(numbers)
+    assert set(np.diff(heard) % 65_536) == {1}
+
+
+@pytest.mark.parametrize("moment_s", [2.0, 4.5])
+def test_a_killed_keeper_loses_less_than_a_second(
+    keep: Callable[..., Keeper], tmp_path: Path, moment_s: float
+) -> None:
+    first, second = scenes.messages()[9], scenes.messages()[16]
+    folder = tmp_path / "kept"
+    keeper = keep(folder, "--format", "flac")
+    play(first.write(tmp_path / "first.wav"))
+    keeper.wait_for("message-kept")
+    player = subprocess.Popen(["paplay", second.write(tmp_path / "second.wav")])
+    keeper.wait_for("message-opened", 2)
+    time.sleep(moment_s)
+    keeper.process.kill()
+    keeper.process.wait()
+    player.kill()
+    player.wait()
+    (growing,) = folder.glob("*.part.wav")
+    run = subprocess.run(
+        [sys.executable, "-m", "capture", "recover", str(folder)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    path = Path(run.stdout.strip())
+    assert path.suffix == ".flac"
+    assert not growing.exists()
+    assert not list(folder.glob(".*"))
+    assert len(list(folder.iterdir())) == 2
+    samples, rate_hz, _ = read_sound(path)
+    assert moment_s - 1.0 <= len(samples) / rate_hz <= moment_s + 1.0
+
+
+def test_two_keepers_in_one_folder_do_not_get_in_each_others_way(
+    keep: Callable[..., Keeper], tmp_path: Path
+) -> None:
+    folder = tmp_path / "kept"
+    message = scenes.messages()[0]
+    keepers = [keep(folder, "--once"), keep(folder, "--once")]
+    play(message.write(tmp_path / "message.wav"))
+    paths = [kept_paths(keeper.end())[0] for keeper in keepers]
+    assert len(set(paths)) == 2
+    assert sorted(folder.iterdir()) == sorted(paths)
+
+
+def test_a_message_for_whatsapp_is_small_and_as_it_wants_it(
+    keep: Callable[..., Keeper], tmp_path: Path
+) -> None:
+    message = scenes.messages()[5]
+    keeper = keep(tmp_path / "kept", "--for", "whatsapp", "--once", "--picture")
+    play(message.write(tmp_path / "message.wav"))
+    (kept,) = keeper.end()["messages"]
+    data = Path(kept["path"]).read_bytes()
+    head = data[data.index(b"OpusHead") :]
+    assert (head[9], int.from_bytes(head[12:16], "little")) == (1, 16_000)
+    assert len(data) * 60 / kept["length_s"] <= 200_000
+    assert Path(kept["picture"]).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("player", ["ffplay", "mpv"])
+def test_other_players_are_heard_from_their_first_word(
+    keep: Callable[..., Keeper], tmp_path: Path, player: str
+) -> None:
+    if shutil.which(player) is None and not os.environ.get("CI"):
+        pytest.skip(f"not installed: {player}")
+    scene = scenes.build(count=1, lead_s=0.3)
+    keeper = keep(tmp_path / "kept", "--format", "flac", "--once")
+    play(scene.write(tmp_path / "scene.wav"), player)
+    (match,) = match_all(scene, kept_paths(keeper.end()))
+    assert match.cut_s <= CUT_S
+    assert match.correlation >= 0.99
+
+
+def test_what_sounded_last_can_be_saved_afterwards(
+    keep: Callable[..., Keeper], tmp_path: Path
+) -> None:
+    scenes.write_wav(tmp_path / "song.wav", scenes.song_of(4.0, 1) * np.float32(0.5))
+    keeper = keep(tmp_path / "kept", "--keep-last", "10s", "--format", "flac")
+    play(tmp_path / "song.wav")
+    keeper.process.send_signal(signal.SIGUSR1)
+    keeper.wait_for("message-kept")
+    (path,) = kept_paths(keeper.end())
+    samples, rate_hz, _ = read_sound(path)
+    assert 4.0 <= len(samples) / rate_hz <= 11.0
+    loud = np.flatnonzero(np.abs(samples[:, 0]) > 0.01) / rate_hz
+    assert loud[-1] - loud[0] == pytest.approx(4.0, abs=0.2)
+
+
+def test_a_message_that_is_too_long_goes_on_in_a_second_file(
+    keep: Callable[..., Keeper], tmp_path: Path
+) -> None:
+    message = scenes.messages()[5]
+    keeper = keep(tmp_path / "kept", "--max-length", "5s", "--format", "wav", "--once")
+    play(message.write(tmp_path / "message.wav"))
+    paths = kept_paths(keeper.end())
+    pieces = [read_sound(path)[0][:, 0] for path in paths]
+    assert len(pieces) == 2
+    assert len(pieces[0]) == 5 * scenes.RATE_HZ
+    whole, original = np.concatenate(pieces), message.samples[:, 0]
+    at = int(np.argmax(np.correlate(original, whole[: scenes.RATE_HZ // 2], "valid")))
+    np.testing.assert_array_equal(whole[: len(original) - at], original[at : at + len(whole)])
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("--from", "app:nothing-like-it", "--idle", "1s"), 1, "no message was heard"),
+        (("--from", "nonsense"), 2, "is not a sound source"),
+        (("--from", "system:no-such"), 1, "no output is called"),
+        (("--format", "midi"), 2, "midi"),
+        (("--for", "whatsapp", "--format", "wav"), 2, "decides the format"),
+        (("--for", "nobody"), 2, "neither a messenger nor a duration"),
+        (("--name", "{nobody}"), 2, "no pattern"),
+        (("--threshold", "loud"), 2, "is no level"),
+        (("--threshold", "7"), 2, "threshold"),
+        (("--count", "0"), 2, "0 messages"),
+        (("--hold", "10ms"), 2, "hold"),
+        (("--for", "1s"), 1, "no message was heard"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    desktop_env: PrivateDesktop, tmp_path: Path, words: tuple[str, ...], code: int, message: str
+) -> None:
+    del desktop_env
+    command = [sys.executable, "-m", "capture", "voice", str(tmp_path / "kept"), *words]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert run.returncode == code
+    assert message in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_a_folder_that_cannot_be_written_is_refused_at_once(
+    desktop_env: PrivateDesktop, tmp_path: Path
+) -> None:
+    del desktop_env
+    (tmp_path / "file").write_text("not a folder")
+    command = [sys.executable, "-m", "capture", "voice", str(tmp_path / "file" / "kept")]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert run.returncode == 1
+    assert "part of that path is a file" in run.stderr

@@ -1,0 +1,77 @@
+"""What the files of voice messages are called, and what else is decided without a sound."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from capture.errors import ConfigError
+from capture.voice.recent import Recent
+from capture.voice.saving import Heard, app_label, length_text, name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MOMENT_S = datetime(2026, 11, 22, 14, 31, 5).astimezone().timestamp()
+PATTERN = "{date} {time} {app} {length}"
+
+
+@pytest.mark.parametrize(
+    ("length_s", "text"),
+    [(0.4, "0m01s"), (1.4, "0m01s"), (37.3, "0m37s"), (59.6, "1m00s"), (3725.0, "1h02m05s")],
+)
+def test_lengths_read_well(length_s: float, text: str) -> None:
+    assert length_text(length_s) == text
+
+
+@pytest.mark.parametrize(
+    ("app", "name"),
+    [
+        ("WhatsApp", "2026-11-22 14.31.05 WhatsApp 0m37s"),
+        (None, "2026-11-22 14.31.05 0m37s"),
+        ("a/b\\c:d", "2026-11-22 14.31.05 a b c d 0m37s"),
+        ("Grüße 🎤", "2026-11-22 14.31.05 Grüße 🎤 0m37s"),
+    ],
+)
+def test_names_say_when_who_and_how_long(app: str | None, name: str) -> None:
+    assert name_of(PATTERN, Heard("system", app, MOMENT_S), 37.2) == name
+
+
+def test_a_part_says_which_it_is() -> None:
+    heard = Heard("system", "Telegram", MOMENT_S, part=2)
+    assert name_of("{app}", heard, 1.0) == "Telegram part 2"
+
+
+@pytest.mark.parametrize("pattern", ["{nobody}", "{", "{app.x}", "{0}"])
+def test_a_pattern_with_unknown_words_is_refused(pattern: str) -> None:
+    with pytest.raises(ConfigError, match="no pattern"):
+        name_of(pattern, Heard("system", None, MOMENT_S), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("details", "label"),
+    [
+        ({"app": "Firefox", "title": "WhatsApp - 3 new"}, "WhatsApp"),
+        ({"app": "org.telegram.desktop", "title": None}, "Telegram"),
+        ({"app": "mpv", "title": "song.mp3"}, "mpv"),
+        ({"app": None}, "unknown"),
+    ],
+)
+def test_a_messenger_in_a_browser_is_called_by_its_name(
+    details: Mapping[str, object], label: str
+) -> None:
+    assert app_label(details) == label
+
+
+def test_recent_sound_is_held_and_no_more() -> None:
+    recent = Recent(100)
+    for first in range(0, 300, 30):
+        recent.add(np.arange(first, first + 30)[:, None])
+    assert recent.end_frame == 300
+    assert 170 <= recent.start_frame <= 200
+    held = np.concatenate(list(recent.between(195, 250)))[:, 0]
+    np.testing.assert_array_equal(held, np.arange(max(195, recent.start_frame), 250))
+    assert not list(recent.between(0, recent.start_frame))
