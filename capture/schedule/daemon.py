@@ -12,7 +12,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from capture.errors import CaptureError, OutputError
+from capture.errors import CaptureError, ConfigError, OutputError
 from capture.schedule.engine import Alarm
 from capture.schedule.jobs import Job, Missed, Run
 from capture.schedule.lock import Lock
@@ -92,15 +92,15 @@ class Daemon:
         while True:
             try:
                 job = self._store.job(job_id)
-                break
-            except OutputError as error:  # locked: it must not be lost for that
+                if not job.is_paused:
+                    self._treat(job, dues)
+            except OutputError as error:  # locked: no run is lost for that, nor claimed twice
                 log.warning("%s", error)
                 time.sleep(CLAIM_AGAIN_S)
-            except CaptureError:
+            except ConfigError:
                 return  # it was removed a moment ago
-        if job.is_paused:
-            return
-        self._treat(job, dues)
+            else:
+                return
 
     def _treat(self, job: Job, dues: list[datetime]) -> None:
         now = self._clock.now()

@@ -7,6 +7,7 @@ time that was missed is treated, is decided there.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -15,12 +16,14 @@ from apscheduler.executors.base import BaseExecutor
 from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
+from sqlalchemy.exc import SQLAlchemyError
 
+from capture.errors import OutputError
 from capture.schedule.store import LOCKED_AFTER_S
 from capture.schedule.when import parse_when
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from capture.schedule.jobs import Job
@@ -105,8 +108,13 @@ class Alarm:
         self._scheduler.resume()
 
     def load(self) -> None:
-        """Read the alarms that were set; nothing rings yet."""
-        self._scheduler.start(paused=True)
+        """Read the alarms that were set; nothing rings yet.
+
+        Raises:
+            OutputError: The database cannot be used.
+        """
+        with _translating():
+            self._scheduler.start(paused=True)
 
     def close(self) -> None:
         """Ring no more; the alarms stay set."""
@@ -132,7 +140,16 @@ class Alarm:
                 after it, and after the job became what it is, rings at once.
             anew_from: Forget which rings have been, and go on from this moment: the machine's
                 clock was set back.
+
+        Raises:
+            OutputError: The database cannot be used; the alarms are partly as they were.
         """
+        with _translating():
+            self._set(jobs, last_due, anew_from)
+
+    def _set(
+        self, jobs: tuple[Job, ...], last_due: Mapping[int, float], anew_from: datetime | None
+    ) -> None:
         wanted = {job.id: job for job in jobs if not job.is_paused and job.runs_left != 0}
         alarms = {int(alarm.id): alarm for alarm in self._scheduler.get_jobs()}
         for job_id in alarms.keys() - wanted.keys():
@@ -157,6 +174,14 @@ class Alarm:
                 next_run_time=rings,
                 replace_existing=True,
             )
+
+
+@contextlib.contextmanager
+def _translating() -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise OutputError(f"the alarms of the schedule cannot be kept: {error}") from error
 
 
 def _same(one: JobTrigger, other: JobTrigger) -> bool:

@@ -10,7 +10,6 @@ import logging
 import threading
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from capture.errors import CaptureError
@@ -33,6 +32,7 @@ from capture.schedule.repair import repaired
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from capture.schedule.child import Child
     from capture.schedule.store import Store
@@ -242,7 +242,7 @@ class Runner:
             run,
             status=Status.RUNNING,
             attempt=run.attempt,
-            started_s=now.timestamp(),
+            started_s=self._clock.now().timestamp(),
             output=str(output),
             pid=None,
         )

@@ -87,6 +87,13 @@ def serving() -> Iterator[subprocess.Popen[str]]:
         process.communicate(timeout=60)
 
 
+@pytest.fixture
+def _slow(pytestconfig: pytest.Config) -> None:
+    """What takes seconds more and says little more: only with ``--full``."""
+    if not pytestconfig.getoption("full"):
+        pytest.skip("only with --full")
+
+
 def due_in(wait_s: float) -> datetime:
     """A full second some time ahead."""
     return (datetime.now(UTC) + timedelta(seconds=wait_s)).replace(microsecond=0)
@@ -143,9 +150,9 @@ def test_voice_jobs_keep_messages_and_say_when_there_were_none(
     words = ("--from", "system", "--any-sound")
     due = due_in(6)
     quiet = add(store, "quiet", due, tmp_path, *words, command="voice", for_s=1.5)
-    message = add(store, "message", due, tmp_path, *words, command="voice", for_s=7.0)
+    message = add(store, "message", due, tmp_path, *words, command="voice", for_s=5.0)
     with serving():
-        time.sleep((due - datetime.now(UTC)).total_seconds() + 3.0)
+        time.sleep((due - datetime.now(UTC)).total_seconds() + 1.5)
         with playing(1.5):
             done = wait_for_end(store, message)
         nothing = wait_for_end(store, quiet)
@@ -160,10 +167,10 @@ def test_voice_jobs_keep_messages_and_say_when_there_were_none(
 @pytest.mark.usefixtures("tone")
 def test_a_daemon_that_is_killed_loses_and_doubles_nothing(store: Store, tmp_path: Path) -> None:
     due = due_in(6)
-    lives = add(store, "lives", due, tmp_path, "--no-video", for_s=6.0)
+    lives = add(store, "lives", due, tmp_path, "--no-video", for_s=5.0)
     dies = add(store, "dies", due, tmp_path, "--fps", "15", for_s=60.0)
-    goes_on = add(store, "goes-on", due, tmp_path, "--no-video", for_s=12.0, missed=Missed.RUN_LATE)
-    following = add(store, "next", due + timedelta(seconds=9), tmp_path, "--no-video", for_s=1.0)
+    goes_on = add(store, "goes-on", due, tmp_path, "--no-video", for_s=10.0, missed=Missed.RUN_LATE)
+    following = add(store, "next", due + timedelta(seconds=8), tmp_path, "--no-video", for_s=1.0)
     first = [lives, dies, goes_on]
     with serving() as daemon:
         wait_for_files(store, first, tmp_path)
@@ -191,7 +198,7 @@ def test_a_daemon_that_is_killed_loses_and_doubles_nothing(store: Store, tmp_pat
         assert sum(lengths) == pytest.approx(each.length_s, abs=0.05)
         assert len(lengths) == (2 if each.job_name == "goes-on" else 1)
         assert not list(Path(each.paths[0]).parent.glob(".*.journal"))
-    assert runs["lives"].length_s == pytest.approx(6.0, abs=0.05)
+    assert runs["lives"].length_s == pytest.approx(5.0, abs=0.05)
     assert runs["dies"].length_s is not None
     assert 0 < runs["dies"].length_s < 10
 
@@ -208,7 +215,9 @@ def wait_for_files(store: Store, jobs: list[Job], tmp_path: Path) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("with_picture", [True, False])
+@pytest.mark.parametrize(
+    "with_picture", [True, pytest.param(False, marks=pytest.mark.usefixtures("_slow"))]
+)
 def test_a_recording_begins_with_the_sound_and_ends_after_it(
     with_picture: bool,  # noqa: FBT001 - a parameter of the test
     desktop_env: PrivateDesktop,
@@ -259,9 +268,8 @@ def test_a_recording_that_waits_can_be_given_up(
     assert not path.exists()
 
 
-def test_an_application_and_a_window_start_and_stop_it(
-    desktop_env: PrivateDesktop, tmp_path: Path
-) -> None:
+@pytest.mark.usefixtures("_slow")
+def test_an_application_starts_and_stops_it(desktop_env: PrivateDesktop, tmp_path: Path) -> None:
     del desktop_env
     path = tmp_path / "app.wav"
     rules = (Rule("app", "tone"),)

@@ -41,6 +41,7 @@ DOC = Path(__file__).parents[2] / "docs" / "scheduling.md"
 @pytest.fixture
 def stepped(tmp_path: Path) -> Iterator[Stepped]:
     with Store(tmp_path / "s.sqlite") as opened:
+        opened._connection.execute("PRAGMA synchronous = OFF")  # thousands of transactions
         yield Stepped(opened, MONDAY)
 
 
@@ -393,6 +394,27 @@ def test_a_hook_that_fails_is_in_the_findings(stepped: Stepped, tmp_path: Path) 
     stepped.go(at("2026-11-23 12:00"))
     (done,) = stepped.store.runs(job)
     assert done.findings == ("the hook ended with exit code 7: exit 7",)
+
+
+def test_it_is_shown_on_the_desktop(
+    stepped: Stepped, at_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = at_home / "shown"
+    program = at_home / "bin" / "notify-send"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {shown}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("DISPLAY", ":7")
+    job_of(stepped, at_home)
+    stepped.actor.exit_codes = [0, 1]
+    stepped.go(at("2026-11-24 12:00"))
+    done, failed = shown.read_text().splitlines()
+    assert done.startswith("--urgency=low --app-name=capture -- talk: done /")
+    assert failed == "--urgency=critical --app-name=capture -- talk: failed the screen has gone"
+    monkeypatch.delenv("DISPLAY")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
+    stepped.go(at("2026-11-25 12:00"))
+    assert len(shown.read_text().splitlines()) == 2
 
 
 def wait_until(condition: Any, within_s: float = 10.0) -> None:
