@@ -304,18 +304,16 @@ class Store:
             return self._connection.execute(query, values).fetchall()
 
     def _open(self) -> None:
-        with self._translating():
-            # Readers do not wait for a writer, and what was written survives a power cut.
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
-        with self._begin() as connection:
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version > SCHEMA_VERSION:
-                raise ConfigError(
-                    f"{self.path} was made by a newer version of this program",
-                    hint="update it, or name another --database; nothing in it was changed",
-                )
-            if version < SCHEMA_VERSION:
+        if self._read("PRAGMA user_version")[0][0] > SCHEMA_VERSION:
+            raise ConfigError(
+                f"{self.path} was made by a newer version of this program",
+                hint="update it, or name another --database; nothing in it was changed",
+            )
+        # Readers do not wait for a writer, and what was written survives a power cut.
+        self._read("PRAGMA journal_mode = WAL")
+        self._read("PRAGMA synchronous = FULL")
+        with self._begin() as connection:  # again: somebody else may be making it just now
+            if connection.execute("PRAGMA user_version").fetchone()[0] < SCHEMA_VERSION:
                 for statement in _SCHEMA.split(";"):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

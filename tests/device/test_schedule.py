@@ -215,15 +215,16 @@ def wait_for_files(store: Store, jobs: list[Job], tmp_path: Path) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize(
-    "with_picture", [True, pytest.param(False, marks=pytest.mark.usefixtures("_slow"))]
-)
+@pytest.mark.parametrize("with_picture", [True, False])
 def test_a_recording_begins_with_the_sound_and_ends_after_it(
     with_picture: bool,  # noqa: FBT001 - a parameter of the test
     desktop_env: PrivateDesktop,
     tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
     del desktop_env
+    if not with_picture:
+        request.getfixturevalue("_slow")
     path = tmp_path / ("message.mkv" if with_picture else "message.wav")
     spec = RecordingSpec(
         path,

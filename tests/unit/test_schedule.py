@@ -485,8 +485,10 @@ def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
+    before = path.read_bytes()
     with pytest.raises(ConfigError, match="newer version"):
         Store(path)
+    assert path.read_bytes() == before
 
 
 def test_a_locked_database_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
