@@ -22,9 +22,10 @@ import pytest
 from capture.cli.app import app, run
 from capture.errors import ConfigError, DamagedFileError, OutputError
 from capture.schedule import daemon, keep, runner, store
+from capture.schedule.child import ATTEMPT, log_paths, read_outcome
 from capture.schedule.daemon import Daemon
 from capture.schedule.engine import Alarm
-from capture.schedule.jobs import Job, Missed, Overlap, Status
+from capture.schedule.jobs import Job, Missed, Overlap, Run, Status
 from capture.schedule.lock import Lock, serving_pid
 from capture.schedule.runner import Runner
 from capture.schedule.store import Store
@@ -332,6 +333,36 @@ def test_what_recorded_nothing_of_use_is_marked(
     (marked,) = stepped.store.runs(job)
     assert (marked.status, marked.findings) == (status, ("nothing came",))
     assert marked.paths
+
+
+@pytest.mark.parametrize(
+    ("result", "exit_code", "status"),
+    [
+        ({"messages": [{"path": "a"}], "stopped_by": "duration"}, 0, Status.DONE),
+        ({"messages": [], "stopped_by": "duration"}, 1, Status.SILENT),
+        ({"messages": [], "stopped_by": "error"}, 1, Status.FAILED),
+        ({"paths": ["a"], "stopped_by": "duration"}, 4, Status.DONE),
+        ({"paths": ["a"], "stopped_by": "terminate"}, 0, Status.INTERRUPTED),
+        ({"paths": ["a"], "stopped_by": "disk"}, 0, Status.INTERRUPTED),
+        ({"paths": ["a"], "stopped_by": "error"}, 1, Status.FAILED),
+        ({"paths": ["a"], "stopped_by": "duration"}, None, Status.DONE),
+        (None, 0, Status.FAILED),
+        (None, None, Status.FAILED),
+    ],
+)
+def test_how_a_run_ended_is_read_from_what_its_recorder_said(
+    result: dict[str, Any] | None, exit_code: int | None, status: Status, tmp_path: Path
+) -> None:
+    recorded = Run(1, 1, "talk", 0.0, Status.RUNNING)
+    events, said = log_paths(tmp_path, recorded)
+    lines = [{"event": "result", "paths": ["of an earlier attempt"]}, {"event": ATTEMPT}]
+    lines += [] if result is None else [{"event": "result", **result}]
+    torn = '{"event": "result", "pa'  # it was killed in the middle of a line
+    events.write_text("".join(f"{json.dumps(line)}\n" for line in lines) + torn)
+    said.write_text("$ capture\nerror: of an earlier attempt\n$ capture\n")
+    outcome = read_outcome(tmp_path, recorded, exit_code)
+    assert outcome.status is status
+    assert outcome.paths == tuple(map(Path, (result or {}).get("paths", ())))
 
 
 def test_only_the_oldest_recordings_of_the_job_are_deleted(
