@@ -18,15 +18,25 @@ from cyclopts.exceptions import CycloptsError
 
 from capture.cli import app as cli
 from capture.cli.app import EXIT_FAILED, print_error, say
+from capture.cli.schedule_views import (
+    ended,
+    local,
+    mention_daemon,
+    next_of,
+    plain_job,
+    print_table,
+    tell,
+    with_offsets,
+)
 from capture.cli.values import Duration, format_clock, format_size
-from capture.cli.views import print_json, table_of
+from capture.cli.views import print_json
 from capture.errors import ConfigError, DeviceNotFoundError
 from capture.naming import safe_name
 from capture.schedule.jobs import Job, Missed, Overlap, Run, Status, utc
-from capture.schedule.when import local_zone, oddity_of, parse_moment, parse_when
+from capture.schedule.when import local_zone, parse_moment, parse_when
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from capture.schedule.store import Store
 
@@ -34,14 +44,8 @@ __all__ = ["schedule"]
 
 schedule = App(name="schedule", help="Record at set times, unattended.")
 
-MANY_ROWS = 100
-"""Beyond, lines are not folded to the terminal's width: that takes 0.3 ms each."""
 NEXT_SHOWN = 10
 LOG_SHOWN = 20
-_NOBODY_SERVES = (
-    "nothing serves this schedule now: run `capture schedule serve`, or install it with "
-    "`capture schedule install`"
-)
 _OWN_OPTIONS = {
     "output": "--to",
     "folder": "--to",
@@ -122,7 +126,7 @@ def add(
         free = next(n for n in map(str, range(1, len(taken) + 2)) if f"job-{n}" not in taken)
         job = _checked(dataclasses.replace(job, name=name or f"job-{free}"), words)
         job = store.add(job)
-        _tell(store, job)
+        tell(store, job)
     return 0
 
 
@@ -161,7 +165,7 @@ def edit(
         if (job.when, job.zone, job.until_s) != (before.when, before.zone, before.until_s):
             job = dataclasses.replace(job, active_s=time.time())
         store.update(job)
-        _tell(store, job)
+        tell(store, job)
     return 0
 
 
@@ -178,14 +182,14 @@ def list_jobs(*, json: Flag = False, database: Database = None) -> int:
         now = datetime.now(UTC)
         next_due = {job.id: job.next_due(now) for job in jobs}
         if json:
-            print_json({"jobs": [_plain_job(job, next_due[job.id], last) for job in jobs]})
+            print_json({"jobs": [plain_job(job, next_due[job.id], last) for job in jobs]})
             return 0
         rows = [
-            (job.name, job.when, _next_of(job, next_due[job.id]), _ended(last.get(job.id)))
+            (job.name, job.when, next_of(job, next_due[job.id]), ended(last.get(job.id)))
             for job in jobs
         ]
-        _print_table(("job", "when", "next run", "last run"), rows, "no jobs yet")
-        _mention_daemon(store)
+        print_table(("job", "when", "next run", "last run"), rows, "no jobs yet")
+        mention_daemon(store)
     return 0
 
 
@@ -222,7 +226,7 @@ def next_runs(count: int = NEXT_SHOWN, /, *, json: Flag = False, database: Datab
     if json:
         print_json({"runs": [{"due": due.isoformat(), "job": job.name} for due, job in rows]})
         return 0
-    _print_table(("due", "job", "remarks"), _with_offsets(rows), "nothing is due")
+    print_table(("due", "job", "remarks"), with_offsets(rows), "nothing is due")
     return 0
 
 
@@ -266,7 +270,7 @@ def resume(name: str, /, *, database: Database = None) -> int:
     with _open(database) as store:
         job = dataclasses.replace(store.job(name), is_paused=False, active_s=time.time())
         store.update(job)
-        _tell(store, job)
+        tell(store, job)
     return 0
 
 
@@ -297,7 +301,7 @@ def run(name: str, /, *, json: Flag = False, database: Database = None) -> int:
     for finding in done.findings:
         say(f"warning: {finding}")
     if not done.status.is_success:
-        print_error(f"{job.name}: {_ended(done)}")
+        print_error(f"{job.name}: {ended(done)}")
     return 0 if done.status.is_success else EXIT_FAILED
 
 
@@ -338,9 +342,9 @@ def log(
         details = [*each.paths, *([each.message] if each.message else []), *each.findings]
         code = "" if each.exit_code is None else str(each.exit_code)
         rows.append(
-            (_local(each.due), f"{each.status}{tries}", code, length, size, "\n".join(details))
+            (local(each.due), f"{each.status}{tries}", code, length, size, "\n".join(details))
         )
-    _print_table(("due", "result", "exit", "length", "size", "details"), rows, "no runs yet")
+    print_table(("due", "result", "exit", "length", "size", "details"), rows, "no runs yet")
     if text and runs:
         with_log = log_paths(folder, runs[0])[1]
         say(with_log.read_text(encoding="utf-8") if with_log.exists() else "nothing was said")
@@ -366,9 +370,7 @@ def serve(*, database: Database = None) -> int:
 
     def on_change(changed: Run) -> None:
         begun = f"records to {changed.output}" if changed.status is Status.RUNNING else None
-        say(
-            f"{datetime.now().astimezone():%H:%M:%S} {changed.job_name}: {begun or _ended(changed)}"
-        )
+        say(f"{datetime.now().astimezone():%H:%M:%S} {changed.job_name}: {begun or ended(changed)}")
 
     with _open(database) as store:
         if serving_pid(store.path) is None:
@@ -543,96 +545,3 @@ def _in_thread(runner: Any, job: Job) -> Run:
     if isinstance(found[0], Exception):
         raise found[0]
     return found[0]
-
-
-# ------------------------------------------------------------------------------- how it is shown
-
-
-def _tell(store: Store, job: Job) -> None:
-    """Say what a job that was added or changed will do."""
-    rule = job.rule
-    due = job.next_due(datetime.now(UTC), rule)
-    shown = "paused" if job.is_paused else "over" if due is None else _local(due, job.zone)
-    say(f"{job.name}: next run {shown}, to {job.folder}")
-    odd = oddity_of(job.when, job.zone) if rule.once else None
-    for line in ([odd] if odd else []) + rule.oddities(datetime.now(UTC)):
-        say(f"note: {line}")
-    _mention_daemon(store)
-
-
-def _mention_daemon(store: Store) -> None:
-    from capture.schedule.lock import serving_pid  # noqa: PLC0415
-
-    if serving_pid(store.path) is None:
-        say(_NOBODY_SERVES)
-
-
-def _local(moment: datetime, zone: str | None = None) -> str:
-    """A moment on this machine's clocks, and on the job's where they differ."""
-    here = moment.astimezone()
-    text = f"{here:%a %Y-%m-%d %H:%M}" + (f":{here:%S}" if here.second else "")
-    if zone is not None:
-        there = moment.astimezone(Job("", "", zone).rule_zone)
-        if there.utcoffset() != here.utcoffset():
-            text += f" ({there:%H:%M} in {zone})"
-    return text
-
-
-def _next_of(job: Job, due: datetime | None) -> str:
-    if job.is_paused:
-        return "paused"
-    return "over" if due is None else _local(due, job.zone)
-
-
-def _ended(last: Run | None) -> str:
-    """How a run ended, in a few words."""
-    if last is None:
-        return "not yet"
-    said = last.message or (last.findings[0] if last.findings else "")
-    if last.status is Status.DONE and not said and last.paths:
-        said = last.paths[0]
-    return f"{last.status}: {said}" if said else str(last.status)
-
-
-def _with_offsets(rows: Sequence[tuple[datetime, Job]]) -> list[tuple[str, str, str]]:
-    """Rows of ``next``; where the UTC offset of a job's zone changes, it is said."""
-    offsets: dict[str, Any] = {}
-    shown = []
-    for due, job in rows:
-        offset = f"{due.astimezone(job.rule_zone):%z}"
-        before = offsets.setdefault(job.zone, f"{datetime.now(job.rule_zone):%z}")
-        remark = ""
-        if offset != before:
-            remark = f"the clocks in {job.zone} have changed: UTC{before} to UTC{offset}"
-            offsets[job.zone] = offset
-        shown.append((_local(due, job.zone), job.name, remark))
-    return shown
-
-
-def _plain_job(job: Job, due: datetime | None, last: Mapping[int, Run]) -> dict[str, Any]:
-    from capture.schedule.hooks import told  # noqa: PLC0415
-
-    run = last.get(job.id)
-    return {
-        **dataclasses.asdict(job),
-        "next": None if due is None else due.isoformat(),
-        "last": None if run is None else told(job, run),
-    }
-
-
-def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
-    if not rows:
-        say(empty)
-        return
-    if len(rows) > MANY_ROWS:
-        widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
-        for row in (columns, *rows):
-            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            print("  ".join(cells).rstrip())  # noqa: T201 - the result
-        return
-    from rich.console import Console  # noqa: PLC0415 - slow to load
-
-    table = table_of(*columns)
-    for row in rows:
-        table.add_row(*row)
-    Console(highlight=False, markup=False).print(table)
