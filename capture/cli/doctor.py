@@ -140,7 +140,7 @@ def _try_private_desktop() -> str:
 
 
 def _try_schedule() -> str:
-    from capture.schedule.install import state  # noqa: PLC0415
+    from capture.schedule.install import state  # noqa: PLC0415 - only where needed
 
     return state()
 

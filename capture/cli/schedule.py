@@ -283,8 +283,8 @@ def run(name: str, /, *, json: Flag = False, database: Database = None) -> int:
         json: The run as one JSON object on stdout.
         database: Another schedule than the usual one.
     """
-    from capture.schedule.hooks import told  # noqa: PLC0415
-    from capture.schedule.runner import Runner  # noqa: PLC0415
+    from capture.schedule.hooks import told  # noqa: PLC0415 - only where needed
+    from capture.schedule.runner import Runner  # noqa: PLC0415 - only where needed
 
     with _open(database) as store:
         job, runner = store.job(name), Runner(store)
@@ -324,8 +324,8 @@ def log(
         json: One JSON object on stdout.
         database: Another schedule than the usual one.
     """
-    from capture.schedule.child import log_paths  # noqa: PLC0415
-    from capture.schedule.hooks import told  # noqa: PLC0415
+    from capture.schedule.child import log_paths  # noqa: PLC0415 - only where needed
+    from capture.schedule.hooks import told  # noqa: PLC0415 - only where needed
 
     with _open(database) as store:
         job = store.job(name)
@@ -358,10 +358,10 @@ def serve(*, database: Database = None) -> int:
     Args:
         database: Another schedule than the usual one.
     """
-    import logging  # noqa: PLC0415
+    import logging  # noqa: PLC0415 - only where needed
 
     from capture.schedule.daemon import Daemon  # noqa: PLC0415 - APScheduler is slow to load
-    from capture.schedule.lock import serving_pid  # noqa: PLC0415
+    from capture.schedule.lock import serving_pid  # noqa: PLC0415 - only where needed
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     stop = threading.Event()
@@ -394,7 +394,7 @@ def install(
         printing: Write nothing; print the unit, and what does the same elsewhere.
         database: Another schedule than the usual one.
     """
-    from capture.schedule import install as units  # noqa: PLC0415
+    from capture.schedule import install as units  # noqa: PLC0415 - only where needed
 
     database = database and database.absolute()
     if printing:

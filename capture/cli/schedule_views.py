@@ -49,7 +49,7 @@ def tell(store: Store, job: Job) -> None:
 
 def mention_daemon(store: Store) -> None:
     """Say that nothing serves the schedule, if that is so."""
-    from capture.schedule.lock import serving_pid  # noqa: PLC0415
+    from capture.schedule.lock import serving_pid  # noqa: PLC0415 - only where needed
 
     if serving_pid(store.path) is None:
         say(_NOBODY_SERVES)
@@ -100,7 +100,7 @@ def with_offsets(rows: Sequence[tuple[datetime, Job]]) -> list[tuple[str, str, s
 
 def plain_job(job: Job, due: datetime | None, last: Mapping[int, Run]) -> dict[str, Any]:
     """A job as ``list --json`` gives it."""
-    from capture.schedule.hooks import told  # noqa: PLC0415
+    from capture.schedule.hooks import told  # noqa: PLC0415 - only where needed
 
     run = last.get(job.id)
     return {

@@ -165,7 +165,7 @@ class MeterView(View):
 
     def wait(self, until_s: float, sleep_s: float) -> None:
         """A line that counts down."""
-        from rich.text import Text  # noqa: PLC0415
+        from rich.text import Text  # noqa: PLC0415 - slow to load
 
         with self._live:
             self._live.update(Text(_countdown(until_s)), refresh=True)

@@ -117,7 +117,7 @@ def state() -> str:
         CaptureError: It cannot: nothing serves it, or what was installed knows another session.
     """
     from capture.schedule.lock import serving_pid  # noqa: PLC0415 - for `capture doctor` alone
-    from capture.schedule.store import Store, data_folder  # noqa: PLC0415
+    from capture.schedule.store import Store, data_folder  # noqa: PLC0415 - only where needed
 
     database = data_folder() / "schedule.sqlite"
     if not database.exists():

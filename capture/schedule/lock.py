@@ -82,6 +82,6 @@ def _lock(descriptor: int) -> None:
 
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         return
-    import fcntl  # noqa: PLC0415
+    import fcntl  # noqa: PLC0415 - only where needed
 
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

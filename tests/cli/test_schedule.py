@@ -259,7 +259,7 @@ def test_the_session_is_known(tmp_path: Path) -> None:
 def test_doctor_knows_whether_the_schedule_can_run(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from capture.schedule.lock import Lock  # noqa: PLC0415
+    from capture.schedule.lock import Lock  # noqa: PLC0415 - only where needed
 
     monkeypatch.setenv("DISPLAY", ":7")
     assert state() == "no jobs"
