@@ -37,6 +37,7 @@ from capture.plan import check_spec, plan_segments
 from capture.rules import Ending, has_all, with_rules
 from capture.sound import Sound
 from capture.sources import open_audio, open_screen
+from capture.teller import Teller
 from capture.watchdog import GridWatch, PictureCounts, Watchdog
 
 if TYPE_CHECKING:
@@ -84,9 +85,8 @@ class Session:
     ) -> None:
         check_spec(spec)
         self.spec = spec = with_rules(spec)
-        self._on_event = on_event
+        self._teller = Teller(on_event)
         self._state = State.READY
-        self._warnings: list[str] = []
         self._device_changes = 0
         self._stopped_by = ""
         self._error: BaseException | None = None
@@ -151,21 +151,21 @@ class Session:
         if self._state is State.RECORDING:
             self._clock.pause(self._next_slot_ns())
             self._state = State.PAUSED
-            self._emit(EventKind.PAUSED, "paused")
+            self._teller.emit(EventKind.PAUSED, "paused")
 
     def resume(self) -> None:
         """Go on with the next picture."""
         if self._state is State.PAUSED:
             self._clock.resume(self._next_slot_ns())
             self._state = State.RECORDING
-            self._emit(EventKind.RESUMED, "recording")
+            self._teller.emit(EventKind.RESUMED, "recording")
 
     def mark(self) -> None:
         """Begin a chapter here."""
         if self._segments is not None and self._state is State.RECORDING:
             media_ns = self._clock.recorded_ns(now_ns())
             self._segments.markers_ns.append(media_ns)
-            self._emit(EventKind.MARKED, f"chapter at {media_ns / NS_PER_S:.1f} s")
+            self._teller.emit(EventKind.MARKED, f"chapter at {media_ns / NS_PER_S:.1f} s")
 
     def stop(self, reason: str = "request") -> None:
         """End the recording now; ``wait()`` gives the result. Does nothing the second time."""
@@ -231,7 +231,7 @@ class Session:
             levels=sound.levels() if sound else {},
             drift_ppm=sound.drift_ppm() if sound else {},
             path=segments.current_path if segments else None,
-            message=self._warnings[-1] if self._warnings else None,
+            message=self._teller.last_warning,
         )
 
     # ------------------------------------------------------------------------------------- waiting
@@ -276,7 +276,7 @@ class Session:
         if not rules:
             return None
         self._state = State.WAITING
-        self._emit(EventKind.WAITING, f"waiting for {' and '.join(map(str, rules))}")
+        self._teller.emit(EventKind.WAITING, f"waiting for {' and '.join(map(str, rules))}")
         within_s = self.spec.start_within_s
         return None if within_s is None else now_ns() + round(within_s * NS_PER_S)
 
@@ -323,8 +323,8 @@ class Session:
             self.spec,
             like=self._film.like if self._film else None,
             tracks=self._sound.tracks if self._sound else (),
-            on_choice=lambda message: self._emit(EventKind.CHOICE, message),
-            on_done=lambda path: self._emit(EventKind.FILE_DONE, str(path)),
+            on_choice=lambda message: self._teller.emit(EventKind.CHOICE, message),
+            on_done=lambda path: self._teller.emit(EventKind.FILE_DONE, str(path)),
             certify=self._certify,
         )
         if self._sound is None:
@@ -348,7 +348,7 @@ class Session:
         self._state = State.RECORDING
         began_at_s = time.time() - (now_ns() - self._clock.start_ns) / NS_PER_S
         message = f"recording to {self._segments.current_path}"
-        self._tell(Event(EventKind.STARTED, message, now_ns(), details={"began_at_s": began_at_s}))
+        self._teller.emit(EventKind.STARTED, message, began_at_s=began_at_s)
 
     def _start_threads(self) -> None:
         assert self._segments is not None
@@ -376,12 +376,12 @@ class Session:
     def _on_screen_gone(self, error: SourceEndedError | DeviceLostError) -> bool:
         """Whether the recording goes on without its screen."""
         if isinstance(error, SourceEndedError):
-            self._emit(EventKind.FINISHING, str(error))
+            self._teller.emit(EventKind.FINISHING, str(error))
             self.stop("source-ended")
             return False
         if self._sound is not None and not self.spec.is_strict:
             # What can still be kept is kept: the sound goes on over the last picture.
-            self._warn(f"{error.message}; the sound is still recorded")
+            self._teller.warn(f"{error.message}; the sound is still recorded")
             return True
         self._fail(error)
         self.stop("device-lost")
@@ -444,7 +444,7 @@ class Session:
             self._fail(error)
         finally:
             self._state = State.FAILED if self._error else State.DONE
-            self._emit(EventKind.DONE, self._stopped_by)
+            self._teller.emit(EventKind.DONE, self._stopped_by)
             self._finished.set()
 
     def _watch_signals(self, watchdog: Watchdog, grid: GridWatch | None, at_ns: int) -> None:
@@ -463,10 +463,10 @@ class Session:
 
     def _note(self, event: Event) -> None:
         """Keep what the watchdog found for the result, and tell it."""
-        self._warnings.append(event.message)
+        self._teller.keep(event.message)
         if event.kind is EventKind.DEAD_SIGNAL and event.source is not None:
             self._dead.append(event.source)
-        self._tell(event)
+        self._teller.tell(event)
 
     def _watch_disk(self) -> None:
         assert self._segments is not None
@@ -479,7 +479,7 @@ class Session:
         look = self._disk.look(written, recorded_s)
         self._free_bytes = look.free_bytes
         if look.warning is not None:
-            self._warn(look.warning)
+            self._teller.warn(look.warning)
         if look.is_full:
             self.stop("disk")
 
@@ -488,7 +488,7 @@ class Session:
     def _finish(self, watchdog: Watchdog) -> None:
         assert self._segments is not None
         self._state = State.FINISHING
-        self._emit(EventKind.FINISHING, "finishing the file")
+        self._teller.emit(EventKind.FINISHING, "finishing the file")
         *upstream, mux = self._pipeline.stages
         deadline = time.monotonic() + DRAIN_WITHIN_S
         for stage in upstream:
@@ -523,7 +523,7 @@ class Session:
             unchanged_pictures=self._film.unchanged if self._film else 0,
             dropped_pictures=self._film.dropped if self._film else 0,
             tracks=self._track_reports(),
-            warnings=tuple(dict.fromkeys(self._warnings)),
+            warnings=self._teller.warnings,
             stopped_by=self._stopped_by,
             pauses_s=self._clock.pauses_s,
             markers_s=tuple(m / NS_PER_S for m in self._segments.markers_ns),
@@ -557,7 +557,7 @@ class Session:
             else None,
             device_changes=self._device_changes,
             pauses_s=self._clock.pauses_s,
-            warnings=tuple(dict.fromkeys(self._warnings)),
+            warnings=self._teller.warnings,
         )
 
     def _track_reports(self) -> tuple[TrackReport, ...]:
@@ -599,8 +599,8 @@ class Session:
         if event.kind in DEVICE_CHANGES:
             self._device_changes += 1
         if event.kind in {EventKind.WARNING, EventKind.DEVICE_LOST, EventKind.GAP}:
-            self._warnings.append(event.message)
-        self._tell(event)
+            self._teller.keep(event.message)
+        self._teller.tell(event)
         if event.kind is EventKind.DEVICE_LOST and self.spec.is_strict:
             self._fail(DeviceLostError(event.message))
             self.stop("device-lost")
@@ -608,29 +608,11 @@ class Session:
     def _on_overflow(self) -> None:
         """What is dropped while waiting is older than any pre-roll."""
         if self._state is not State.WAITING:
-            self._warn("sound was lost: this machine is too busy to keep up")
-
-    def _warn(self, message: str) -> None:
-        if message not in self._warnings:
-            self._warnings.append(message)
-            self._emit(EventKind.WARNING, message)
+            self._teller.warn("sound was lost: this machine is too busy to keep up")
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:
             self._error = self._error or error
-
-    def _emit(self, kind: EventKind, message: str) -> None:
-        self._tell(Event(kind, message, now_ns()))
-
-    def _tell(self, event: Event) -> None:
-        """Tell the owner; what goes wrong there must not end a thread of the recording."""
-        if self._on_event is None:
-            return
-        try:
-            self._on_event(event)
-        except Exception as error:  # noqa: BLE001 - it is the owner's code
-            self._on_event = None
-            self._warnings.append(f"events are no longer told: on_event failed ({error})")
 
 
 def record(spec: RecordingSpec, on_event: Callable[[Event], None] | None = None) -> RecordingResult:
