@@ -117,6 +117,7 @@ class _Stream:
         self._rate_hz = rate_hz
         self._position = position
         self._received_frames = 0
+        self._arrivals: list[tuple[Any, int]] = []  # samples, when; not placed yet
         self._held: list[tuple[Any, int, int]] = []  # samples, first frame, arrival
         # (when, origin without what was withheld, buffer_usec)
         self._origins: deque[tuple[int, int, int]] = deque()
@@ -194,11 +195,21 @@ class _Stream:
             put: Takes the blocks.
             is_last: No more will come: what has no time yet gets that of its arrival.
         """
-        self._take_answer()
+        self.look()
         self._deliver(put, is_last=is_last)
 
+    def look(self) -> None:
+        """Place what has arrived, and keep it."""
+        self._take_answer()
+        arrived, self._arrivals = self._arrivals, []
+        for samples, arrival_ns in arrived:
+            self._arrived(samples, arrival_ns)
+
     def _take_data(self, _stream: Any, _size: int, _data: Any) -> None:
-        """All that has arrived, in the middle of a dispatch."""
+        """Take all that has arrived, in the middle of a dispatch.
+
+        What it means is for ``look``: whether this thread overslept is known after the dispatch.
+        """
         lib = self._lib
         data, size = ctypes.c_void_p(), ctypes.c_size_t()
         while lib.pa_stream_readable_size(self._stream):
@@ -209,7 +220,7 @@ class _Stream:
             if data.value:  # else a hole: silence of that length
                 ctypes.memmove(samples.ctypes.data, data.value, samples.nbytes)
             lib.pa_stream_drop(self._stream)
-            self._arrived(samples, arrival_ns)
+            self._arrivals.append((samples, arrival_ns))
 
     def _arrived(self, samples: Any, arrival_ns: int) -> None:
         if arrival_ns - self._last_data_ns > SILENCE_NS and not self._is_fresh:
@@ -450,6 +461,7 @@ class PulseReader:
                 stream.want = want
                 self._streams[want] = stream
         for index, stream in list(self._guesses.items()):
+            stream.look()
             is_over = stream.state in (_libpulse.STREAM_FAILED, _libpulse.STREAM_TERMINATED)
             if is_over or stream.age_ns > GUESS_NS:
                 self._forget(index)
