@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from capture.media.tracks import codec_of, tick_s, trims
@@ -82,6 +83,24 @@ class PacketLength:
         if self._codec == "vorbis":
             return _vorbis_lengths(bytes(codec.extradata or b""))
         return (codec.frame_size,) if codec.frame_size else ()
+
+    def steady(self) -> tuple[int, int, int] | None:
+        """What packets are like whose length need not be read, nothing being cut off of them.
+
+        Returns:
+            (their samples, least, most duration in ticks); ``None``: each has to be read.
+        """
+        if len(self._choices) != 1 or self._codec == "opus" or self._frame_bytes:
+            return None
+        (length,) = self._choices
+        slack = max(1.0, _ROUNDED * self._ticks)
+        least = math.floor((length - slack) / self._ticks) + 1
+        return length, max(1, least), math.ceil((length + slack) / self._ticks) - 1
+
+    @property
+    def may_cut(self) -> bool:
+        """Whether packets may say by themselves that something is cut off of them."""
+        return self._may_cut
 
     def read(self, packet: Any) -> tuple[int, int]:
         """Samples that it decodes to, and how many of them are cut off at its end."""

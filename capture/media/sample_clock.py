@@ -90,5 +90,21 @@ class SampleClock:
         self.position += hole + length
         return hole
 
+    def steady(self) -> tuple[float, float, float]:
+        """What stamps are like that have nothing to say.
+
+        Returns:
+            (samples of a tick, least, most): while ``stamp * samples of a tick`` minus the position
+            lies from least to most, ``advance`` would only count on.
+        """
+        place = self._zero - self._shift
+        early = -RESTART_S * self._rate_hz
+        return self._samples_of_tick, place + early + 1, place + self._tolerance - 1
+
+    def count(self, samples: int) -> None:
+        """Lay out packets whose stamps have nothing to say, as ``steady`` puts it."""
+        assert self.position is not None, "start() comes first"
+        self.position += samples
+
     def _place(self, stamp: int) -> int:
         return round(stamp * self._samples_of_tick - self._zero)
