@@ -321,8 +321,9 @@ class TrackCopy:
         # In a broadcast the mark only says that a packet of the transport was lost nearby.
         self._is_broadcast = container.format.name == "mpegts"
         self.rate_hz = codec.sample_rate
-        self.clock = SampleClock(self.rate_hz, tick_s(stream.time_base), file_zero_s(container))
         self._length = PacketLength(stream, self.rate_hz)
+        tick, zero = tick_s(stream.time_base), file_zero_s(container)
+        self.clock = SampleClock(self.rate_hz, tick, zero, self._length.unit)
         self.skip = self._preskip = codec.delay if codec_of(stream) == "opus" else 0
         self._tried = 0
         self._is_sound = False
