@@ -327,6 +327,8 @@ class TrackCopy:
         self.skip = self._preskip = codec.delay if codec_of(stream) == "opus" else 0
         self._tried = 0
         self._is_sound = False
+        self.is_at_end = False
+        """It was read as far as it goes, not only as far as was wanted; known when finished."""
 
     @property
     def is_done(self) -> bool:
@@ -395,6 +397,7 @@ class TrackCopy:
             raise DamagedFileError(
                 f"the sound in {path} cannot be decoded", hint="it is damaged, or encrypted"
             )
+        self.is_at_end = not self.is_done
         for file in self.files:
             file.close()
 

@@ -71,6 +71,7 @@ class SoundReader:
         broken: Packets that could not be decoded; their time is silent.
         read_error: Why the file could not be read to its end.
         changes: How often its rate or its channels changed.
+        is_at_end: It was read as far as it goes.
 
     Raises:
         DamagedFileError: Nothing of it can be decoded.
@@ -84,6 +85,7 @@ class SoundReader:
         self.sample_format = sample_format
         self.broken = 0
         self.changes = 0
+        self.is_at_end = False
         self.read_error: str | None = None
         stream.codec_context.thread_type = "NONE"  # a packet of sound takes less than a hand-over
         self._frames = self._decode()
@@ -110,6 +112,7 @@ class SoundReader:
             try:
                 packet = next(packets)
             except StopIteration:
+                self.is_at_end = True
                 return
             except av.FFmpegError as error:
                 self.read_error = error.strerror or str(error)

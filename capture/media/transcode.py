@@ -88,14 +88,14 @@ class TrackSource:
     """Reads a track of a file again and again.
 
     Attributes:
-        last: The reader of the last pass, which knows what was wrong.
+        farthest: The reader of the pass that came farthest, which knows best what was wrong.
     """
 
     def __init__(self, path: Path, number: int, *, keep_offset: bool) -> None:
         self.path = path
         self._number = number
         self._keep_offset = keep_offset
-        self.last: SoundReader | None = None
+        self.farthest: SoundReader | None = None
 
     @contextlib.contextmanager
     def reading(self, sample_format: str | None, *, is_mono: bool = False) -> Iterator[SoundReader]:
@@ -103,8 +103,10 @@ class TrackSource:
         with open_sound_file(self.path) as container:
             stream = sound_tracks(container)[self._number - 1]
             wanted = sample_format or DECODED[depth_of(stream)]
-            self.last = SoundReader(container, stream, self.path, wanted, is_mono=is_mono)
-            yield self.last
+            reader = SoundReader(container, stream, self.path, wanted, is_mono=is_mono)
+            yield reader
+            if self.farthest is None or reader.clock.seconds > self.farthest.clock.seconds:
+                self.farthest = reader
 
     def blocks(self, reader: SoundReader, until: float) -> Iterator[tuple[int, NDArray[Any]]]:
         """Its sound; with silence before it where the offset of a late track is kept."""
