@@ -309,10 +309,8 @@ def _refuse_nothing(is_something: bool, track: _Track, clock: SampleClock, work:
 
 def _transcode(track: _Track, facts: _Facts, work: Work) -> None:
     """One track, decoded and written anew."""
+    from capture.media.pieces import Piece, Stretch, TrackSource  # noqa: PLC0415 - as below
     from capture.media.transcode import (  # noqa: PLC0415 - copying does without all that
-        Piece,
-        Stretch,
-        TrackSource,
         default_spec,
         find_spans,
         write_pieces,
