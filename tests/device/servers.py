@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 PIPEWIRE_PROGRAMS = ("dbus-run-session", "pipewire", "wireplumber", "pipewire-pulse")
@@ -84,3 +88,23 @@ class PipeWireServer(PulseServer):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         client.sink_default_set("spk")
+
+
+def serving(server: PulseServer) -> Iterator[str]:
+    """Run a server for as long as its address is in use; skips where its programs are missing."""
+    if isinstance(server, PipeWireServer):
+        for program in PIPEWIRE_PROGRAMS:
+            if shutil.which(program) is None:
+                pytest.skip(f"needs {program}")
+    server.start()
+    yield server.address
+    server.stop()
+
+
+def talking(address: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Make a server the environment's, seen through pulsectl."""
+    import pulsectl  # noqa: PLC0415 - as above
+
+    monkeypatch.setenv("PULSE_SERVER", address)
+    with pulsectl.Pulse("test") as client:
+        yield client

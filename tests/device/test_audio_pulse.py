@@ -22,13 +22,13 @@ import pytest
 from capture.errors import BackendUnavailableError, DeviceNotFoundError
 from capture.model import AudioBlock, DeviceKind, Event, EventKind, TimeQuality
 from capture.sources import audio_pulse as pulse
-from tests.device.servers import PIPEWIRE_PROGRAMS, PipeWireServer, PulseServer
+from tests.device.servers import PipeWireServer, PulseServer, serving, talking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 try:
-    import pulsectl
+    import pulsectl  # noqa: F401 - it loads libpulse
 except (ImportError, OSError):
     pytest.skip("needs libpulse", allow_module_level=True)
 
@@ -45,29 +45,18 @@ PLAYER = Path(__file__).with_name("counted_player.py")
 
 @pytest.fixture(scope="module")
 def pulse_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    server = PulseServer(tmp_path_factory.mktemp("pulse"))
-    server.start()
-    yield server.address
-    server.stop()
+    yield from serving(PulseServer(tmp_path_factory.mktemp("pulse")))
 
 
 @pytest.fixture(scope="module")
 def pulse_pipewire_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    for program in PIPEWIRE_PROGRAMS:
-        if shutil.which(program) is None:
-            pytest.skip(f"needs {program}")
-    server = PipeWireServer(tmp_path_factory.mktemp("pipewire"))
-    server.start()
-    yield server.address
-    server.stop()
+    yield from serving(PipeWireServer(tmp_path_factory.mktemp("pipewire")))
 
 
 @pytest.fixture
 def pulse_server(pulse_address: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """PulseAudio as PULSE_SERVER, seen through pulsectl."""
-    monkeypatch.setenv("PULSE_SERVER", pulse_address)
-    with pulsectl.Pulse("test") as client:
-        yield client
+    yield from talking(pulse_address, monkeypatch)
 
 
 @pytest.fixture(
@@ -80,9 +69,7 @@ def pulse_either_address(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def pulse_either(pulse_either_address: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """PulseAudio, then PipeWire, as PULSE_SERVER."""
-    monkeypatch.setenv("PULSE_SERVER", pulse_either_address)
-    with pulsectl.Pulse("test") as client:
-        yield client
+    yield from talking(pulse_either_address, monkeypatch)
 
 
 class Take:

@@ -22,7 +22,7 @@ from capture.model import AudioBlock, AudioSpec, Event, EventKind
 from capture.sources import MIX_STREAM, open_audio, open_players
 from capture.sources.audio_pulse import PulseApp
 from tests.device.counted_player import RATE_HZ, SCALE, decode
-from tests.device.servers import PIPEWIRE_PROGRAMS, PipeWireServer, PulseServer
+from tests.device.servers import PipeWireServer, PulseServer, serving, talking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,29 +49,18 @@ BUSY_LOSS_MS = 22.0
 
 @pytest.fixture(scope="module")
 def pulse_rendered_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    server = PulseServer(tmp_path_factory.mktemp("pulse"), "norewinds=1")
-    server.start()
-    yield server.address
-    server.stop()
+    yield from serving(PulseServer(tmp_path_factory.mktemp("pulse"), "norewinds=1"))
 
 
 @pytest.fixture(scope="module")
 def pulse_pipewire_players(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    for program in PIPEWIRE_PROGRAMS:
-        if shutil.which(program) is None:
-            pytest.skip(f"needs {program}")
-    server = PipeWireServer(tmp_path_factory.mktemp("pipewire"))
-    server.start()
-    yield server.address
-    server.stop()
+    yield from serving(PipeWireServer(tmp_path_factory.mktemp("pipewire")))
 
 
 @pytest.fixture
 def pulse(pulse_rendered_once: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """PulseAudio as PULSE_SERVER, seen through pulsectl."""
-    monkeypatch.setenv("PULSE_SERVER", pulse_rendered_once)
-    with pulsectl.Pulse("test") as client:
-        yield client
+    yield from talking(pulse_rendered_once, monkeypatch)
 
 
 @pytest.fixture(
@@ -86,9 +75,7 @@ def pulse_either_address(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def pulse_either(pulse_either_address: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """PulseAudio, then PipeWire, as PULSE_SERVER."""
-    monkeypatch.setenv("PULSE_SERVER", pulse_either_address)
-    with pulsectl.Pulse("test") as client:
-        yield client
+    yield from talking(pulse_either_address, monkeypatch)
 
 
 class Take:
