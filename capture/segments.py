@@ -278,10 +278,19 @@ class PictureLane:
         segments: The files.
         fps: The grid's pictures per second.
         is_cfr: Fill every slot of the grid by repeating pictures.
+        on_free: Called with a frame that is not looked at any more.
     """
 
-    def __init__(self, segments: Segments, fps: float, *, is_cfr: bool) -> None:
+    def __init__(
+        self,
+        segments: Segments,
+        fps: float,
+        *,
+        is_cfr: bool,
+        on_free: Callable[[VideoFrame], None] = lambda _frame: None,
+    ) -> None:
         self._segments = segments
+        self._on_free = on_free
         self._slot_ns = NS_PER_S / fps
         self._is_cfr = is_cfr
         self._index = -1
@@ -295,12 +304,12 @@ class PictureLane:
         """Write a picture; ``None`` repeats the one before."""
         self._enter(self._segments.index_at(media_ns))
         if not self._is_cfr:
-            self._last = frame or self._last
+            self._take(frame)
             self._encode(media_ns, is_key=is_key)
             return
         slot = round((media_ns - self._start_ns) / self._slot_ns)
         self._fill(slot)
-        self._last = frame or self._last
+        self._take(frame)
         if slot > self._last_slot:
             self._encode(self._at_slot(slot), is_key=is_key)
             self._last_slot = slot
@@ -309,6 +318,12 @@ class PictureLane:
         """Let the pictures last until exactly ``media_ns``, and leave."""
         self._enter(self._segments.index_at(max(media_ns - 1, 0)))
         self._leave(media_ns)
+
+    def _take(self, frame: VideoFrame | None) -> None:
+        if frame is not None:
+            if self._last is not None:
+                self._on_free(self._last)
+            self._last = frame
 
     def _enter(self, index: int) -> None:
         while self._index < index:

@@ -276,6 +276,7 @@ class VideoEncoder:
         quantizer = self._quantizer
         if is_key and quantizer is not None and quantizer.renew():
             packets = self.flush()
+            self._context = None  # its 21 MB go before the next one's come
             self._context = self._with_quantizer(quantizer.qp)
         encoded = self._timed(self._context.encode(frame))
         if quantizer is not None:
