@@ -63,8 +63,8 @@ _X264 = {
     "high": {"preset": "veryfast", "crf": "18"},
     "lossless": {"preset": "ultrafast", "qp": "0"},
 }
-_X264_FINEST_QP = {"low": 26, "medium": 19}
-"""As good as CRF 30 and CRF 23 by SSIM, on desktops and films (``docs/benchmark.md``)."""
+_X264_FINEST_QP = {"low": 25, "medium": 18}
+"""About as good as CRF 30 and CRF 23 by SSIM, on desktops and films (``docs/benchmark.md``)."""
 _VPX = {
     quality: {
         "crf": crf,

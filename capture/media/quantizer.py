@@ -21,16 +21,16 @@ LOOK_BACK_PICTURES: Final = 16
 """Half a second of a film. The median of so many: one new slide is not a film."""
 SETTLED_NS: Final = 2 * NS_PER_S
 """A key picture before its time costs as much as eight of a film: not sooner after the last."""
-BITS_OF_DESKTOP: Final = 1 / 8
+BITS_OF_DESKTOP: Final = 1 / 9
 """A pixel and picture, at the finest; what needs more is a film. Text that scrolls over half a
-screen needs 0.02, a film in a corner 0.09, a film over the whole screen 0.55."""
+screen needs 0.02, a film in a corner 0.09, a film over the whole screen 0.57."""
 STEPS_PER_DOUBLING: Final = 6 * (1 - 0.6)
 """x264 doubles the quantizer with 6 steps, and lets it grow with complexity to the power of 1 less
 ``qcomp``, which is 0.6."""
 STEPS_PER_HALVING: Final = 8
 """So many steps coarser halve the size of a picture of a film (measured)."""
-MOST_STEPS: Final = 6
-"""Coarser than the finest; a film is at 5."""
+MOST_STEPS: Final = 7
+"""Coarser than the finest; a film is at 6."""
 
 
 class Quantizer:
