@@ -93,6 +93,10 @@ class Film:
         """Whether nothing can be seen in the picture; any thread may ask."""
         return self._picture.is_black()
 
+    def recycle(self, frame: VideoFrame) -> None:
+        """Take back the frame of a picture that nobody looks at any more; any thread."""
+        self._picture.recycle(frame)
+
     def fps_at(self, at_ns: int) -> float:
         """Pictures handed over in the second before."""
         return float(sum(at_ns - t < NS_PER_S for t in tuple(self._recent)))
@@ -176,6 +180,8 @@ class Film:
             return False
         # A picture that finds no room is not lost for good: the kept one has what changed.
         self._is_pending = not self.box.put(picture)
+        if self._is_pending and picture.frame is not None:
+            self.recycle(picture.frame)
         self.dropped += self._is_pending
         if not self._is_pending:
             self._handed_ns = media_ns

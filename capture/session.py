@@ -394,10 +394,11 @@ class Session:
         assert self.spec.video is not None
         assert self._segments is not None
         assert self._film is not None
-        lane = PictureLane(self._segments, self.spec.video.fps, is_cfr=self.spec.video.is_cfr)
+        video, film = self.spec.video, self._film
+        lane = PictureLane(self._segments, video.fps, is_cfr=video.is_cfr, on_free=film.recycle)
         while True:
             try:
-                picture = self._film.box.get()
+                picture = film.box.get()
             except MailboxClosedError:
                 break
             lane.put(picture.frame, picture.media_ns, is_key=picture.is_key)

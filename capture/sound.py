@@ -31,8 +31,8 @@ READY_WITHIN_S = 0.3
 """How long the first picture waits for sound; what comes later begins with silence."""
 BLOCKS_WAITING_S = 10
 """Between source and timeline; a thread that is never late keeps this empty."""
-TICK_S = 0.06
-"""Sound is moved on in batches of so long: half the wake-ups, and nobody listens to a file."""
+TICK_S = 0.1
+"""Sound is moved on in batches of so long: few wake-ups, and meters move ten times a second."""
 
 
 class Sound:

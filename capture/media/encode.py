@@ -3,21 +3,26 @@
 The settings serve a recorder: no picture is held back (what an encoder holds is lost with a crash),
 no B-frames (a fragmented MP4 with them is 12-27 ms out of step, ``docs/decisions.md``), and key
 pictures come when the session asks, by time: a still screen gives two pictures a second, and an
-interval counted in pictures would stretch to minutes.
+interval counted in pictures would stretch to minutes. x264 quantizes all pictures from one key
+picture to the next alike, as ``quantizer`` decides.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from fractions import Fraction
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
+from av.codec.context import Flags
 from av.video.frame import PictureType
 
 from capture.errors import EncoderUnavailableError
+from capture.media.quantizer import Quantizer
 from capture.model import NS_PER_S
 
 if TYPE_CHECKING:
@@ -38,6 +43,9 @@ PICTURE_TIME_BASE = Fraction(1, 90_000)
 
 MAX_THREADS = 4
 """More slices than this cost quality and bring little on a desktop picture."""
+PX_PER_S_AND_THREAD = 1920 * 1080 * 30
+"""What one thread does at the ultrafast preset in a quarter of its time: a second one would only
+add wake-ups and slices."""
 
 HARDWARE_ENCODERS = (
     "h264_nvenc",
@@ -50,11 +58,13 @@ HARDWARE_ENCODERS = (
 """In the order in which ``auto`` tries them; not every player has hevc and av1."""
 
 _X264 = {
-    "low": {"preset": "ultrafast", "crf": "30"},
-    "medium": {"preset": "ultrafast", "crf": "23"},
+    "low": {"preset": "ultrafast"},
+    "medium": {"preset": "ultrafast"},
     "high": {"preset": "veryfast", "crf": "18"},
     "lossless": {"preset": "ultrafast", "qp": "0"},
 }
+_X264_FINEST_QP = {"low": 25, "medium": 18}
+"""About as good as CRF 30 and CRF 23 by SSIM, on desktops and films (``docs/benchmark.md``)."""
 _VPX = {
     quality: {
         "crf": crf,
@@ -75,6 +85,11 @@ _BITS_PER_S = {
     "aac": {"low": 96_000, "medium": 160_000, "high": 256_000, "lossless": 320_000},
     "libopus": {"low": 64_000, "medium": 128_000, "high": 192_000, "lossless": 256_000},
 }
+AAC_FAST = {"aac_coder": "fast", "aac_ms": "0"}
+"""A third of the time of FFmpeg's default search, and by spectra the better one at these bit rates
+(``docs/decisions.md``). Its look for mid and side costs most where left and right are alike."""
+AAC_FAST_BITS_PER_S = 64_000
+"""From here on; FFmpeg's manual says the same."""
 PCM_FRAME = 1024
 """Samples per packet of a codec without a frame size of its own."""
 
@@ -153,20 +168,23 @@ def _problem_of(name: str, size_px: tuple[int, int], fps: float) -> str | None:
 class _VideoSettings:
     options: dict[str, str]
     bit_rate: int = 0
+    threads: int = MAX_THREADS
+    finest_qp: int | None = None
+    """Quantizer of a desktop, where it is chosen here; ``None``: the encoder's own control."""
 
 
 def _video_settings(
     name: str, quality: str, size_px: tuple[int, int], fps: float
 ) -> _VideoSettings:
     if name in {"libx264", "libx264rgb"}:
-        return _VideoSettings(
-            _X264[quality]
-            | {
-                "tune": "zerolatency",
-                "forced-idr": "1",
-                "x264-params": "keyint=infinite:scenecut=0:bframes=0",
-            }
-        )
+        # Stitchable: the same header whatever the quantizer, as a file has but one.
+        params = "keyint=infinite:scenecut=0:bframes=0:stitchable=1"
+        common = {"tune": "zerolatency", "forced-idr": "1", "x264-params": params}
+        finest_qp = _X264_FINEST_QP.get(quality)
+        threads = MAX_THREADS
+        if finest_qp is not None:
+            threads = min(MAX_THREADS, math.ceil(prod(size_px) * fps / PX_PER_S_AND_THREAD))
+        return _VideoSettings(_X264[quality] | common, threads=threads, finest_qp=finest_qp)
     if name.startswith("libvpx"):
         return _VideoSettings(_VPX[quality])
     if quality == "lossless":
@@ -197,22 +215,48 @@ class VideoEncoder:
         fps: float,
         like: av.VideoFrame,
     ) -> None:
-        settings = _video_settings(name, quality, (like.width, like.height), fps)
-        rate = Fraction(fps).limit_denominator(1001)
-        stream: Any = container.add_stream(name, rate=rate, options=settings.options)
-        context: Any = stream.codec_context
-        context.width, context.height = like.width, like.height
-        context.pix_fmt = like.format.name
-        context.time_base = PICTURE_TIME_BASE
-        stream.time_base = PICTURE_TIME_BASE
-        context.thread_count = min(MAX_THREADS, os.cpu_count() or 1)
-        context.bit_rate = settings.bit_rate
-        for tag in ("color_range", "colorspace", "color_primaries", "color_trc"):
-            setattr(context, tag, getattr(like, tag))
+        self._settings = _video_settings(name, quality, (like.width, like.height), fps)
+        self._rate = Fraction(fps).limit_denominator(1001)
+        self._like = like
         self.codec = name
+        stream: Any = container.add_stream(name, rate=self._rate)
+        stream.time_base = PICTURE_TIME_BASE
         self.stream = stream
+        self._context: Any = stream.codec_context
+        self._set_up(self._context)
         self._duration = round(1 / fps / PICTURE_TIME_BASE)
         self._last_pts = -1
+        self._quantizer: Quantizer | None = None
+        if self._settings.finest_qp is not None:
+            self._quantizer = Quantizer(self._settings.finest_qp, like.width * like.height)
+            # The stream's own makes the file's header, and never a picture.
+            self._context.options = self._context.options | {"qp": str(self._quantizer.qp)}
+            self._context = self._with_quantizer(self._quantizer.qp)
+
+    def _set_up(self, context: Any) -> None:
+        like = self._like
+        context.width, context.height = like.width, like.height
+        context.pix_fmt = like.format.name
+        context.framerate = self._rate
+        context.time_base = PICTURE_TIME_BASE
+        context.thread_count = min(self._settings.threads, os.cpu_count() or 1)
+        context.bit_rate = self._settings.bit_rate
+        context.options = self._settings.options
+        for tag in ("color_range", "colorspace", "color_primaries", "color_trc"):
+            setattr(context, tag, getattr(like, tag))
+
+    def _with_quantizer(self, qp: int) -> Any:
+        """A new encoder, whose pictures fit the stream's header; takes 2 ms."""
+        context: Any = av.CodecContext.create(self.codec, "w")
+        self._set_up(context)
+        context.options = context.options | {"qp": str(qp)}
+        context.flags |= self.stream.codec_context.flags & Flags.global_header
+        context.open()
+        return context
+
+    def wants_key(self, at_ns: int) -> bool:
+        """Whether the next picture should be a key picture because the content has changed."""
+        return self._quantizer is not None and self._quantizer.wants_key(at_ns)
 
     def encode(
         self, frame: av.VideoFrame, at_ns: int, *, is_key: bool = False
@@ -228,15 +272,25 @@ class VideoEncoder:
         self._last_pts = frame.pts
         frame.time_base = PICTURE_TIME_BASE
         frame.pict_type = PictureType.I if is_key else PictureType.NONE
-        return self._timed(self.stream.encode(frame))
+        packets = []
+        quantizer = self._quantizer
+        if is_key and quantizer is not None and quantizer.renew():
+            packets = self.flush()
+            self._context = None  # its 21 MB go before the next one's come
+            self._context = self._with_quantizer(quantizer.qp)
+        encoded = self._timed(self._context.encode(frame))
+        if quantizer is not None:
+            quantizer.note(sum(packet.size for packet in encoded), at_ns, is_key=is_key)
+        return packets + encoded
 
     def flush(self) -> list[Packet[Any]]:
         """The packets that were held back; nothing can be encoded afterwards."""
-        return self._timed(self.stream.encode(None))
+        return self._timed(self._context.encode(None))
 
     def _timed(self, packets: list[Packet[Any]]) -> list[Packet[Any]]:
-        # Without a duration the last picture of the file would last no time at all.
         for packet in packets:
+            packet.stream = self.stream
+            # Without a duration the last picture of the file would last no time at all.
             packet.duration = self._duration
         return packets
 
@@ -271,6 +325,8 @@ class AudioEncoder:
         context.format = self._format
         if codec in _BITS_PER_S:
             context.bit_rate = _BITS_PER_S[codec][quality] * channels // 2
+        if codec == "aac" and context.bit_rate >= AAC_FAST_BITS_PER_S:
+            context.options = AAC_FAST
         stream.metadata["title"] = title
         # MP4 has no track title of its own; players show the handler's name.
         stream.metadata["handler_name"] = title

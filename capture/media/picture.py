@@ -12,6 +12,7 @@ plays) and ``PackedPicture`` (bgr0 for libx264rgb, nothing lost at all).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from math import prod
 from typing import TYPE_CHECKING, Final
 
@@ -43,6 +44,9 @@ _RED_SCALE: Final = 112 / 255 / (1 - 0.299)
 BLACK: Final = 24
 """Of 255; black is 16 in limited range, and a dark theme's background about 40."""
 
+SPARE_FRAMES: Final = 3
+"""One that is filled, one that is encoded, one on its way; a frame has 3 MB at 1080p."""
+
 # One thread: the second core belongs to the encoder, and splitting 2 ms of work costs more CPU
 # than it saves time.
 cv2.setNumThreads(1)
@@ -62,6 +66,9 @@ class KeptPicture(ABC):
     size_px: tuple[int, int]
     pixel_format: str
     color_tags: Mapping[str, int]
+
+    def __init__(self) -> None:
+        self._spare: deque[av.VideoFrame] = deque(maxlen=SPARE_FRAMES)
 
     @abstractmethod
     def update(self, pixels_bgra: NDArray[np.uint8], rect: Rect) -> None:
@@ -86,7 +93,23 @@ class KeptPicture(ABC):
 
     @abstractmethod
     def to_frame(self) -> av.VideoFrame:
-        """A new frame, tagged, holding a copy: later updates don't reach it. No pts is set."""
+        """A tagged frame with a copy: later updates don't reach it. Its pts may be an old one."""
+
+    def recycle(self, frame: av.VideoFrame) -> None:
+        """Take a frame back that nobody looks at any more; any thread may give it.
+
+        The system hands out fresh memory page by page, and clears it: as long as the conversion.
+        """
+        self._spare.append(frame)
+
+    def _blank(self) -> av.VideoFrame:
+        """A frame to be written over."""
+        try:
+            frame = self._spare.pop()
+        except IndexError:
+            return _tagged(av.VideoFrame(*self.size_px, self.pixel_format), self.color_tags)
+        frame.make_writable()  # what an encoder should still hold is left to it
+        return frame
 
 
 def kept_picture(width_px: int, height_px: int, *, is_lossless: bool = False) -> KeptPicture:
@@ -111,6 +134,7 @@ class PlanarPicture(KeptPicture):
     color_tags = _BT601_LIMITED
 
     def __init__(self, width_px: int, height_px: int) -> None:
+        super().__init__()
         self._screen_px = (width_px, height_px)
         self.size_px = width, height = _even(width_px), _even(height_px)
         self._planes = np.empty((height * 3 // 2, width), np.uint8)
@@ -157,10 +181,10 @@ class PlanarPicture(KeptPicture):
 
     def to_frame(self) -> av.VideoFrame:
         """A copy for the encoder; see ``KeptPicture.to_frame``."""
-        frame = av.VideoFrame(*self.size_px, self.pixel_format)
+        frame = self._blank()
         for plane, kept in zip(frame.planes, (self._y, self._u, self._v), strict=True):
             _copy_rows(kept, plane)
-        return _tagged(frame, self.color_tags)
+        return frame
 
     def _with_edge(self, source: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
         """The pixels, grown to an even size by repeating the last column or row."""
@@ -188,6 +212,7 @@ class PackedPicture(KeptPicture):
     color_tags = _RGB_FULL
 
     def __init__(self, width_px: int, height_px: int) -> None:
+        super().__init__()
         self._screen_px = (width_px, height_px)
         self.size_px = width, height = _even(width_px), _even(height_px)
         self._pixels = np.zeros((height, width, 4), np.uint8)
@@ -210,9 +235,9 @@ class PackedPicture(KeptPicture):
 
     def to_frame(self) -> av.VideoFrame:
         """A copy for the encoder; see ``KeptPicture.to_frame``."""
-        frame = av.VideoFrame(*self.size_px, self.pixel_format)
+        frame = self._blank()
         _copy_rows(self._pixels.reshape(self.size_px[1], -1), frame.planes[0])
-        return _tagged(frame, self.color_tags)
+        return frame
 
 
 def _even(length_px: int) -> int:

@@ -44,7 +44,7 @@ class Helper(Protocol):
     """What a window system adds to bare pixels. All places are in desktop coordinates.
 
     Attributes:
-        can_read: Whether ``read`` may be used; otherwise mss reads.
+        can_read: Whether ``read`` and ``read_kept`` may be used; otherwise mss reads.
         notes: Why something is missing, one sentence each.
     """
 
@@ -65,6 +65,9 @@ class Helper(Protocol):
 
     def read(self, rect: Rect) -> NDArray[np.uint8]:
         """BGRA pixels, shape ``(height, width, 4)``; valid until the next call."""
+
+    def read_kept(self, area: Rect) -> NDArray[np.uint8]:
+        """The same of the whole area, the caller's to keep and draw into until the next call."""
 
     def close(self) -> None:
         """Give everything back; idempotent."""
@@ -108,7 +111,7 @@ class MssScreen(ScreenSource):
             if helper is None or not helper.can_read:
                 self._mss = _open_mss(display)
             # Not always the area's own size: macOS counts an area in points, two pixels each.
-            self._kept = self._read(area).copy()
+            self._kept = self._read_kept()
         except BaseException:
             self.close()
             raise
@@ -183,13 +186,15 @@ class MssScreen(ScreenSource):
         pixels: NDArray[np.uint8] = np.frombuffer(shot.raw, np.uint8)
         return pixels.reshape(shot.height, shot.width, 4)
 
+    def _read_kept(self) -> NDArray[np.uint8]:
+        """Pixels of the whole area, to be kept; what was kept before may be overwritten."""
+        if self._helper and self._helper.can_read:
+            return self._helper.read_kept(self._area)
+        return self._read(self._area).copy()
+
     def _replace(self) -> list[Rect]:
         """Take everything, at whatever size it has now."""
-        pixels = self._read(self._area)
-        if pixels.shape == self._kept.shape:
-            np.copyto(self._kept, pixels)
-        else:
-            self._kept = pixels.copy()
+        self._kept = self._read_kept()
         return [self._bounds]
 
     def _refresh(self, changed: Iterable[Rect]) -> list[Rect]:
@@ -197,6 +202,8 @@ class MssScreen(ScreenSource):
         left, top = self._area.left_px, self._area.top_px
         inside = (rect.moved(-left, -top).intersect(self._bounds) for rect in changed)
         dirty = [rect for rect in inside if rect]
+        if dirty == [self._bounds]:
+            return self._replace()
         for rect in dirty:
             self._part(rect)[:] = self._read(rect.moved(left, top))
         return dirty

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capture.desktop import PrivateDesktop
+from scripts.benchmark.chart import draw_load
 from scripts.benchmark.desktops import DESKTOPS
 from scripts.benchmark.extract import measure_extract, show_extract
 from scripts.benchmark.load import measure_load, show_load
+from scripts.benchmark.quality import measure_colour, measure_size, show_colour, show_size
 from scripts.benchmark.recorders import RECORDERS, SIZE_PX
 from scripts.benchmark.report import describe_machine, say
 from scripts.benchmark.start import measure_start, show_start
@@ -29,8 +31,11 @@ if TYPE_CHECKING:
 
 FIGURES = Path(__file__).parents[2] / "docs" / "bench.json"
 
+DEFAULT_FPS = 30
 SHOWS: dict[str, Callable[[dict[str, Any]], str]] = {
     "load": show_load,
+    "size": show_size,
+    "colour": show_colour,
     "sync": show_sync,
     "start": show_start,
     "extract": show_extract,
@@ -49,7 +54,7 @@ def main() -> None:
         parts[part] = _measure(part, options)
         print(f"\n{part}\n\n{SHOWS[part](parts[part])}\n", flush=True)
         if options.write:
-            _write(part, parts[part])
+            _write(part if options.fps == DEFAULT_FPS else f"{part} {options.fps}", parts[part])
 
 
 def _parse() -> argparse.Namespace:
@@ -57,8 +62,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(SHOWS)}")
     more = parser.add_argument
     more("--seconds", type=float, default=20, help="length of a recording of load (20)")
+    more("--fps", type=int, default=DEFAULT_FPS, help="pictures a second of load (30)")
     more("--pairs", type=int, default=3, help="how often each of load is recorded (3)")
-    more("--desktops", nargs="+", choices=DESKTOPS, default=DESKTOPS, help="of load")
+    more("--desktops", nargs="+", choices=DESKTOPS, default=DESKTOPS, help="of load, size")
     more("--events", type=int, default=50, help="flashes and beeps of sync (50)")
     more("--times", type=int, default=5, help="how often start and voice start (5)")
     more("--listen", type=float, default=60, help="how long voice listens (60)")
@@ -71,6 +77,26 @@ def _parse() -> argparse.Namespace:
     if unknown := set(options.parts) - set(SHOWS):
         parser.error(f"no part {', '.join(sorted(unknown))}; there is {', '.join(SHOWS)}")
     return options
+
+
+MEASURES: dict[str, Callable[[PrivateDesktop, Path, argparse.Namespace], dict[str, Any]]] = {
+    "load": lambda desktop, folder, options: measure_load(
+        desktop,
+        folder,
+        options.desktops,
+        seconds=options.seconds,
+        pairs=options.pairs,
+        fps=options.fps,
+    ),
+    "size": lambda desktop, folder, options: measure_size(desktop, folder, options.desktops),
+    "colour": lambda desktop, folder, _: measure_colour(desktop, folder),
+    "sync": lambda desktop, folder, options: measure_sync(desktop, folder, events=options.events),
+    "start": lambda desktop, folder, options: measure_start(desktop, folder, times=options.times),
+    "voice": lambda desktop, folder, options: measure_voice(
+        desktop, folder, seconds=options.listen, times=options.times
+    ),
+}
+"""What needs a desktop."""
 
 
 def _measure(part: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -86,21 +112,15 @@ def _measure(part: str, options: argparse.Namespace) -> dict[str, Any]:
                 hours=options.hours,
             )
         desktop = stack.enter_context(PrivateDesktop(*SIZE_PX))
-        if part == "load":
-            return measure_load(
-                desktop, folder, options.desktops, seconds=options.seconds, pairs=options.pairs
-            )
-        if part == "sync":
-            return measure_sync(desktop, folder, events=options.events)
-        if part == "voice":
-            return measure_voice(desktop, folder, seconds=options.listen, times=options.times)
-        return measure_start(desktop, folder, times=options.times)
+        return MEASURES[part](desktop, folder, options)
 
 
 def _write(part: str, figures: dict[str, Any]) -> None:
     """Put one part into the file; the others keep the machine that they were measured on."""
     known = json.loads(FIGURES.read_text("utf-8")) if FIGURES.exists() else {}
     known[part] = {"machine": describe_machine()} | figures
+    if part == "load":
+        draw_load(figures, FIGURES.with_suffix(".png"))
     FIGURES.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
     say(f"bench: {part} is in docs/{FIGURES.name}")
 

@@ -40,7 +40,13 @@ class Cost:
 
 
 def measure_load(
-    desktop: PrivateDesktop, folder: Path, names: Sequence[str], *, seconds: float, pairs: int
+    desktop: PrivateDesktop,
+    folder: Path,
+    names: Sequence[str],
+    *,
+    seconds: float,
+    pairs: int,
+    fps: int,
 ) -> dict[str, Any]:
     """Medians and spreads per desktop and recorder.
 
@@ -48,7 +54,6 @@ def measure_load(
     the two of one pair: what else the machine does falls on both.
     """
     recorders = [recorder for recorder in RECORDERS if recorder.is_here()]
-    fps = 30
     found: dict[str, Any] = {}
     with tone(desktop):
         for name in names:

@@ -235,10 +235,12 @@ class Run:
 def _start(
     command: list[str], variables: dict[str, str], output: IO[bytes], errors: IO[bytes]
 ) -> subprocess.Popen[str]:
+    # OpenCV, once imported, points every Qt program to its own plugins.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("QT_")}
     # Not under the desktop's keeper, whose CPU time would be counted as well.
     return subprocess.Popen(
         command,
-        env=dict(os.environ) | variables,
+        env=inherited | variables,
         stdin=subprocess.PIPE,
         stdout=output,
         stderr=errors,

@@ -19,7 +19,7 @@ import xcffib
 import xcffib.xproto
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -47,6 +47,23 @@ def draw_text(width_px: int, height_px: int) -> NDArray[np.uint8]:
     return picture
 
 
+def draw_colours(width_px: int, height_px: int) -> NDArray[np.uint8]:
+    """Coloured text on the left, something like a photo on the right; BGRA."""
+    picture = draw_text(width_px, height_px)
+    random = np.random.default_rng(2)
+    for top in range(4, height_px - LINE_PX, LINE_PX):  # on colour, and of every colour
+        ink, paper = random.integers(0, 256, (2, 3)).tolist()
+        line = picture[top : top + LINE_PX, : width_px // 2]
+        is_ink = line[..., :1] < (min(PAPER) + max(INK)) // 2
+        line[..., :3] = np.where(is_ink, ink, paper)
+    coarse = random.integers(0, 256, (9, 8, 3), np.uint8)
+    size = (width_px - width_px // 2, height_px)
+    photo = cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC)
+    photo = photo + random.normal(0, 4, photo.shape)
+    picture[:, width_px // 2 :, :3] = np.clip(photo, 0, 255)
+    return picture
+
+
 class Window:
     """A window over the whole screen, and a picture of text to copy from.
 
@@ -54,9 +71,12 @@ class Window:
         width_px: Of the screen.
         height_px: Of the screen.
         text_px: Height of the prepared text.
+
+    Args:
+        draw: Makes the picture of text from its width and height.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, draw: Callable[[int, int], NDArray[np.uint8]] = draw_text) -> None:
         self._connection = connection = xcffib.connect()
         root = connection.get_setup().roots[connection.pref_screen]
         self.width_px, self.height_px = int(root.width_in_pixels), int(root.height_in_pixels)
@@ -80,7 +100,7 @@ class Window:
         # Without GraphicsExposures a copy sends no event.
         core.CreateGC(self._gc, self._window, xproto.GC.GraphicsExposures, [0])
         core.CreatePixmap(root.root_depth, self._text, self._window, self.width_px, self.text_px)
-        self._send(draw_text(self.width_px, self.text_px), root.root_depth)
+        self._send(draw(self.width_px, self.text_px), root.root_depth)
         core.MapWindow(self._window)
         self.copy(0, 0, self.width_px, self.height_px)
 
@@ -160,14 +180,15 @@ def ticks(rate_hz: int) -> Iterator[int]:
         yield tick
 
 
-SHOWS = {"static": show_static, "chat": show_chat, "scroll": show_scroll}
+SHOWS = {"static": show_static, "chat": show_chat, "scroll": show_scroll, "colours": show_static}
 
 
 def main() -> None:
     """Show one of them until it is ended."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("desktop", choices=SHOWS)
-    SHOWS[parser.parse_args().desktop](Window())
+    name = parser.parse_args().desktop
+    SHOWS[name](Window(draw_colours if name == "colours" else draw_text))
 
 
 if __name__ == "__main__":

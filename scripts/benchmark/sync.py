@@ -7,6 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from scripts.benchmark.recorders import FFMPEG_SOUND_FIRST, RECORDERS, Run
 from scripts.benchmark.report import say, table
 from tests.device import flashbeep
@@ -37,11 +39,11 @@ def show_sync(found: dict[str, Any]) -> str:
     """As a table, in milliseconds."""
     rows = [
         [fps, recorder, str(values["count"])]
-        + [f"{values[name]:+.1f}" for name in ("median_ms", "p5_ms", "p95_ms")]
+        + [f"{values[name]:+.1f}" for name in ("median_ms", "p5_ms", "p95_ms", "drift_ms_per_min")]
         for fps, recorders in found["rates"].items()
         for recorder, values in recorders.items()
     ]
-    return table(["fps", "recorder", "events", "median ms", "5 %", "95 %"], rows)
+    return table(["fps", "recorder", "events", "median ms", "5 %", "95 %", "drift ms/min"], rows)
 
 
 def _measure(
@@ -54,6 +56,12 @@ def _measure(
     if code:
         sys.exit(f"bench: the flashing program failed (exit code {code})")
     # A recorder looks once a slot: on average a flash is half a slot old by then.
-    measured = offsets(measure_events(film.path), picture_s=1 / fps)
+    events_s = measure_events(film.path)
     film.path.unlink()
-    return asdict(measured)
+    return asdict(offsets(events_s, picture_s=1 / fps)) | {"drift_ms_per_min": _drift(events_s)}
+
+
+def _drift(events_s: list[tuple[float, float]]) -> float:
+    """Slope of the line through all of them: milliseconds that the sound gets later a minute."""
+    flashes, beeps = np.array(events_s).T
+    return float(np.polyfit(flashes, beeps - flashes, 1)[0] * 60_000)
