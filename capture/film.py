@@ -72,6 +72,7 @@ class Film:
         self._recent: deque[int] = deque()
         self._handed_ns = 0
         self._is_pending = False
+        self._first_slot = 0
 
     @property
     def like(self) -> VideoFrame:
@@ -101,8 +102,12 @@ class Film:
         slots = int((at_ns - clock.start_ns) / self._slot_ns)
         return clock.start_ns + round((slots + 1) * self._slot_ns)
 
-    def begin(self) -> int:
-        """Take the first picture; gives its capture time, which is media time 0.
+    def begin(self, start_ns: int | None = None) -> int:
+        """Take the first picture; gives media time 0 on the capture clock.
+
+        Args:
+            start_ns: Where the recording has begun; ``None``: with this picture. What lies between
+                shows it too, since nobody took pictures then, and is not counted as dropped.
 
         Raises:
             SourceEndedError: The window was closed.
@@ -111,7 +116,9 @@ class Film:
         _, captured_ns = self._look()
         self.box.put(Picture(self._picture.to_frame(), 0, is_key=True))
         self._count(captured_ns)
-        return captured_ns
+        start_ns = captured_ns if start_ns is None else start_ns
+        self._first_slot = int((captured_ns - start_ns) / self._slot_ns)
+        return start_ns
 
     def run(
         self,
@@ -128,7 +135,7 @@ class Film:
             stop_asked: Set when the end was brought forward.
             on_gone: Called when the source is gone; true: go on with the last picture.
         """
-        slot = 0
+        slot = self._first_slot
         was_paused = False
         while True:
             stride = self.divisor

@@ -22,14 +22,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+
 __all__ = [
     "MESSAGE_RECIPE",
     "Entry",
     "Journal",
+    "boot_id",
     "find_orphans",
     "is_message",
     "is_recording",
     "journal_path",
+    "process_start",
     "read_journal",
 ]
 
@@ -97,8 +100,8 @@ class Journal:
             tracks=tracks,
             started=round(time.time(), 3),
             pid=os.getpid(),
-            pid_started=_process_start(os.getpid()),
-            boot_id=_boot_id(),
+            pid_started=process_start(os.getpid()),
+            boot_id=boot_id(),
             host=platform.node(),
             recipe=recipe,
         )
@@ -180,14 +183,15 @@ def is_recording(path: Path) -> bool:
     entry = read_journal(path)
     if entry is None or entry.pid is None:
         return False
-    if entry.host == platform.node() and entry.boot_id is not None and _boot_id() is not None:
-        return entry.boot_id == _boot_id() and entry.pid_started == _process_start(entry.pid)
+    if entry.host == platform.node() and entry.boot_id is not None and boot_id() is not None:
+        return entry.boot_id == boot_id() and entry.pid_started == process_start(entry.pid)
     with contextlib.suppress(OSError):
         return time.time() - journal_path(path).stat().st_mtime < STALE_AFTER_S
     return False
 
 
-def _boot_id() -> str | None:
+def boot_id() -> str | None:
+    """This run of the machine; ``None`` where unknown."""
     if sys.platform != "linux":
         return None
     with contextlib.suppress(OSError):
@@ -195,10 +199,11 @@ def _boot_id() -> str | None:
     return None
 
 
-def _process_start(pid: int) -> int | None:
-    """Field 22 of /proc/PID/stat (proc(5)); ``None`` if it ended, or on another system.
+def process_start(pid: int) -> int | None:
+    """When a process began, in ticks since the machine did; ``None`` if it ended, or not on Linux.
 
-    With it a process that was given the same number later is not taken for the recorder.
+    Field 22 of /proc/PID/stat (proc(5)). With it a process that was given the same number later is
+    not taken for the recorder.
     """
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")

@@ -36,6 +36,7 @@ __all__ = [
     "RecordingResult",
     "RecordingSpec",
     "Rect",
+    "Rule",
     "ScreenPicture",
     "Snapshot",
     "SoundFileSpec",
@@ -228,6 +229,8 @@ class EventKind(enum.StrEnum):
 
     CHOICE = "choice"
     """Something was picked automatically; the message says what and why."""
+    WAITING = "waiting"
+    """It begins at a time, or when a rule holds; the message says what it waits for."""
     STARTED = "started"
     PAUSED = "paused"
     RESUMED = "resumed"
@@ -329,6 +332,21 @@ class AudioSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Rule:
+    """A condition on which a recording starts or stops (``capture.rules``)."""
+
+    kind: str
+    """To start: sound, window, app; to stop: silence, window-closed, app-ended, size, duration."""
+    name: str | None = None
+    """Of the window or the application; ``None`` where the kind has none."""
+    amount: float = 0.0
+    """Seconds or bytes, for the kinds that count."""
+
+    def __str__(self) -> str:
+        return self.kind if self.name is None else f"{self.kind}:{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
 class RecordingSpec:
     """All that a session needs to know. CLI, schedule and Python callers build the same one."""
 
@@ -341,6 +359,15 @@ class RecordingSpec:
     duration_s: float | None = None
     """Stop after this much recorded time; ``None``: until told."""
     delay_s: float = 0.0
+    begin_at_s: float | None = None
+    """Wall time in s since 1970 at which the recording begins, or the start rules begin to count;
+    ``None``: now. Follows the clock of the machine when that is set meanwhile."""
+    start_when: tuple[Rule, ...] = ()
+    """All of them have to hold; the recording begins with the last one."""
+    start_within_s: float | None = None
+    """How long the start rules have; ``None``: as long as it takes."""
+    stop_when: tuple[Rule, ...] = ()
+    """The first one that holds ends the recording."""
     max_size_bytes: int | None = None
     split_every_s: float | None = None
     is_strict: bool = False
@@ -529,7 +556,7 @@ class RecordingResult:
     tracks: tuple[TrackReport, ...]
     warnings: tuple[str, ...]
     stopped_by: str
-    """duration, size, request, source-ended, device-lost, disk, error."""
+    """duration, size, request, source-ended, device-lost, disk, error, or a stop rule's kind."""
     pauses_s: tuple[tuple[float, float], ...] = ()
     """(media time, length) of every pause."""
     markers_s: tuple[float, ...] = ()

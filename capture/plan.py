@@ -10,6 +10,7 @@ from capture.media.encode import choose_video_encoder
 from capture.media.mux import VideoTrack, check_tracks, container_of
 from capture.mixer import SourceSetting, plan_tracks
 from capture.model import NS_PER_S
+from capture.rules import with_rules
 from capture.segments import Segments
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ def check_spec(spec: RecordingSpec) -> None:
         ConfigError: A value makes no sense, or the container cannot hold the tracks.
         OutputError: The output exists, or is a folder.
     """
+    if spec.delay_s and spec.begin_at_s is not None:
+        raise ConfigError("--delay and --at both say when to begin", hint="leave one of them out")
+    with_rules(spec)
     if spec.video is not None and not MIN_FPS <= spec.video.fps <= MAX_FPS:
         raise ConfigError(
             f"{spec.video.fps:g} pictures a second cannot be recorded",

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 from capture.clock import SessionClock, now_ns
 from capture.disk import DiskWatch
 from capture.errors import CaptureError, DeviceLostError, OutputError, SourceEndedError
+from capture.lookout import Ear, Lookout
 from capture.media.certificate import certify
 from capture.model import (
     NS_PER_S,
@@ -33,8 +34,10 @@ from capture.model import (
 )
 from capture.pipeline import MailboxClosedError, Pipeline
 from capture.plan import check_spec, plan_segments
+from capture.rules import Ending, has_all, with_rules
 from capture.sound import Sound
 from capture.sources import open_audio, open_screen
+from capture.teller import Teller
 from capture.watchdog import GridWatch, PictureCounts, Watchdog
 
 if TYPE_CHECKING:
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from capture.film import Film
+    from capture.model import Rule
     from capture.segments import Segments
 
 __all__ = ["Session", "record"]
@@ -53,6 +57,16 @@ MAX_SIZE_MARGIN_S = 2.0
 """What is still in the boxes when the size is checked."""
 DRAIN_WITHIN_S = 20.0
 """After the end; a disk that takes longer to answer is given up."""
+PREPARE_S = 1.5
+"""The sources and the encoder are opened so long before a time that was set: it takes 0.5 s."""
+WALL_LOOK_S = 1.0
+"""How often the machine's clock is looked at while waiting for a time: somebody may set it."""
+PRE_ROLL_NS = NS_PER_S // 4
+"""What of the sound before a sound is kept where that starts the recording."""
+RULES_TICK_S = 0.05
+"""How often rules are looked at."""
+LISTENING = {"sound", "silence"}
+"""Rules that are about what is heard."""
 DEVICE_CHANGES = {EventKind.DEVICE_LOST, EventKind.DEVICE_BACK, EventKind.DEFAULT_CHANGED}
 
 
@@ -70,10 +84,9 @@ class Session:
         self, spec: RecordingSpec, on_event: Callable[[Event], None] | None = None
     ) -> None:
         check_spec(spec)
-        self.spec = spec
-        self._on_event = on_event
+        self.spec = spec = with_rules(spec)
+        self._teller = Teller(on_event)
         self._state = State.READY
-        self._warnings: list[str] = []
         self._device_changes = 0
         self._stopped_by = ""
         self._error: BaseException | None = None
@@ -90,6 +103,7 @@ class Session:
         self._free_bytes: int | None = None
         self._clock = SessionClock(now_ns())
         self._segments: Segments | None = None
+        self._ear: Ear | None = None
         self._watchdog = threading.Thread(target=self._watch, name="capture-watchdog", daemon=True)
 
     # ------------------------------------------------------------------------------ for the owner
@@ -111,18 +125,21 @@ class Session:
             self._finished.wait(DRAIN_WITHIN_S)
 
     def start(self) -> None:
-        """Open everything, wait for the delay, and record from then on.
+        """Wait for the time and the rules that were set, open everything, and record from then on.
 
         Raises:
-            CaptureError: Something that is needed is not there; nothing is left behind.
+            CaptureError: Something that is needed is not there, or it was stopped before it
+                began; nothing is left behind.
         """
+        asked_ns = now_ns()
         try:
             self._disk.check_start()
+            self._wait_for_time(asked_ns, PREPARE_S)
+            self._wait_for_others()
             self._open_sources()
-            if self.spec.delay_s > 0:
-                self._state = State.WAITING
-                self._stop_asked.wait(self.spec.delay_s)
-            self._begin()
+            self._prepare()
+            self._wait_for_time(asked_ns)
+            self._begin(self._wait_for_sound())
         except BaseException:
             self._state = State.FAILED
             self._close_sources()
@@ -134,21 +151,21 @@ class Session:
         if self._state is State.RECORDING:
             self._clock.pause(self._next_slot_ns())
             self._state = State.PAUSED
-            self._emit(EventKind.PAUSED, "paused")
+            self._teller.emit(EventKind.PAUSED, "paused")
 
     def resume(self) -> None:
         """Go on with the next picture."""
         if self._state is State.PAUSED:
             self._clock.resume(self._next_slot_ns())
             self._state = State.RECORDING
-            self._emit(EventKind.RESUMED, "recording")
+            self._teller.emit(EventKind.RESUMED, "recording")
 
     def mark(self) -> None:
         """Begin a chapter here."""
         if self._segments is not None and self._state is State.RECORDING:
             media_ns = self._clock.recorded_ns(now_ns())
             self._segments.markers_ns.append(media_ns)
-            self._emit(EventKind.MARKED, f"chapter at {media_ns / NS_PER_S:.1f} s")
+            self._teller.emit(EventKind.MARKED, f"chapter at {media_ns / NS_PER_S:.1f} s")
 
     def stop(self, reason: str = "request") -> None:
         """End the recording now; ``wait()`` gives the result. Does nothing the second time."""
@@ -214,8 +231,66 @@ class Session:
             levels=sound.levels() if sound else {},
             drift_ppm=sound.drift_ppm() if sound else {},
             path=segments.current_path if segments else None,
-            message=self._warnings[-1] if self._warnings else None,
+            message=self._teller.last_warning,
         )
+
+    # ------------------------------------------------------------------------------------- waiting
+
+    def _wait_for_time(self, asked_ns: int, before_s: float = 0.0) -> None:
+        """Until the delay is over and the wall clock shows the time that was set."""
+        while True:
+            left_s = (asked_ns - now_ns()) / NS_PER_S + self.spec.delay_s
+            if self.spec.begin_at_s is not None:
+                left_s = max(left_s, self.spec.begin_at_s - time.time())
+            if left_s <= before_s:
+                return
+            self._state = State.WAITING
+            self._wait(min(left_s - before_s, WALL_LOOK_S))
+
+    def _wait_for_others(self) -> None:
+        """Until the windows and applications of the start rules are there; nothing is open yet."""
+        rules = [rule for rule in self.spec.start_when if rule.kind != "sound"]
+        lookout = Lookout(rules, None)
+        deadline_ns = self._say_waiting(rules)
+        while not has_all(rules, lookout.look()):
+            self._wait(RULES_TICK_S, deadline_ns)
+
+    def _wait_for_sound(self) -> int | None:
+        """Until there is sound, if a rule says so; gives when the recording begins.
+
+        What the sources give meanwhile waits in the box of their blocks, ten seconds of it: the
+        sound before the sound is there when the recording begins with it.
+        """
+        rules = [rule for rule in self.spec.start_when if rule.kind == "sound"]
+        if not rules or self._ear is None:
+            return None
+        deadline_ns = self._say_waiting(rules)
+        ready_ns = now_ns()
+        while (self._ear.heard_ns or 0) < ready_ns:
+            self._wait(RULES_TICK_S, deadline_ns)
+        assert self._ear.onset_ns is not None
+        return max(self._ear.onset_ns - PRE_ROLL_NS, ready_ns)
+
+    def _say_waiting(self, rules: list[Rule]) -> int | None:
+        """Tell what is waited for; gives the capture clock at which that is given up."""
+        if not rules:
+            return None
+        self._state = State.WAITING
+        self._teller.emit(EventKind.WAITING, f"waiting for {' and '.join(map(str, rules))}")
+        within_s = self.spec.start_within_s
+        return None if within_s is None else now_ns() + round(within_s * NS_PER_S)
+
+    def _wait(self, wait_s: float, deadline_ns: int | None = None) -> None:
+        """Sleep, unless the waiting is over."""
+        if self._stop_asked.wait(wait_s):
+            raise CaptureError("nothing was recorded: it was stopped before it began")
+        if deadline_ns is not None and now_ns() >= deadline_ns:
+            waited = " and ".join(map(str, self.spec.start_when))
+            raise CaptureError(
+                f"nothing was recorded: {waited} did not come within "
+                f"{self.spec.start_within_s:g} s",
+                hint="--start-within says how long it is waited for",
+            )
 
     # ------------------------------------------------------------------------------------- starting
 
@@ -242,28 +317,38 @@ class Session:
         if sources:
             self._sound = Sound(sources, spec.audio, spec.tracks, spec.rate_hz)
 
-    def _begin(self) -> None:
+    def _prepare(self) -> None:
+        """All that takes its time before media time 0."""
         self._segments = plan_segments(
             self.spec,
             like=self._film.like if self._film else None,
             tracks=self._sound.tracks if self._sound else (),
-            on_choice=lambda message: self._emit(EventKind.CHOICE, message),
-            on_done=lambda path: self._emit(EventKind.FILE_DONE, str(path)),
+            on_choice=lambda message: self._teller.emit(EventKind.CHOICE, message),
+            on_done=lambda path: self._teller.emit(EventKind.FILE_DONE, str(path)),
             certify=self._certify,
         )
-        if self._sound is not None:
-            self._sound.start(
-                self._on_source_event,
-                lambda: self._warn("sound was lost: this machine is too busy to keep up"),
-            )
-        # Opening the encoder took its time before this: the first picture is media time 0.
-        self._clock = SessionClock(self._film.begin() if self._film else now_ns())
+        if self._sound is None:
+            return
+        if {rule.kind for rule in (*self.spec.start_when, *self.spec.stop_when)} & LISTENING:
+            self._ear = Ear(self.spec.rate_hz)
+        self._sound.start(
+            self._on_source_event, self._on_overflow, self._ear.take if self._ear else None
+        )
+
+    def _begin(self, start_ns: int | None) -> None:
+        """Record from a moment on; ``None``: from the first picture on, which is taken now."""
+        assert self._segments is not None
+        if start_ns is None and self._film is None:
+            start_ns = now_ns()
+        self._clock = SessionClock(self._film.begin(start_ns) if self._film else start_ns or 0)
         if self._sound is not None:
             self._sound.begin(self._clock)
         self._segments.segment(0)
         self._start_threads()
         self._state = State.RECORDING
-        self._emit(EventKind.STARTED, f"recording to {self._segments.current_path}")
+        began_at_s = time.time() - (now_ns() - self._clock.start_ns) / NS_PER_S
+        message = f"recording to {self._segments.current_path}"
+        self._teller.emit(EventKind.STARTED, message, began_at_s=began_at_s)
 
     def _start_threads(self) -> None:
         assert self._segments is not None
@@ -277,6 +362,9 @@ class Session:
         pipeline.add("mux", segments.write_all, lambda: segments.box.close(discard=True))
         pipeline.start()
         self._watchdog.start()
+        if self.spec.stop_when:
+            # Nobody waits for it: a screen that does not answer must not hold up the end.
+            threading.Thread(target=self._watch_rules, name="capture-rules", daemon=True).start()
 
     # ------------------------------------------------------------------------------- the threads
 
@@ -288,12 +376,12 @@ class Session:
     def _on_screen_gone(self, error: SourceEndedError | DeviceLostError) -> bool:
         """Whether the recording goes on without its screen."""
         if isinstance(error, SourceEndedError):
-            self._emit(EventKind.FINISHING, str(error))
+            self._teller.emit(EventKind.FINISHING, str(error))
             self.stop("source-ended")
             return False
         if self._sound is not None and not self.spec.is_strict:
             # What can still be kept is kept: the sound goes on over the last picture.
-            self._warn(f"{error.message}; the sound is still recorded")
+            self._teller.warn(f"{error.message}; the sound is still recorded")
             return True
         self._fail(error)
         self.stop("device-lost")
@@ -323,6 +411,17 @@ class Session:
         assert self._sound is not None
         self._sound.run(SoundLane(self._segments), self._planned_end, self._stop_asked)
 
+    def _watch_rules(self) -> None:
+        """capture-rules: end the recording when a stop rule holds."""
+        lookout = Lookout(self.spec.stop_when, self._ear)
+        ending = Ending(self.spec.stop_when, self._clock.start_ns)
+        while not self._stop_asked.wait(RULES_TICK_S):
+            facts = lookout.look()
+            if self._state is State.PAUSED:
+                ending.rest(facts.at_ns)
+            elif (kind := ending.step(facts)) is not None:
+                self.stop(kind)
+
     def _watch(self) -> None:
         """capture-watchdog: end the recording when it is time, then finish it."""
         next_disk_ns = 0
@@ -345,7 +444,7 @@ class Session:
             self._fail(error)
         finally:
             self._state = State.FAILED if self._error else State.DONE
-            self._emit(EventKind.DONE, self._stopped_by)
+            self._teller.emit(EventKind.DONE, self._stopped_by)
             self._finished.set()
 
     def _watch_signals(self, watchdog: Watchdog, grid: GridWatch | None, at_ns: int) -> None:
@@ -364,10 +463,10 @@ class Session:
 
     def _note(self, event: Event) -> None:
         """Keep what the watchdog found for the result, and tell it."""
-        self._warnings.append(event.message)
+        self._teller.keep(event.message)
         if event.kind is EventKind.DEAD_SIGNAL and event.source is not None:
             self._dead.append(event.source)
-        self._tell(event)
+        self._teller.tell(event)
 
     def _watch_disk(self) -> None:
         assert self._segments is not None
@@ -380,7 +479,7 @@ class Session:
         look = self._disk.look(written, recorded_s)
         self._free_bytes = look.free_bytes
         if look.warning is not None:
-            self._warn(look.warning)
+            self._teller.warn(look.warning)
         if look.is_full:
             self.stop("disk")
 
@@ -389,7 +488,7 @@ class Session:
     def _finish(self, watchdog: Watchdog) -> None:
         assert self._segments is not None
         self._state = State.FINISHING
-        self._emit(EventKind.FINISHING, "finishing the file")
+        self._teller.emit(EventKind.FINISHING, "finishing the file")
         *upstream, mux = self._pipeline.stages
         deadline = time.monotonic() + DRAIN_WITHIN_S
         for stage in upstream:
@@ -424,7 +523,7 @@ class Session:
             unchanged_pictures=self._film.unchanged if self._film else 0,
             dropped_pictures=self._film.dropped if self._film else 0,
             tracks=self._track_reports(),
-            warnings=tuple(dict.fromkeys(self._warnings)),
+            warnings=self._teller.warnings,
             stopped_by=self._stopped_by,
             pauses_s=self._clock.pauses_s,
             markers_s=tuple(m / NS_PER_S for m in self._segments.markers_ns),
@@ -458,7 +557,7 @@ class Session:
             else None,
             device_changes=self._device_changes,
             pauses_s=self._clock.pauses_s,
-            warnings=tuple(dict.fromkeys(self._warnings)),
+            warnings=self._teller.warnings,
         )
 
     def _track_reports(self) -> tuple[TrackReport, ...]:
@@ -500,33 +599,20 @@ class Session:
         if event.kind in DEVICE_CHANGES:
             self._device_changes += 1
         if event.kind in {EventKind.WARNING, EventKind.DEVICE_LOST, EventKind.GAP}:
-            self._warnings.append(event.message)
-        self._tell(event)
+            self._teller.keep(event.message)
+        self._teller.tell(event)
         if event.kind is EventKind.DEVICE_LOST and self.spec.is_strict:
             self._fail(DeviceLostError(event.message))
             self.stop("device-lost")
 
-    def _warn(self, message: str) -> None:
-        if message not in self._warnings:
-            self._warnings.append(message)
-            self._emit(EventKind.WARNING, message)
+    def _on_overflow(self) -> None:
+        """What is dropped while waiting is older than any pre-roll."""
+        if self._state is not State.WAITING:
+            self._teller.warn("sound was lost: this machine is too busy to keep up")
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:
             self._error = self._error or error
-
-    def _emit(self, kind: EventKind, message: str) -> None:
-        self._tell(Event(kind, message, now_ns()))
-
-    def _tell(self, event: Event) -> None:
-        """Tell the owner; what goes wrong there must not end a thread of the recording."""
-        if self._on_event is None:
-            return
-        try:
-            self._on_event(event)
-        except Exception as error:  # noqa: BLE001 - it is the owner's code
-            self._on_event = None
-            self._warnings.append(f"events are no longer told: on_event failed ({error})")
 
 
 def record(spec: RecordingSpec, on_event: Callable[[Event], None] | None = None) -> RecordingResult:

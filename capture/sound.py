@@ -76,12 +76,18 @@ class Sound:
         """What the sources have to say about themselves."""
         return tuple(note for source in self._sources for note in source.notes)
 
-    def start(self, on_event: Callable[[Event], None], on_overflow: Callable[[], None]) -> None:
+    def start(
+        self,
+        on_event: Callable[[Event], None],
+        on_overflow: Callable[[], None],
+        on_block: Callable[[AudioBlock], None] | None = None,
+    ) -> None:
         """Start all sources, and wait a moment until each has given something.
 
         Args:
             on_event: Told what happens to the devices; called from other threads.
             on_overflow: Called when blocks were lost because ``run`` did not keep up.
+            on_block: Called with every block, before it is put away; ``None``: nobody listens.
 
         Raises:
             DeviceError: One of them cannot be opened.
@@ -99,6 +105,8 @@ class Sound:
                     return
             else:
                 self._received_blocks[index] += 1
+                if on_block is not None:
+                    on_block(item)
             with contextlib.suppress(MailboxClosedError):
                 if not self._box.put((index, item)):
                     on_overflow()

@@ -45,6 +45,7 @@ app.command(
 app.command(
     "capture.cli.verify:verify", help="Measure recordings again: is all of it there, in step?"
 )
+app.command("capture.cli.schedule:schedule", help="Record at set times, unattended.")
 app.command("capture.cli.demo:demo", help="Record a short voice message, to see that all works.")
 
 

@@ -51,6 +51,7 @@ def doctor(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
         "encoders": _try_encoders,
         "disk": _try_disk,
         "private desktop": _try_private_desktop,
+        "schedule": _try_schedule,
     }
     rows = [(name, *_try(trial)) for name, trial in trials.items()]
     if json:
@@ -136,6 +137,12 @@ def _try_private_desktop() -> str:
     started_s = time.monotonic()
     with PrivateDesktop(640, 360) as desktop:
         return f"{desktop.display} was up in {time.monotonic() - started_s:.1f} s"
+
+
+def _try_schedule() -> str:
+    from capture.schedule.install import state  # noqa: PLC0415 - only where needed
+
+    return state()
 
 
 def _version(name: str) -> str:

@@ -7,6 +7,7 @@ import dataclasses
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,11 +16,12 @@ from cyclopts import Parameter
 from capture.cli.app import EXIT_FAILED, print_error
 from capture.cli.recover import mention_orphans
 from capture.cli.signals import StopSignals
-from capture.cli.values import Dimensions, Duration, RectOption, Size
+from capture.cli.values import Dimensions, Duration, Moment, RectOption, Size
 from capture.cli.views import View, choose_view
 from capture.config import default_output
 from capture.errors import CaptureError, ConfigError, DeviceNotFoundError
 from capture.model import AudioSpec, RecordingResult, RecordingSpec, TrackMode, VideoSpec
+from capture.rules import parse_start, parse_stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,6 +34,8 @@ __all__ = ["record", "run_recording"]
 EXIT_DEAD_SOURCE = 4
 COMMAND_GRACE_S = 3.0
 """A command that we started has so long to end by itself after the recording."""
+READY_S = 4.0
+"""So long before a time that was set the screen is opened; a private desktop is up in 1 s."""
 
 
 def record(
@@ -53,6 +57,10 @@ def record(
     cursor: bool = True,
     duration: Duration = None,
     delay: Duration = None,
+    at: Moment = None,
+    start_when: Annotated[tuple[str, ...], Parameter(negative="", metavar="RULE")] = (),
+    start_within: Duration = None,
+    stop_when: Annotated[tuple[str, ...], Parameter(negative="", metavar="RULE")] = (),
     max_size: Size = None,
     split_every: Duration = None,
     follow_default: bool = True,
@@ -62,6 +70,7 @@ def record(
     json: Annotated[bool, Parameter(negative="")] = False,
     quiet: Annotated[bool, Parameter(alias="-q", negative="")] = False,
     words: Annotated[tuple[str, ...], Parameter(parse=False)] = (),
+    is_trial: Annotated[bool, Parameter(parse=False)] = False,
 ) -> int:
     """Record the screen together with what the speakers play.
 
@@ -86,6 +95,12 @@ def record(
         cursor: Draw the mouse pointer.
         duration: Stop after this long, pauses not counted.
         delay: Wait this long first.
+        at: Wait until then: 20:15, or "2026-12-01 20:15".
+        start_when: sound, window:TITLE or app:NAME; of several, all have to be there. With sound
+            the file begins a moment before it.
+        start_within: Give up when that has not come after this long.
+        stop_when: silence:10s, window-closed, app-ended, size:1GB or duration:45m; the first one
+            ends it.
         max_size: Stop when the file is about this large.
         split_every: Begin a new file after this long, without a gap.
         follow_default: Go over to the new default output, or microphone, when it changes.
@@ -95,6 +110,7 @@ def record(
         json: Events on stdout, one JSON object a line; the last one is the result.
         quiet: Say nothing but errors.
         words: A command to record: it is started with the recording and ends it.
+        is_trial: Only see whether all this makes sense.
     """
     spec = RecordingSpec(
         output=output or default_output(".mp4" if video else ".m4a"),
@@ -116,17 +132,28 @@ def record(
         audio_codec=audio_codec,
         duration_s=duration,
         delay_s=delay or 0.0,
+        begin_at_s=at,
+        start_when=tuple(parse_start(rule) for rule in start_when),
+        start_within_s=start_within,
+        stop_when=tuple(parse_stop(rule) for rule in stop_when),
         max_size_bytes=max_size,
         split_every_s=split_every,
         follow_default=follow_default,
         is_strict=strict,
         overwrite=overwrite,
     )
+    if is_trial or at is not None:  # what is wrong is said now, not when the time has come
+        from capture.plan import check_spec  # noqa: PLC0415 - loads av
+
+        check_spec(spec)
+    if is_trial:
+        return 0
     view = choose_view(is_json=json, is_quiet=quiet)
     if not quiet:
         mention_orphans(spec.output.parent)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(StopSignals())
+        _count_down(spec.begin_at_s, view)
         desktop = None
         if private_desktop is not None:
             desktop = stack.enter_context(enter_private_desktop(*private_desktop))
@@ -180,11 +207,14 @@ def run_recording(
     session = Session(spec, view.on_event)
     if stop is not None:
         stop.session = session
-    session.start()
     command: subprocess.Popen[bytes] | None = None
     try:
+        # Where the recording waits for a window or a sound, the command is what makes them.
+        if words and spec.start_when:
+            command = desktop.run(words) if desktop else _start(words)
+        session.start()
         view.notes(session.notes)
-        if words:
+        if words and command is None:
             command = desktop.run(words) if desktop else _start(words)
         with view:
             while not session.wait_for_stop(0):
@@ -228,6 +258,12 @@ def _conclude(
     print_error(error.message, error.hint)
     is_dead = result.stopped_by == "device-lost" and session.spec.is_strict
     return EXIT_DEAD_SOURCE if is_dead else EXIT_FAILED, result
+
+
+def _count_down(begin_at_s: float | None, view: View) -> None:
+    """Show how long it is until a time, up to a few seconds before; the session waits the rest."""
+    while begin_at_s is not None and (left_s := begin_at_s - time.time()) > READY_S:
+        view.wait(begin_at_s, min(1.0, left_s - READY_S))
 
 
 def _audio_specs(names: Sequence[str]) -> tuple[AudioSpec, ...]:

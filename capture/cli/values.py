@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from capture.model import Rect
+from capture.units import parse_duration, parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Dimensions",
     "Duration",
+    "Moment",
     "RectOption",
     "Size",
     "format_clock",
@@ -25,45 +27,6 @@ __all__ = [
     "parse_rect",
     "parse_size",
 ]
-
-_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-_UNITS_BYTES = {"": 1, "b": 1} | {
-    prefix + suffix: int(base**power)
-    for power, prefix in enumerate("kmgt", 1)
-    for suffix, base in {"": 1000, "b": 1000, "ib": 1024}.items()
-}
-
-
-def parse_duration(text: str) -> float:
-    """Seconds from ``90``, ``90s``, ``1m30s``, ``1.5h``, ``1:30`` or ``00:01:30``.
-
-    Raises:
-        ValueError: It is none of these.
-    """
-    words = text.strip().lower()
-    if re.fullmatch(r"\d+(\.\d+)?", words):
-        return float(words)
-    if re.fullmatch(r"(\d+:)?\d{1,2}:\d{1,2}(\.\d+)?", words):
-        seconds = 0.0
-        for part in words.split(":"):
-            seconds = seconds * 60 + float(part)
-        return seconds
-    if re.fullmatch(r"(\d+(\.\d+)?(ms|s|min|m|h|d)\s*)+", words):
-        parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|min|m|h|d)", words)
-        return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
-    raise ValueError(f"{text!r} is no duration; write 90s, 1m30s or 00:01:30")
-
-
-def parse_size(text: str) -> int:
-    """Bytes from ``500MB``, ``2GiB``, ``1.5 G`` or a plain number.
-
-    Raises:
-        ValueError: It is none of these.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip().lower())
-    if match is None or match[2] not in _UNITS_BYTES:
-        raise ValueError(f"{text!r} is no size; write 500MB or 2GiB")
-    return round(float(match[1]) * _UNITS_BYTES[match[2]])
 
 
 def parse_rect(text: str) -> Rect:
@@ -110,6 +73,16 @@ def format_dbfs(level_dbfs: float) -> str:
     return "silent" if level_dbfs < -120 else f"{level_dbfs:.0f} dBFS"  # noqa: PLR2004 - 20 bits
 
 
+LATE_S = 60.0
+"""A recorder that a scheduler started for a time may come up after it; that is no typing error."""
+
+
+def _parse_moment(text: str) -> float:
+    from capture.schedule.when import parse_moment  # noqa: PLC0415 - few commands need it
+
+    return parse_moment(text, late_s=LATE_S).timestamp()
+
+
 def _with(parse: Callable[[str], Any], metavar: str) -> Parameter:
     def convert(_kind: Any, tokens: Sequence[Any]) -> Any:
         return parse(tokens[0].value)
@@ -125,6 +98,7 @@ def _with(parse: Callable[[str], Any], metavar: str) -> Parameter:
 
 
 Duration = Annotated[float | None, _with(parse_duration, "DURATION")]
+Moment = Annotated[float | None, _with(_parse_moment, "TIME")]
 Size = Annotated[int | None, _with(parse_size, "SIZE")]
 RectOption = Annotated[Rect | None, _with(parse_rect, "X,Y,W,H")]
 Dimensions = Annotated[tuple[int, int] | None, _with(parse_dimensions, "WxH")]

@@ -6,10 +6,12 @@ import contextlib
 import dataclasses
 import json
 import sys
+import time
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from capture.cli.app import say
-from capture.cli.values import format_dbfs, format_size
+from capture.cli.values import format_clock, format_dbfs, format_size
 from capture.clock import now_ns
 from capture.model import NS_PER_S, Event, EventKind, RecordingResult, State
 
@@ -57,6 +59,11 @@ class View:
     def notes(self, notes: Sequence[str]) -> None:
         """What the sources have to say about themselves."""
 
+    def wait(self, until_s: float, sleep_s: float) -> None:
+        """Show that it begins at a wall time, in s since 1970, and sleep a little."""
+        del until_s
+        time.sleep(sleep_s)
+
     def show(self, session: Session) -> None:
         """Show how it goes, and take the time of one poll for it."""
         session.wait_for_stop(POLL_S)
@@ -68,6 +75,7 @@ class View:
 
 
 _SPOKEN = {
+    EventKind.WAITING,
     EventKind.CHOICE,
     EventKind.WARNING,
     EventKind.DEVICE_LOST,
@@ -86,11 +94,19 @@ class LineView(View):
 
     def __init__(self) -> None:
         self._next_ns = now_ns() + LINE_EVERY_NS
+        self._waits_until_s: float | None = None
 
     def on_event(self, event: Event) -> None:
         """Said as a line."""
         if event.kind in _SPOKEN:
             say(event.message)
+
+    def wait(self, until_s: float, sleep_s: float) -> None:
+        """Said once."""
+        if self._waits_until_s != until_s:
+            self._waits_until_s = until_s
+            say(_countdown(until_s))
+        super().wait(until_s, sleep_s)
 
     def notes(self, notes: Sequence[str]) -> None:
         """Said as lines."""
@@ -147,6 +163,14 @@ class MeterView(View):
         if event.kind in _SPOKEN:
             self._console.print(event.message, style="yellow", markup=False)
 
+    def wait(self, until_s: float, sleep_s: float) -> None:
+        """A line that counts down."""
+        from rich.text import Text  # noqa: PLC0415 - slow to load
+
+        with self._live:
+            self._live.update(Text(_countdown(until_s)), refresh=True)
+            super().wait(until_s, sleep_s)
+
     def notes(self, notes: Sequence[str]) -> None:
         """Said as lines."""
         for note in notes:
@@ -177,6 +201,14 @@ class JsonView(View):
 
     def __init__(self) -> None:
         self._next_ns = now_ns() + LINE_EVERY_NS
+        self._waits_until_s: float | None = None
+
+    def wait(self, until_s: float, sleep_s: float) -> None:
+        """Said once."""
+        if self._waits_until_s != until_s:
+            self._waits_until_s = until_s
+            print_json({"event": EventKind.WAITING, "message": _countdown(until_s)})
+        super().wait(until_s, sleep_s)
 
     def on_event(self, event: Event) -> None:
         """Said as a line."""
@@ -204,6 +236,12 @@ class JsonView(View):
     def finish(self, result: RecordingResult) -> None:
         """A summary, then the paths."""
         print_json({"event": "result", **dataclasses.asdict(result)})
+
+
+def _countdown(until_s: float) -> str:
+    moment = datetime.fromtimestamp(until_s).astimezone()
+    left_s = max(0.0, until_s - time.time())
+    return f"begins at {moment:%Y-%m-%d %H:%M:%S}, in {format_clock(left_s)}; ^C to leave it"
 
 
 def print_json(values: dict[str, Any]) -> None:

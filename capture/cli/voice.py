@@ -56,6 +56,7 @@ def voice(
     picture: Annotated[bool, Parameter(negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
     quiet: Annotated[bool, Parameter(alias="-q", negative="")] = False,
+    is_trial: Annotated[bool, Parameter(parse=False)] = False,
 ) -> int:
     """Keep each voice message that plays as one clean file.
 
@@ -85,6 +86,7 @@ def voice(
         picture: Also draw the waveform of each message.
         json: Events on stdout, one JSON object a line; the last one is the result.
         quiet: Say nothing but errors; the paths still go to stdout.
+        is_trial: Only see whether all this makes sense.
     """
     messenger, duration_s = _purposes(for_)
     if messenger is not None and (format is not None or quality is not None):
@@ -112,6 +114,11 @@ def voice(
         keep_last_s=keep_last or 0.0,
         with_picture=picture,
     )
+    if is_trial:
+        from capture.voice.plan import check_spec  # noqa: PLC0415 - loads av
+
+        check_spec(spec)
+        return 0
     return _run(spec, is_json=json, is_quiet=quiet)
 
 

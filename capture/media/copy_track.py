@@ -11,6 +11,7 @@ container that it came from.
 from __future__ import annotations
 
 import contextlib
+import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,7 +26,7 @@ from capture.media.sample_clock import SampleClock
 from capture.media.tracks import codec_of, file_zero_s, tick_s, trims
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 __all__ = ["Holder", "PacketFile", "TrackCopy", "copy_packets", "holder_of"]
@@ -114,6 +115,22 @@ class Placed(NamedTuple):
     """So many samples are dropped at its end."""
 
 
+class Steady(NamedTuple):
+    """What packets are like that only follow each other, so that nothing has to be asked."""
+
+    length: int
+    """Samples of each."""
+    shortest: int
+    """Least and most of their durations, in ticks."""
+    longest: int
+    samples_of_tick: float
+    earliest: float
+    """Least and most of the stamp, in samples, minus the place that is counted."""
+    latest: float
+    may_cut: bool
+    """Something may be cut off of one; it says so."""
+
+
 @dataclass(slots=True)
 class PacketFile:
     """One file that packets are copied to, and how far it has come.
@@ -136,6 +153,8 @@ class PacketFile:
     is_done: bool = False
     _stream: Any = None
     _time_base: Fraction = Fraction(1)
+    _is_other_tick: bool = True
+    """The source counts in another time base."""
     _container: Any = None
     _mp3: Mp3Info | None = None
     _cut: int = 0
@@ -143,19 +162,77 @@ class PacketFile:
 
     def take(self, source: Any, placed: Placed) -> None:
         """A packet of the track ``source``; it is left out where it lies outside."""
-        at, skip, ends = placed.at, placed.skip, placed.at + placed.length
+        packet, at, length, skip, cut = placed
+        ends = at + length
         if self.is_done or (self.start is not None and ends + skip <= self.start):
             return
         if self.end is not None and at >= self.end:
             self.close()
             return
-        with as_output_error(self.path):
+        try:
             if self._container is None:
-                self._open(source, placed.packet, at + skip, skip)
-            self._write(placed.packet, at, placed.length - placed.cut)
-        self._missing += max(0, at - self.ends) if self.packets > 1 else 0
-        self._cut = placed.cut
-        self.ends = ends - placed.cut
+                self._open(source, packet, at + skip, skip)
+            self._write(packet, at, length - cut)
+        except (OSError, av.FFmpegError):
+            with as_output_error(self.path):
+                raise
+        if self.packets > 1 and at > self.ends:
+            self._missing += at - self.ends
+        self._cut = cut
+        self.ends = ends - cut
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is open and takes packets as they are."""
+        return self._container is not None and self.holder.turn is None and self._mp3 is None
+
+    def take_run(self, packets: Iterator[Any], at: int, steady: Steady) -> tuple[Any, int]:
+        """Packets that follow on each other, where a packet costs a third of ``take``.
+
+        Args:
+            packets: Of the track, the first lying at ``at``.
+            at: Where all before it ended.
+            steady: What they are like.
+
+        Returns:
+            The first packet that wants a closer look, which is not written (``None``: no more
+            came), and where it should lie.
+        """
+        assert self.origin is not None, "is_plain was asked"
+        length, shortest, longest, samples_of_tick, earliest, latest, may_cut = steady
+        stream, time_base, origin = self._stream, self._time_base, self.origin
+        is_other_tick = self._is_other_tick
+        mux = self._container.mux_one
+        last = math.inf if self.end is None else self.end
+        begins, packet = at, None
+        try:
+            for packet in packets:
+                stamp = packet.pts
+                if (
+                    stamp is None
+                    or not earliest <= stamp * samples_of_tick - at <= latest
+                    or not shortest <= (packet.duration or 0) <= longest
+                    or at >= last
+                    or packet.is_corrupt
+                    or (may_cut and packet.has_sidedata("skip_samples"))
+                ):
+                    break
+                packet.stream = stream
+                if is_other_tick:
+                    packet.time_base = time_base
+                packet.pts = packet.dts = at - origin
+                packet.duration = length
+                mux(packet)
+                at += length
+            else:
+                packet = None
+        except (OSError, av.FFmpegError):
+            with as_output_error(self.path):
+                raise
+        if at > begins:
+            self.packets += (at - begins) // length
+            self._cut, self.ends = 0, at
+        return packet, at
 
     def _open(self, source: Any, packet: Any, begins: int, skip: int) -> None:
         self.begins = self.ends = begins
@@ -174,6 +251,7 @@ class PacketFile:
         else:
             self._stream = self._container.add_stream_from_template(source)
         self._time_base = Fraction(1, self._stream.codec_context.sample_rate)
+        self._is_other_tick = tick_s(source.time_base) != self._time_base
         if self.language:
             self._stream.metadata["language"] = self.language
         if holder.format == "mp3":
@@ -243,11 +321,14 @@ class TrackCopy:
         # In a broadcast the mark only says that a packet of the transport was lost nearby.
         self._is_broadcast = container.format.name == "mpegts"
         self.rate_hz = codec.sample_rate
-        self.clock = SampleClock(self.rate_hz, tick_s(stream.time_base), file_zero_s(container))
         self._length = PacketLength(stream, self.rate_hz)
+        tick, zero = tick_s(stream.time_base), file_zero_s(container)
+        self.clock = SampleClock(self.rate_hz, tick, zero, self._length.unit)
         self.skip = self._preskip = codec.delay if codec_of(stream) == "opus" else 0
         self._tried = 0
         self._is_sound = False
+        self.is_at_end = False
+        """It was read as far as it goes, not only as far as was wanted; known when finished."""
 
     @property
     def is_done(self) -> bool:
@@ -261,19 +342,39 @@ class TrackCopy:
             return
         stamp = packet.pts if packet.pts is not None else packet.dts
         length, cut = self._length.read(packet)
-        if self.clock.position is None:
+        clock = self.clock
+        if clock.position is None:
             self.skip = trims(packet)[0] or self.skip
             if self._is_vorbis and not self.skip:
                 self.skip = length  # Vorbis gives nothing for its first packet
-            self.clock.start(stamp, self.skip)
-        self.clock.advance(stamp, length)
-        assert self.clock.position is not None, "it was started"
-        at = self.clock.position - length
+            clock.start(stamp, self.skip)
+        clock.advance(stamp, length)
+        assert clock.position is not None, "it was started"
+        at = clock.position - length
         if not self._is_sound and self._tried < TRIED:
             self._try(packet)
-        skip = self._skip_at(at, length)
+        placed = Placed(packet, at, length, self._skip_at(at, length), cut)
         for file in self.files:
-            file.take(self.stream, Placed(packet, at, length, skip, cut))
+            file.take(self.stream, placed)
+
+    def take_run(self, packets: Iterator[Any]) -> Any:
+        """Packets that only follow on each other, if there are any.
+
+        Returns:
+            The first that ``take`` has to look at; ``None``: no more came.
+        """
+        lengths = self._length.steady()
+        at = self.clock.position
+        is_tried = self._is_sound or self._tried >= TRIED
+        if lengths is None or at is None or not is_tried or self._is_broadcast:
+            return next(packets, None)
+        (file,) = self.files[:1]
+        if len(self.files) > 1 or not file.is_plain:
+            return next(packets, None)
+        steady = Steady(*lengths, *self.clock.steady(), self._length.may_cut)
+        packet, ends = file.take_run(packets, at, steady)
+        self.clock.count(ends - at)
+        return packet
 
     def _skip_at(self, at: int, length: int) -> int:
         """How much a decoder drops that begins with this packet."""
@@ -296,6 +397,7 @@ class TrackCopy:
             raise DamagedFileError(
                 f"the sound in {path} cannot be decoded", hint="it is damaged, or encrypted"
             )
+        self.is_at_end = not self.is_done
         for file in self.files:
             file.close()
 
@@ -306,19 +408,26 @@ def copy_packets(container: Any, tracks: Sequence[TrackCopy]) -> str | None:
     Returns:
         Why it could not be read to its end; ``None``: it was, or as far as was wanted.
     """
-    by_index = {track.stream.index: track for track in tracks}
     _seek(container, tracks)
-    packets = container.demux([track.stream for track in tracks])
-    while not all(track.is_done for track in tracks):
-        try:
-            packet = next(packets)
-        except StopIteration:
-            return None
-        except av.FFmpegError as error:
-            return error.strerror or str(error)
+    by_index = {track.stream.index: track for track in tracks}
+    alone = tracks[0] if len(tracks) == 1 else None
+    errors: list[str] = []
+    packets = _packets(container, [track.stream for track in tracks], errors)
+    while (packet := alone.take_run(packets) if alone else next(packets, None)) is not None:
         if packet.size:
-            by_index[packet.stream_index].take(packet)
-    return None
+            track = by_index[packet.stream_index]
+            track.take(packet)
+            if track.is_done and all(track.is_done for track in tracks):
+                break
+    return errors[0] if errors else None
+
+
+def _packets(container: Any, streams: Sequence[Any], errors: list[str]) -> Iterator[Any]:
+    """All packets that can be read; why there are no more is added to ``errors``."""
+    try:
+        yield from container.demux(streams)
+    except av.FFmpegError as error:
+        errors.append(error.strerror or str(error))
 
 
 def _seek(container: Any, tracks: Sequence[TrackCopy]) -> None:

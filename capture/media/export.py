@@ -14,7 +14,6 @@ libsndfile gives random numbers.
 from __future__ import annotations
 
 import contextlib
-import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from fractions import Fraction
@@ -170,7 +169,7 @@ class SoundWriter(ABC):
     Attributes:
         path: The file.
         frames: How many were written, at the rate at which they came.
-        is_finished: Whether all of it is in the file and on the disk.
+        is_finished: Whether all of it is in the file.
     """
 
     def __init__(self, path: Path, rate_hz: int, channels: int) -> None:
@@ -206,7 +205,7 @@ class SoundWriter(ABC):
                 self.frames += len(block)
 
     def close(self) -> None:
-        """Write the end and have the disk keep it; idempotent.
+        """Write the end; idempotent. Whether the disk has it yet is for ``output.keep`` to ask.
 
         Raises:
             OutputError: It could not be written.
@@ -216,8 +215,6 @@ class SoundWriter(ABC):
         self._is_open = False
         with as_output_error(self.path):
             self._finish()
-            with self.path.open("rb+") as file:
-                os.fsync(file.fileno())
         self.is_finished = True
 
     def __enter__(self) -> Self:

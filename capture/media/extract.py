@@ -56,6 +56,9 @@ _SUFFIXES = (".m4a", ".opus", ".mp3", ".flac", ".ogg", ".wav", ".ac3", ".eac3", 
 def extract(job: ExtractJob) -> ExtractResult:
     """Take the sound out of one file.
 
+    A copy does not look into packets: those that came whole but are damaged inside are copied as
+    they are, and what no decoder can read stays so. Writing anew counts them and says so.
+
     Args:
         job: What, and how. Without a format the packets are copied as they are; a job that trims,
             splits, keeps speech only, changes loudness, rate or channels has to write them anew,
@@ -342,7 +345,8 @@ def _report_copy(
             ),
         )
         work.sound_s += (file.ends - file.begins) / rate_hz
-    work.report(track.number, track.stated_s, copy.clock, copy.broken, read_error)
+    stated_s = track.stated_s if copy.is_at_end else None
+    work.report(track.number, stated_s, copy.clock, copy.broken, read_error)
     holder = copy.files[0].holder
     if copy.clock.holes and not holder.has_time:
         work.warnings.append(
@@ -372,10 +376,8 @@ def _refuse_nothing(is_something: bool, track: _Track, clock: SampleClock, work:
 
 def _transcode(track: _Track, facts: _Facts, work: Work) -> None:
     """One track, decoded and written anew."""
+    from capture.media.pieces import Piece, Stretch, TrackSource  # noqa: PLC0415 - as below
     from capture.media.transcode import (  # noqa: PLC0415 - copying does without all that
-        Piece,
-        Stretch,
-        TrackSource,
         default_spec,
         find_spans,
         write_pieces,
@@ -412,7 +414,7 @@ def _transcode(track: _Track, facts: _Facts, work: Work) -> None:
         for path, stretch, (_, _, chapter) in zip(hidden, stretches, windows, strict=True)
     ]
     done = write_pieces(source, pieces, spec, job, work.warnings)
-    reader = source.last
+    reader = source.farthest
     assert reader is not None, "it was read"
     _refuse_nothing(any(piece.length_s for piece in done), track, reader.clock, work)
     for piece, target, (_, _, chapter) in zip(done, targets, windows, strict=True):
@@ -428,7 +430,8 @@ def _transcode(track: _Track, facts: _Facts, work: Work) -> None:
             ),
         )
     work.sound_s += reader.clock.seconds - reader.heard / reader.rate_hz
-    work.report(track.number, track.stated_s, reader.clock, reader.broken, reader.read_error)
+    stated_s = track.stated_s if reader.is_at_end else None
+    work.report(track.number, stated_s, reader.clock, reader.broken, reader.read_error)
     if reader.changes:
         work.warnings.append(
             f"sound track {track.number} changes its rate or channels {reader.changes} times; "

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CEILING_DBTP",
+    "CLOSE_LU",
     "LOSSY_CEILING_DBTP",
+    "PROMISED_DBTP",
     "Gain",
     "Leveller",
     "Loudness",
@@ -37,14 +39,18 @@ __all__ = [
     "next_gain",
 ]
 
+PROMISED_DBTP = -1.0
+"""No file's true peak is higher."""
 CEILING_DBTP = -1.2
-"""The promise is -1 dBTP; the meter's own error at four times the rate is 0.2 dB at most."""
+"""The meter's own error at four times the rate is 0.2 dB at most."""
 LOSSY_CEILING_DBTP = -2.0
 """A lossy encoder gives peaks back up to about 1 dB higher."""
 MOST_LIMITED_DB = 12.0
-"""Peaks that follow each other closely are taken down no farther: one would hear the limiter."""
+"""Peaks that follow each other closely are taken down no farther: those of speech rise about 12 dB
+above its mean, so that a limiter that takes more works on the words themselves."""
 MOST_LOST_LU = 6.0
-"""Peaks are that close where taking them down makes all of it softer by more than this."""
+"""Peaks are that close where taking them down makes all of it softer by more than this: a limiter
+that is at work half of the time takes half of the 12 dB."""
 CLOSE_LU = 0.2
 SILENT_LUFS = -69.0
 """FFmpeg says -70 where nothing passes the gate of the measurement."""
@@ -60,6 +66,15 @@ class Loudness:
     integrated_lufs: float | None
     range_lu: float | None
     true_peak_dbtp: float | None
+
+    def louder(self, gain_db: float) -> Loudness:
+        """With a gain."""
+        integrated, peak = self.integrated_lufs, self.true_peak_dbtp
+        return Loudness(
+            None if integrated is None else integrated + gain_db,
+            self.range_lu,
+            None if peak is None else peak + gain_db,
+        )
 
 
 @dataclass(frozen=True, slots=True)

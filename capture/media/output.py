@@ -1,4 +1,4 @@
-"""What the system says about a file that is being written, as an ``OutputError`` with a hint."""
+"""Files that are written: what the system says about them, and when the disk has them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-__all__ = ["as_output_error", "errno_said"]
+__all__ = ["as_output_error", "errno_said", "keep"]
 
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space, or write elsewhere"),
@@ -57,3 +57,13 @@ class as_output_error(contextlib.AbstractContextManager["as_output_error"]):  # 
         raise OutputError(
             f"cannot write {self._path}: {reason}", hint=hint, details={"errno": code}
         ) from error
+
+
+def keep(path: Path) -> None:
+    """Wait until the disk has a finished file, so that not even a power cut takes it.
+
+    Raises:
+        OutputError: The disk reports an error.
+    """
+    with as_output_error(path), path.open("rb+") as file:
+        os.fsync(file.fileno())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from capture.media.tracks import codec_of, tick_s, trims
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 __all__ = ["PacketLength", "opus_samples", "swapped"]
 
 _OPUS_RATE_HZ = 48_000
+_OPUS_UNIT = 120
+_OPUS_MOST = 5760
+"""2.5 and 120 ms: the shortest frame, and the longest packet there may be (RFC 6716)."""
 _ROUNDED = 1.1
 """What a container says may be off by this many of its ticks."""
 _BYTES_OF_SAMPLE = {"s16": 2, "s24": 3, "s32": 4, "f32": 4, "f64": 8}
@@ -83,12 +87,39 @@ class PacketLength:
             return _vorbis_lengths(bytes(codec.extradata or b""))
         return (codec.frame_size,) if codec.frame_size else ()
 
+    def steady(self) -> tuple[int, int, int] | None:
+        """What packets are like whose length need not be read, nothing being cut off of them.
+
+        Returns:
+            (their samples, least, most duration in ticks); ``None``: each has to be read.
+        """
+        if len(self._choices) != 1 or self._codec == "opus" or self._frame_bytes:
+            return None
+        (length,) = self._choices
+        slack = max(1.0, _ROUNDED * self._ticks)
+        least = math.floor((length - slack) / self._ticks) + 1
+        return length, max(1, least), math.ceil((length + slack) / self._ticks) - 1
+
+    @property
+    def unit(self) -> int:
+        """All packets hold a multiple of so many samples."""
+        if self._codec == "opus":
+            return _OPUS_UNIT * self._rate_hz // _OPUS_RATE_HZ
+        return math.gcd(*self._choices) or 1
+
+    @property
+    def may_cut(self) -> bool:
+        """Whether packets may say by themselves that something is cut off of them."""
+        return self._may_cut
+
     def read(self, packet: Any) -> tuple[int, int]:
         """Samples that it decodes to, and how many of them are cut off at its end."""
         cut = trims(packet)[1] if self._may_cut else 0
         if self._codec == "opus":
-            full = opus_samples(bytes(packet)) * self._rate_hz // _OPUS_RATE_HZ
-            return full, min(cut, full)
+            full = opus_samples(bytes(packet))
+            if full <= _OPUS_MOST:  # or it is damaged
+                full = full * self._rate_hz // _OPUS_RATE_HZ
+                return full, min(cut, full)
         if self._frame_bytes:
             return packet.size // self._frame_bytes, 0
         if self._codec == "vorbis" and len(self._choices) > 1:

@@ -2,6 +2,8 @@
 
 Stamps are rounded to the tick of their container (1 ms in Matroska), are missing, or jump. A clock
 counts samples instead, and listens to a stamp only where it contradicts by more than rounding.
+Where sound is missing it listens closely until both agree again, and takes the hole for as many
+whole packets as it is near to, so that what follows lies where it did, to the sample.
 """
 
 from __future__ import annotations
@@ -28,15 +30,19 @@ class SampleClock:
         rate_hz: Of the track.
         tick: Seconds of the track's time base.
         zero: The stamp, in seconds, that counts as sample 0.
+        unit: All packets hold a multiple of so many samples.
     """
 
-    def __init__(self, rate_hz: int, tick: Fraction, zero: Fraction) -> None:
+    def __init__(self, rate_hz: int, tick: Fraction, zero: Fraction, unit: int = 1) -> None:
         self._rate_hz = rate_hz
         # Floats: fractions would cost as much as decoding, and 53 bits hold years of samples.
         self._samples_of_tick = float(tick * rate_hz)
         self._zero = float(zero * rate_hz)
         self._rounding = max(1, round(2.5 * tick * rate_hz))
         self._tolerance = max(self._rounding, round(HOLE_S * rate_hz))
+        # Both the first stamp and this one may be off by half a tick.
+        self._unit = unit if unit > 2 * self._samples_of_tick else 1
+        self._is_doubtful = False
         self._shift = 0
         self.position: int | None = None
         """Where the next sample belongs; ``None`` before the first."""
@@ -83,12 +89,31 @@ class SampleClock:
             if late > JUMP_S * self._rate_hz or late < -RESTART_S * self._rate_hz:
                 self.jumps += 1
                 self._shift -= late
-            elif late > self._tolerance:
-                hole = late
-                self.holes += 1
+            elif late > self._tolerance or (self._is_doubtful and late > self._rounding):
+                hole = round(late / self._unit) * self._unit
+                self.holes += not self._is_doubtful
                 self.missing += hole
+                self._is_doubtful = True
+            elif self._is_doubtful and late > -self._rounding:
+                self._is_doubtful = False
         self.position += hole + length
         return hole
+
+    def steady(self) -> tuple[float, float, float]:
+        """What stamps are like that have nothing to say.
+
+        Returns:
+            (samples of a tick, least, most): while ``stamp * samples of a tick`` minus the position
+            lies from least to most, ``advance`` would only count on.
+        """
+        place = self._zero - self._shift
+        early = -RESTART_S * self._rate_hz
+        return self._samples_of_tick, place + early + 1, place + self._tolerance - 1
+
+    def count(self, samples: int) -> None:
+        """Lay out packets whose stamps have nothing to say, as ``steady`` puts it."""
+        assert self.position is not None, "start() comes first"
+        self.position += samples
 
     def _place(self, stamp: int) -> int:
         return round(stamp * self._samples_of_tick - self._zero)

@@ -126,16 +126,15 @@ class SoundLibraryFile:
         except self._library.LibsndfileError as error:
             raise self._system_error() from error
 
-    def flush(self) -> None:
-        """Have the disk keep what was written."""
-        self._file.flush()
-
     def close(self) -> None:
-        """Write the end; idempotent."""
-        try:
-            self._file.close()
-        except self._library.LibsndfileError as error:
-            raise OSError(errno_said(str(error)), str(error)) from error
+        """Write the end; idempotent.
+
+        Not by ``SoundFile.close``, which waits for the disk: that is the owner's to ask for.
+        """
+        handle, self._file._file = self._file._file, None  # noqa: SLF001 - as above
+        if handle is not None and (code := self._library._snd.sf_close(handle)):  # noqa: SLF001
+            said = str(self._library.LibsndfileError(code))
+            raise OSError(errno_said(said), said)
 
     def _system_error(self) -> OSError:
         """What the system said; libsndfile keeps its words and drops the number."""

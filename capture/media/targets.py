@@ -185,6 +185,6 @@ class Work:
         if read_error is not None:
             self.is_partial = True
             self.warnings.append(f"{name} cannot be read past {ends_s:.1f} s: {read_error}")
-        elif self.job.end_s is None and stated_s is not None and ends_s < stated_s - MISSING_S:
+        elif stated_s is not None and ends_s < stated_s - MISSING_S:
             self.is_partial = True
             self.warnings.append(f"{name} is cut off: {ends_s:.1f} s of {stated_s:.1f} s are there")

@@ -49,6 +49,7 @@ __all__ = [
     "BufferAttr",
     "SampleSpec",
     "SourceOutputCallback",
+    "StreamRequestCallback",
     "SubscriptionCallback",
     "TimingInfo",
     "load",
@@ -132,6 +133,7 @@ class SourceOutputInfo(ctypes.Structure):
 SourceOutputCallback = ctypes.PYFUNCTYPE(None, c_void_p, POINTER(SourceOutputInfo), c_int, c_void_p)
 """Gets the answers of ``pa_context_get_source_output_info``; NULL ends them."""
 
+StreamRequestCallback = ctypes.PYFUNCTYPE(None, c_void_p, c_size_t, c_void_p)
 SubscriptionCallback = ctypes.PYFUNCTYPE(None, c_void_p, c_int, c_uint32, c_void_p)
 """Gets what changed on the server: an event's type and facility in one number, and an index."""
 
@@ -165,6 +167,7 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "pa_stream_disconnect": (c_int, (c_void_p,)),
     "pa_stream_readable_size": (c_size_t, (c_void_p,)),
     "pa_stream_peek": (c_int, (c_void_p, POINTER(c_void_p), POINTER(c_size_t))),
+    "pa_stream_set_read_callback": (None, (c_void_p, StreamRequestCallback, c_void_p)),
     "pa_stream_drop": (c_int, (c_void_p,)),
     "pa_stream_update_timing_info": (c_void_p, (c_void_p, c_void_p, c_void_p)),
     "pa_stream_get_timing_info": (POINTER(TimingInfo), (c_void_p,)),

@@ -75,6 +75,8 @@ OVERSLEPT_NS = 150_000_000
 with a fragment on top it is less than ``SILENCE_NS``."""
 CATCH_UP_NS = NS_PER_S // 2
 """After that the server is not asked: what it could not send yet is in every answer."""
+REST_S = 0.06
+"""How long a patient reader lets sound gather: three blocks of an application's stream."""
 STALL_NS = 5 * NS_PER_S
 """A reader that slept longer starts anew: the server drops silently after 10.9 s of this format."""
 
@@ -115,6 +117,7 @@ class _Stream:
         self._rate_hz = rate_hz
         self._position = position
         self._received_frames = 0
+        self._arrivals: list[tuple[Any, int]] = []  # samples, when; not placed yet
         self._held: list[tuple[Any, int, int]] = []  # samples, first frame, arrival
         # (when, origin without what was withheld, buffer_usec)
         self._origins: deque[tuple[int, int, int]] = deque()
@@ -134,6 +137,9 @@ class _Stream:
         # that ended, by another sound: a recording of what was not asked for.
         flags = _libpulse.STREAM_DONT_MOVE | _libpulse.STREAM_ADJUST_LATENCY
         device = want.device.encode() if want.device is not None else None
+        # Taken as it comes: what is left in a stream that has ended meanwhile cannot be read.
+        self._on_data = _libpulse.StreamRequestCallback(self._take_data)
+        lib.pa_stream_set_read_callback(self._stream, self._on_data, None)
         self._refused = lib.pa_stream_connect_record(self._stream, device, byref(attr), flags) < 0
 
     @property
@@ -145,6 +151,7 @@ class _Stream:
 
     def close(self) -> None:
         self._forget_questions()
+        self._lib.pa_stream_set_read_callback(self._stream, _libpulse.StreamRequestCallback(), None)
         self._lib.pa_stream_disconnect(self._stream)
         self._lib.pa_stream_unref(self._stream)
 
@@ -181,10 +188,29 @@ class _Stream:
         """Since it was opened."""
         return now_ns() - self._opened_ns
 
-    def read(self, put: Callable[[AudioBlock], None] | None) -> None:
-        """Take all that has arrived; deliver what has a time, or keep it while ``put`` is None."""
-        lib = self._lib
+    def deliver(self, put: Callable[[AudioBlock], None], *, is_last: bool = False) -> None:
+        """Hand over what has arrived and has a time.
+
+        Args:
+            put: Takes the blocks.
+            is_last: No more will come: what has no time yet gets that of its arrival.
+        """
+        self.look()
+        self._deliver(put, is_last=is_last)
+
+    def look(self) -> None:
+        """Place what has arrived, and keep it."""
         self._take_answer()
+        arrived, self._arrivals = self._arrivals, []
+        for samples, arrival_ns in arrived:
+            self._arrived(samples, arrival_ns)
+
+    def _take_data(self, _stream: Any, _size: int, _data: Any) -> None:
+        """Take all that has arrived, in the middle of a dispatch.
+
+        What it means is for ``look``: whether this thread overslept is known after the dispatch.
+        """
+        lib = self._lib
         data, size = ctypes.c_void_p(), ctypes.c_size_t()
         while lib.pa_stream_readable_size(self._stream):
             arrival_ns = now_ns()
@@ -194,9 +220,7 @@ class _Stream:
             if data.value:  # else a hole: silence of that length
                 ctypes.memmove(samples.ctypes.data, data.value, samples.nbytes)
             lib.pa_stream_drop(self._stream)
-            self._arrived(samples, arrival_ns)
-        if put is not None:
-            self._deliver(put)
+            self._arrivals.append((samples, arrival_ns))
 
     def _arrived(self, samples: Any, arrival_ns: int) -> None:
         if arrival_ns - self._last_data_ns > SILENCE_NS and not self._is_fresh:
@@ -241,7 +265,7 @@ class _Stream:
         withheld_us = min(buffered for at, _, buffered in self._origins if at >= since)
         return origins[int(len(origins) * ORIGIN_QUANTILE)] - withheld_us * 1000
 
-    def _deliver(self, put: Callable[[AudioBlock], None]) -> None:
+    def _deliver(self, put: Callable[[AudioBlock], None], *, is_last: bool) -> None:
         if not self._held:
             return
         quality = TimeQuality.SERVER
@@ -249,7 +273,7 @@ class _Stream:
         arrived_origin = arrival_ns - (first + len(samples)) * NS_PER_S // self._rate_hz
         if self._origins:
             origin = self._origin()
-        elif now_ns() - self._held[0][2] < NO_ANSWER_NS:
+        elif now_ns() - self._held[0][2] < NO_ANSWER_NS and not is_last:
             return
         if not self._origins or abs(origin - arrived_origin) > IMPLAUSIBLE_NS:
             quality, origin = TimeQuality.ARRIVAL, arrived_origin
@@ -283,6 +307,8 @@ class PulseReader:
             when. With it such a stream is opened at once, before it is known whose it is: the
             question would cost the first milliseconds of its sound. What comes of it is
             delivered if it is wanted within 1 s; else it is forgotten, heard by nobody.
+        is_patient: Let sound gather for ``REST_S`` once all streams run. A wake-up costs more than
+            what is done in it.
     """
 
     def __init__(
@@ -294,7 +320,10 @@ class PulseReader:
         on_state: Callable[[Want, bool], None],
         *,
         on_new: Callable[[int, int], None] | None = None,
+        is_patient: bool = False,
     ) -> None:
+        self._is_patient = is_patient
+        self._hurried = threading.Event()
         self._server = server
         self._rate_hz = rate_hz
         self._positions = positions
@@ -335,7 +364,12 @@ class PulseReader:
             self._wake()
         self._thread.join()
 
+    def hurry(self) -> None:
+        """Look at what the server has to say now, where the reader rests. Any thread."""
+        self._hurried.set()
+
     def _wake(self) -> None:
+        self._hurried.set()
         if self._loop:
             self._lib.pa_mainloop_wakeup(self._loop)
 
@@ -361,6 +395,9 @@ class PulseReader:
                     self._subscribe(context)
                     self._round(context, now_ns() - last_ns)
                 last_ns = now_ns()
+                if self._is_patient and self._is_settled:
+                    self._hurried.wait(REST_S)
+                    self._hurried.clear()
         finally:
             for want in list(self._streams):
                 self._drop(want)
@@ -371,6 +408,11 @@ class PulseReader:
             with self._lock:
                 self._loop = None
                 lib.pa_mainloop_free(loop)
+
+    @property
+    def _is_settled(self) -> bool:
+        """Whether all that is wanted runs, and nothing else is under way."""
+        return not self._guesses and self._running == self._wanted == self._streams.keys()
 
     def _drain(self) -> None:
         """Take what else has come, without giving the GIL away.
@@ -419,8 +461,7 @@ class PulseReader:
                 stream.want = want
                 self._streams[want] = stream
         for index, stream in list(self._guesses.items()):
-            if stream.state == _libpulse.STREAM_READY:
-                stream.read(None)
+            stream.look()
             is_over = stream.state in (_libpulse.STREAM_FAILED, _libpulse.STREAM_TERMINATED)
             if is_over or stream.age_ns > GUESS_NS:
                 self._forget(index)
@@ -439,8 +480,9 @@ class PulseReader:
         with self._lock:
             wanted = self._wanted
         self._read_guesses(wanted)
-        for want in list(self._streams):
+        for want, stream in list(self._streams.items()):
             if want not in wanted or took_ns > STALL_NS:
+                stream.deliver(self._put, is_last=True)
                 self._drop(want)
             elif took_ns > OVERSLEPT_NS:
                 self._streams[want].overslept(took_ns)
@@ -459,8 +501,9 @@ class PulseReader:
                     self._running.add(want)
                     self._failures.pop(want, None)
                     self._on_state(want, True)  # noqa: FBT003
-                stream.read(self._put)
+                stream.deliver(self._put)
             elif state in (_libpulse.STREAM_FAILED, _libpulse.STREAM_TERMINATED):
+                stream.deliver(self._put, is_last=True)
                 self._drop(want)
                 count = self._failures.get(want, (0, 0.0))[0]
                 pause_s = BACK_OFF_S[min(count, len(BACK_OFF_S) - 1)]

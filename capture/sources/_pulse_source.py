@@ -45,6 +45,7 @@ class PulseSource(AudioSource):
     Args:
         server: As in PULSE_SERVER; ``None`` is the environment's.
         rate_hz: Of all blocks; the server resamples.
+        is_patient: Deliver in batches of some 60 ms, at a third of the cost.
 
     Raises:
         BackendUnavailableError: If there is no server.
@@ -53,7 +54,8 @@ class PulseSource(AudioSource):
 
     is_idle_silent = False
 
-    def __init__(self, *, server: str | None, rate_hz: int) -> None:
+    def __init__(self, *, server: str | None, rate_hz: int, is_patient: bool = False) -> None:
+        self._is_patient = is_patient
         self.rate_hz = rate_hz
         self.channels = CHANNELS
         self.notes = []
@@ -146,6 +148,7 @@ class PulseSource(AudioSource):
 
         def note(_: Any) -> None:
             self._is_dirty = True
+            reader.hurry()
             raise pulsectl.PulseLoopStop
 
         self._connected()
@@ -156,6 +159,7 @@ class PulseSource(AudioSource):
             self._take,
             self._stream_changed,
             on_new=self._new_streams(),
+            is_patient=self._is_patient,
         )
         try:
             pulse.event_mask_set("sink", "source", "sink_input", "server")

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import defaultdict
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from capture.clock import SessionClock, now_ns
 from capture.disk import check_room
@@ -41,6 +41,7 @@ from capture.model import (
 from capture.pipeline import Mailbox, MailboxClosedError, Pipeline, WhenFull
 from capture.sources import MIX_STREAM, open_audio, open_players
 from capture.speech import SpeechDetector
+from capture.teller import Teller
 from capture.voice.lane import Lane
 from capture.voice.plan import check_folder, check_spec
 from capture.voice.recent import Recent
@@ -64,7 +65,7 @@ AUTO = "auto"
 """The source that is every application, each followed alone."""
 RATE_HZ = 48_000
 CHANNELS = 2
-TICK_S = 0.1
+TICK_S = 0.2
 """Sound is moved on in batches of so long: nobody waits for it, and few wake-ups cost little."""
 BLOCKS_WAITING_FRAMES = 240 * RATE_HZ
 """Between source and gate, over all streams: a disk may stand still for a minute or more."""
@@ -96,10 +97,9 @@ class VoiceKeeper:
     def __init__(self, spec: VoiceSpec, on_event: Callable[[Event], None] | None = None) -> None:
         check_spec(spec)
         self.spec = spec
-        self._on_event = on_event
+        self._teller = Teller(on_event)
         self._state = VoiceState.READY
         self._kept: list[VoiceMessage] = []
-        self._warnings: list[str] = []
         self._dropped = 0
         self._stopped_by = ""
         self._failures: list[BaseException] = []
@@ -173,7 +173,7 @@ class VoiceKeeper:
                 self._finished.wait()
             self._finished.set()
             raise
-        self._emit(EventKind.STARTED, f"listening to {self._source.label}")
+        self._teller.emit(EventKind.STARTED, f"listening to {self._source.label}")
 
     def stop(self, reason: str = "request") -> None:
         """Stop listening; an open message is kept. Does nothing the second time."""
@@ -233,7 +233,7 @@ class VoiceKeeper:
             self._state = VoiceState.PAUSED
             at_ns = now_ns()
             self._each(lambda lane: lane.clock.pause(at_ns))
-            self._emit(EventKind.PAUSED, "paused")
+            self._teller.emit(EventKind.PAUSED, "paused")
 
     def resume(self) -> None:
         """Listen on; what comes is joined to what was open."""
@@ -241,7 +241,7 @@ class VoiceKeeper:
             self._state = VoiceState.LISTENING
             at_ns = now_ns()
             self._each(lambda lane: lane.clock.resume(at_ns))
-            self._emit(EventKind.RESUMED, "listening")
+            self._teller.emit(EventKind.RESUMED, "listening")
 
     def keep(self) -> None:
         """The open message is over, now; without one: nothing."""
@@ -266,7 +266,9 @@ class VoiceKeeper:
                 path.unlink(missing_ok=True)
         self._kept.remove(message)
         self._dropped += 1
-        self._emit(EventKind.MESSAGE_DROPPED, f"{message.path.name} is deleted", why="thrown-away")
+        self._teller.emit(
+            EventKind.MESSAGE_DROPPED, f"{message.path.name} is deleted", why="thrown-away"
+        )
 
     def save_last(self) -> None:
         """Keep what sounded in the last ``spec.keep_last_s``, message or not, as a file.
@@ -290,7 +292,7 @@ class VoiceKeeper:
             level=lane.level() if lane is not None else Level(-math.inf, -math.inf),
             threshold_dbfs=lane.threshold_dbfs if lane is not None else -math.inf,
             kept=tuple(self._kept),
-            message=self._warnings[-1] if self._warnings else None,
+            message=self._teller.last_warning,
         )
 
     # ---------------------------------------------------------------------------- from the source
@@ -298,15 +300,15 @@ class VoiceKeeper:
     def _take(self, block: AudioBlock) -> None:
         with contextlib.suppress(MailboxClosedError):
             if not self._box.put(block):
-                self._warn("sound was lost: this machine is too busy to keep up")
+                self._teller.warn("sound was lost: this machine is too busy to keep up")
 
     def _on_source_event(self, event: Event) -> None:
         if event.kind in {EventKind.STREAM_STARTED, EventKind.STREAM_ENDED}:
             with contextlib.suppress(MailboxClosedError):
                 self._box.put(event, force=True)
         elif event.kind in {EventKind.WARNING, EventKind.DEVICE_LOST, EventKind.GAP}:
-            self._warnings.append(event.message)
-        self._tell(event)
+            self._teller.keep(event.message)
+        self._teller.tell(event)
 
     def _each(self, action: Callable[[Lane], None]) -> None:
         """Have the capture-voice thread do something to all lanes."""
@@ -321,7 +323,7 @@ class VoiceKeeper:
                 self._step()
                 self._watch(now_ns())
             self._state = VoiceState.FINISHING
-            self._emit(EventKind.FINISHING, "finishing")
+            self._teller.emit(EventKind.FINISHING, "finishing")
             self._end(now_ns())
         except BaseException:
             self.stop("error")
@@ -384,10 +386,10 @@ class VoiceKeeper:
                 clock = SessionClock(now_ns())
                 setting = SourceSetting("mix", CHANNELS)
                 self._mix = Mixer([setting], TrackMode.SEPARATE, clock, RATE_HZ)
-            return open_players(rate_hz=RATE_HZ, with_mix=with_mix)
+            return open_players(rate_hz=RATE_HZ, with_mix=with_mix, is_patient=True)
         if kind == "app" and name:
-            return open_players(rate_hz=RATE_HZ, name=name)
-        return open_audio(AudioSpec(self.spec.source), rate_hz=RATE_HZ)
+            return open_players(rate_hz=RATE_HZ, name=name, is_patient=True)
+        return open_audio(AudioSpec(self.spec.source), rate_hz=RATE_HZ, is_patient=True)
 
     def _route(self, block: AudioBlock) -> None:
         if block.stream == MIX_STREAM and self._mix is not None:
@@ -484,7 +486,7 @@ class VoiceKeeper:
         if self._source.sound_state is not SoundState.PLAYING or self._heard_any:
             self._silent_ns = at_ns
         elif at_ns - self._silent_ns >= SILENT_AFTER_S * NS_PER_S:
-            self._warn(f"{self._source.label} plays, but all that comes of it is silence")
+            self._teller.warn(f"{self._source.label} plays, but all that comes of it is silence")
 
     # ------------------------------------------------------------------------------------- messages
 
@@ -494,13 +496,15 @@ class VoiceKeeper:
             if event.part == 1:
                 self._opened += 1
                 lane.number = self._opened
-            self._emit(EventKind.MESSAGE_OPENED, f"hearing {lane.app or lane.label}", app=lane.app)
+            self._teller.emit(
+                EventKind.MESSAGE_OPENED, f"hearing {lane.app or lane.label}", app=lane.app
+            )
         elif event.kind is GateEventKind.CLOSED:
             if event.verdict is Verdict.KEPT and not lane.is_rejected:
                 return
             self._dropped += 1
             why = "thrown-away" if lane.is_rejected else str(event.verdict)
-            self._emit(
+            self._teller.emit(
                 EventKind.MESSAGE_DROPPED, f"{lane.app or lane.label}: {why}, not kept", why=why
             )
 
@@ -521,7 +525,7 @@ class VoiceKeeper:
     def _save_replay(self) -> None:
         blocks = list(self._replay.between(self._replay.start_frame, self._replay.end_frame))
         if not blocks:
-            self._warn("nothing is held that could be saved")
+            self._teller.warn("nothing is held that could be saved")
             return
         assert self._source is not None
         label = self._source.label
@@ -569,9 +573,9 @@ class VoiceKeeper:
             with_picture=spec.with_picture,
         )
         self._kept.append(message)
-        self._emit(EventKind.MESSAGE_KEPT, str(message.path), **asdict(message))
+        self._teller.emit(EventKind.MESSAGE_KEPT, str(message.path), **asdict(message))
         for warning in message.warnings:
-            self._warn(f"{message.path.name}: {warning}")
+            self._teller.warn(f"{message.path.name}: {warning}")
 
     def _conclude(self) -> None:
         """The last step of the last thread."""
@@ -581,32 +585,14 @@ class VoiceKeeper:
             messages=tuple(self._kept),
             listened_s=(now_ns() - self._started_ns) / NS_PER_S,
             dropped=self._dropped,
-            warnings=tuple(dict.fromkeys(self._warnings)),
+            warnings=self._teller.warnings,
             stopped_by="error" if errors and self._stopped_by != "disk" else self._stopped_by,
         )
         self._state = VoiceState.FAILED if errors else VoiceState.DONE
-        self._emit(EventKind.DONE, self._result.stopped_by)
+        self._teller.emit(EventKind.DONE, self._result.stopped_by)
         self._finished.set()
 
     # ---------------------------------------------------------------------------------------- small
-
-    def _warn(self, message: str) -> None:
-        if message not in self._warnings:
-            self._warnings.append(message)
-            self._emit(EventKind.WARNING, message)
-
-    def _emit(self, kind: EventKind, message: str, **details: Any) -> None:
-        self._tell(Event(kind, message, now_ns(), details=details))
-
-    def _tell(self, event: Event) -> None:
-        """Tell the owner; what goes wrong there must not end a thread of the recording."""
-        if self._on_event is None:
-            return
-        try:
-            self._on_event(event)
-        except Exception as error:  # noqa: BLE001 - it is the owner's code
-            self._on_event = None
-            self._warnings.append(f"events are no longer told: on_event failed ({error})")
 
 
 def keep_messages(spec: VoiceSpec, on_event: Callable[[Event], None] | None = None) -> VoiceResult:

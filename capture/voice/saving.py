@@ -24,7 +24,7 @@ from capture.journal import MESSAGE_RECIPE, is_message, is_recording, read_journ
 from capture.levels import LevelMeter, Loudness
 from capture.media.export import open_sound, size_warning, suffix_of
 from capture.media.growing import discard_growing, rate_of, read_growing
-from capture.media.output import as_output_error
+from capture.media.output import as_output_error, keep
 from capture.model import NS_PER_S, GateSpec, SoundFileSpec, VoiceMessage
 from capture.naming import clear_parts, part_path, publish, safe_name
 from capture.speech import SpeechDetector
@@ -237,6 +237,7 @@ def save(
             ) as writer:
                 for block in blocks():
                     writer.write(block[:, :1] if look.is_mono else block)
+            keep(part)
             path = publish(part, target, number=True)
         except BaseException:
             part.unlink(missing_ok=True)

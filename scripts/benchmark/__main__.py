@@ -22,6 +22,7 @@ from scripts.benchmark.recorders import RECORDERS, SIZE_PX
 from scripts.benchmark.report import describe_machine, say
 from scripts.benchmark.start import measure_start, show_start
 from scripts.benchmark.sync import measure_sync, show_sync
+from scripts.benchmark.voice import measure_voice, show_voice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,7 @@ SHOWS: dict[str, Callable[[dict[str, Any]], str]] = {
     "sync": show_sync,
     "start": show_start,
     "extract": show_extract,
+    "voice": show_voice,
 }
 
 
@@ -58,7 +60,8 @@ def _parse() -> argparse.Namespace:
     more("--pairs", type=int, default=3, help="how often each of load is recorded (3)")
     more("--desktops", nargs="+", choices=DESKTOPS, default=DESKTOPS, help="of load")
     more("--events", type=int, default=50, help="flashes and beeps of sync (50)")
-    more("--times", type=int, default=5, help="how often start starts (5)")
+    more("--times", type=int, default=5, help="how often start and voice start (5)")
+    more("--listen", type=float, default=60, help="how long voice listens (60)")
     more("--files", type=int, default=500, help="in each batch of extract (500)")
     more("--rounds", type=int, default=3, help="how often extract does each task (3)")
     more("--big", type=int, default=1000, help="size of the large film of extract, in MB (1000)")
@@ -89,6 +92,8 @@ def _measure(part: str, options: argparse.Namespace) -> dict[str, Any]:
             )
         if part == "sync":
             return measure_sync(desktop, folder, events=options.events)
+        if part == "voice":
+            return measure_voice(desktop, folder, seconds=options.listen, times=options.times)
         return measure_start(desktop, folder, times=options.times)
 
 

@@ -12,7 +12,9 @@ from capture.cli.app import run
 
 COMMANDS = (
     "record",
+    "voice",
     "recover",
+    "schedule",
     "verify",
     "devices",
     "doctor",

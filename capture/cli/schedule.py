@@ -1,0 +1,547 @@
+"""``capture schedule``: jobs on the command line; all that they do is in ``capture.schedule``."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+from cyclopts.exceptions import CycloptsError
+
+from capture.cli import app as cli
+from capture.cli.app import EXIT_FAILED, print_error, say
+from capture.cli.schedule_views import (
+    ended,
+    local,
+    mention_daemon,
+    next_of,
+    plain_job,
+    print_table,
+    tell,
+    with_offsets,
+)
+from capture.cli.values import Duration, format_clock, format_size
+from capture.cli.views import print_json
+from capture.errors import ConfigError, DeviceNotFoundError
+from capture.naming import safe_name
+from capture.schedule.jobs import Job, Missed, Overlap, Run, Status, utc
+from capture.schedule.when import local_zone, parse_moment, parse_when
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from capture.schedule.store import Store
+
+__all__ = ["schedule"]
+
+schedule = App(name="schedule", help="Record at set times, unattended.")
+
+NEXT_SHOWN = 10
+LOG_SHOWN = 20
+_OWN_OPTIONS = {
+    "output": "--to",
+    "folder": "--to",
+    "duration": "--for",
+    "at": None,
+    "delay": None,
+    "json": None,
+    "quiet": None,
+    "overwrite": None,
+}
+"""Options of a recorder that the schedule decides, and where they are given instead."""
+
+Database = Annotated[Path | None, Parameter(metavar="FILE")]
+Flag = Annotated[bool, Parameter(negative="")]
+Words = Annotated[tuple[str, ...], Parameter(parse=False)]
+
+
+@Parameter(name="*")
+@dataclass
+class Options:
+    """What a job may be told; ``None`` leaves it as it is.
+
+    Attributes:
+        length: How long each recording is.
+        timezone: Whose clocks are meant, such as Europe/Berlin; by default this machine's.
+        until: Not due any more after this time.
+        runs: So many runs in all.
+        missed: What to do about a run for which the machine was off: skip, or run-late.
+        grace: How late it may still begin with run-late; 1h by default.
+        overlap: When the run before still goes on: skip, queue or parallel.
+        retries: How often a run that fails is tried again.
+        retry_wait: Before the first retry, 10s by default; doubled before each further one.
+        keep: So many recordings of this job stay; older ones are deleted, others never.
+        to: A folder, or a file such as ~/Lectures/algebra.mkv whose name gets the time of each run.
+        on_done: A shell command after a run that went well; gets the result as JSON on stdin.
+        on_fail: The same after one that failed, was missed, or recorded silence or black.
+    """
+
+    length: Annotated[Duration, Parameter(name="--for")] = None
+    timezone: str | None = None
+    until: str | None = None
+    runs: int | None = None
+    missed: Missed | None = None
+    grace: Duration = None
+    overlap: Overlap | None = None
+    retries: int | None = None
+    retry_wait: Duration = None
+    keep: int | None = None
+    to: str | None = None
+    on_done: str | None = None
+    on_fail: str | None = None
+
+
+@schedule.command
+def add(
+    when: str,
+    /,
+    *,
+    name: str | None = None,
+    options: Options | None = None,
+    database: Database = None,
+    words: Words = (),
+) -> int:
+    """Add a job: what follows `--` are the options of `capture record`, or `voice` and its own.
+
+    Args:
+        when: "weekdays 09:00", "daily 07:00", "mon,wed 18:30", "every 30m", "2026-12-01 20:15" or
+            "cron: 0 9 * * 1-5".
+        name: What it is called; by default the next free number.
+        options: How it is to be done.
+        database: Another schedule than the usual one.
+        words: The options of the recorder.
+    """
+    now = time.time()
+    job = _changed(Job("", when, local_zone(), created_s=now, active_s=now), options)
+    with _open(database) as store:
+        taken = {known.name for known in store.jobs()}
+        free = next(n for n in map(str, range(1, len(taken) + 2)) if f"job-{n}" not in taken)
+        job = _checked(dataclasses.replace(job, name=name or f"job-{free}"), words)
+        job = store.add(job)
+        tell(store, job)
+    return 0
+
+
+@schedule.command
+def edit(
+    name: str,
+    /,
+    *,
+    when: str | None = None,
+    rename: str | None = None,
+    options: Options | None = None,
+    clear: tuple[Literal["for", "until", "runs", "keep", "to", "on-done", "on-fail"], ...] = (),
+    database: Database = None,
+    words: Words = (),
+) -> int:
+    """Change a job; what is not named stays, and so do all options if nothing follows `--`.
+
+    Args:
+        name: The job.
+        when: Another time.
+        rename: Another name.
+        options: How it is to be done.
+        clear: Take a setting away; may be repeated.
+        database: Another schedule than the usual one.
+        words: The options of the recorder, all of them.
+    """
+    with _open(database) as store:
+        before = store.job(name)
+        fields = {"for": "for_s", "until": "until_s", "runs": "runs_left", "to": "target"}
+        cleared: dict[str, Any] = {fields.get(c, c.replace("-", "_")): None for c in clear}
+        job = dataclasses.replace(before, name=rename or name, when=when or before.when, **cleared)
+        if when is not None:
+            job = dataclasses.replace(job, created_s=time.time())
+        job = _changed(job, options)
+        job = _checked(job, words or (job.command, *job.words))
+        if (job.when, job.zone, job.until_s) != (before.when, before.zone, before.until_s):
+            job = dataclasses.replace(job, active_s=time.time())
+        store.update(job)
+        tell(store, job)
+    return 0
+
+
+@schedule.command(name="list")
+def list_jobs(*, json: Flag = False, database: Database = None) -> int:
+    """List all jobs: when they run next, and what came of the last run.
+
+    Args:
+        json: One JSON object on stdout.
+        database: Another schedule than the usual one.
+    """
+    with _open(database) as store:
+        jobs, last = store.jobs(), store.last_runs()
+        now = datetime.now(UTC)
+        next_due = {job.id: job.next_due(now) for job in jobs}
+        if json:
+            print_json({"jobs": [plain_job(job, next_due[job.id], last) for job in jobs]})
+            return 0
+        rows = [
+            (job.name, job.when, next_of(job, next_due[job.id]), ended(last.get(job.id)))
+            for job in jobs
+        ]
+        print_table(("job", "when", "next run", "last run"), rows, "no jobs yet")
+        mention_daemon(store)
+    return 0
+
+
+@schedule.command(name="next")
+def next_runs(count: int = NEXT_SHOWN, /, *, json: Flag = False, database: Database = None) -> int:
+    """Show the next runs of all jobs, in local time; a change of the clocks is shown.
+
+    Args:
+        count: How many.
+        json: One JSON object on stdout.
+        database: Another schedule than the usual one.
+    """
+    import heapq  # noqa: PLC0415 - for this command alone
+
+    with _open(database) as store:
+        jobs = store.jobs()
+    coming: list[tuple[datetime, int]] = []
+    rules = {}
+    for number, job in enumerate(jobs):
+        rules[number] = job.rule
+        if (due := job.next_due(datetime.now(UTC), rules[number])) is not None:
+            coming.append((due, number))
+    heapq.heapify(coming)
+    left = {number: job.runs_left for number, job in enumerate(jobs)}
+    rows: list[tuple[datetime, Job]] = []
+    while coming and len(rows) < count:
+        due, number = heapq.heappop(coming)
+        rows.append((due, jobs[number]))
+        remaining = left[number]
+        left[number] = None if remaining is None else remaining - 1
+        later = jobs[number].next_due(due, rules[number])
+        if later is not None and left[number] != 0:
+            heapq.heappush(coming, (later, number))
+    if json:
+        print_json({"runs": [{"due": due.isoformat(), "job": job.name} for due, job in rows]})
+        return 0
+    print_table(("due", "job", "remarks"), with_offsets(rows), "nothing is due")
+    return 0
+
+
+@schedule.command
+def remove(name: str, /, *, database: Database = None) -> int:
+    """Remove a job and its history; its recordings stay.
+
+    Args:
+        name: The job.
+        database: Another schedule than the usual one.
+    """
+    with _open(database) as store:
+        job = store.job(name)
+        store.remove(job)
+    say(f"removed: {name}; its recordings are in {job.folder}")
+    return 0
+
+
+@schedule.command
+def pause(name: str, /, *, database: Database = None) -> int:
+    """Let a job rest; what would be due meanwhile does not count as missed.
+
+    Args:
+        name: The job.
+        database: Another schedule than the usual one.
+    """
+    with _open(database) as store:
+        store.update(dataclasses.replace(store.job(name), is_paused=True))
+    say(f"paused: {name}")
+    return 0
+
+
+@schedule.command
+def resume(name: str, /, *, database: Database = None) -> int:
+    """Go on with a job that was paused.
+
+    Args:
+        name: The job.
+        database: Another schedule than the usual one.
+    """
+    with _open(database) as store:
+        job = dataclasses.replace(store.job(name), is_paused=False, active_s=time.time())
+        store.update(job)
+        tell(store, job)
+    return 0
+
+
+@schedule.command
+def run(name: str, /, *, json: Flag = False, database: Database = None) -> int:
+    """Run a job now, here, without the daemon.
+
+    Args:
+        name: The job.
+        json: The run as one JSON object on stdout.
+        database: Another schedule than the usual one.
+    """
+    from capture.schedule.hooks import told  # noqa: PLC0415 - only where needed
+    from capture.schedule.runner import Runner  # noqa: PLC0415 - only where needed
+
+    with _open(database) as store:
+        job, runner = store.job(name), Runner(store)
+        previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            done = _in_thread(runner, job)
+        finally:
+            signal.signal(signal.SIGTERM, previous)
+        if json:
+            print_json(told(job, done))
+        else:
+            for path in done.paths:
+                print(path)  # noqa: T201 - the result
+    for finding in done.findings:
+        say(f"warning: {finding}")
+    if not done.status.is_success:
+        print_error(f"{job.name}: {ended(done)}")
+    return 0 if done.status.is_success else EXIT_FAILED
+
+
+@schedule.command
+def log(
+    name: str,
+    /,
+    *,
+    last: int = LOG_SHOWN,
+    text: Flag = False,
+    json: Flag = False,
+    database: Database = None,
+) -> int:
+    """Show what came of a job's runs, the latest first.
+
+    Args:
+        name: The job.
+        last: How many runs.
+        text: What the recorder said in the last run, too.
+        json: One JSON object on stdout.
+        database: Another schedule than the usual one.
+    """
+    from capture.schedule.child import log_paths  # noqa: PLC0415 - only where needed
+    from capture.schedule.hooks import told  # noqa: PLC0415 - only where needed
+
+    with _open(database) as store:
+        job = store.job(name)
+        runs = store.runs(job, last)
+        folder = store.runs_folder
+    if json:
+        print_json({"runs": [told(job, each) for each in runs]})
+        return 0
+    rows = []
+    for each in runs:
+        length = "" if each.length_s is None else format_clock(each.length_s)
+        size = "" if each.size_bytes is None else format_size(each.size_bytes)
+        tries = f", {each.attempt} attempts" if each.attempt > 1 else ""
+        details = [*each.paths, *([each.message] if each.message else []), *each.findings]
+        code = "" if each.exit_code is None else str(each.exit_code)
+        rows.append(
+            (local(each.due), f"{each.status}{tries}", code, length, size, "\n".join(details))
+        )
+    print_table(("due", "result", "exit", "length", "size", "details"), rows, "no runs yet")
+    if text and runs:
+        with_log = log_paths(folder, runs[0])[1]
+        say(with_log.read_text(encoding="utf-8") if with_log.exists() else "nothing was said")
+    return 0
+
+
+@schedule.command
+def serve(*, database: Database = None) -> int:
+    """Wait for due times and record; goes on until it is ended.
+
+    Args:
+        database: Another schedule than the usual one.
+    """
+    import logging  # noqa: PLC0415 - only where needed
+
+    from capture.schedule.daemon import Daemon  # noqa: PLC0415 - APScheduler is slow to load
+    from capture.schedule.lock import serving_pid  # noqa: PLC0415 - only where needed
+
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+
+    def on_change(changed: Run) -> None:
+        begun = f"records to {changed.output}" if changed.status is Status.RUNNING else None
+        say(f"{datetime.now().astimezone():%H:%M:%S} {changed.job_name}: {begun or ended(changed)}")
+
+    with _open(database) as store:
+        if serving_pid(store.path) is None:
+            say(f"serving {store.path} with {len(store.jobs())} jobs; ^C ends it")
+        Daemon(store, on_change=on_change).serve(stop)
+    return 0
+
+
+@schedule.command
+def install(
+    *,
+    printing: Annotated[bool, Parameter(name="--print", negative="")] = False,
+    database: Database = None,
+) -> int:
+    """Let the daemon start with the session: writes a systemd user unit.
+
+    The unit gets the variables of the session in which this is called: call it from the desktop
+    that is to be recorded.
+
+    Args:
+        printing: Write nothing; print the unit, and what does the same elsewhere.
+        database: Another schedule than the usual one.
+    """
+    from capture.schedule import install as units  # noqa: PLC0415 - only where needed
+
+    database = database and database.absolute()
+    if printing:
+        for title, text in units.printed(database).items():
+            print(f"# {title}\n{text}")  # noqa: T201 - the result
+        return 0
+    if sys.platform != "linux":
+        raise ConfigError(
+            "there is no systemd here", hint="`capture schedule install --print` shows what else"
+        )
+    print(units.write_unit(database))  # noqa: T201 - the result
+    if shutil.which("systemctl") is None:
+        say("there is no systemctl here: the unit is for a machine, or a session, that has it")
+    say("now run:")
+    say(f"  systemctl --user daemon-reload && systemctl --user enable --now {units.UNIT_NAME}")
+    say("and, for recordings while nobody is logged in: loginctl enable-linger")
+    return 0
+
+
+# ------------------------------------------------------------------------------- what a job means
+
+
+def _open(database: Path | None) -> Store:
+    from capture.schedule.store import Store  # noqa: PLC0415 - for commands that need it
+
+    return Store(database)
+
+
+def _changed(job: Job, options: Options | None) -> Job:
+    """The job with what was said about it."""
+    given = options or Options()
+    if given.timezone is not None:
+        job = dataclasses.replace(job, zone=given.timezone)
+    until_s = None
+    if given.until is not None:
+        until_s = parse_moment(given.until, zone=job.zone).timestamp()
+    values: dict[str, Any] = {
+        "for_s": given.length,
+        "until_s": until_s,
+        "runs_left": given.runs,
+        "missed": given.missed,
+        "grace_s": given.grace,
+        "overlap": given.overlap,
+        "retries": given.retries,
+        "retry_wait_s": given.retry_wait,
+        "keep": given.keep,
+        "target": given.to and str(Path(given.to).expanduser().absolute()),
+        "on_done": given.on_done,
+        "on_fail": given.on_fail,
+    }
+    for option, low in (("for_s", 0.1), ("runs_left", 1), ("keep", 1), ("retries", 0)):
+        value = values[option]
+        if isinstance(value, (int, float)) and value < low:
+            raise ConfigError(f"{value:g} is too little for --{option.split('_')[0]}")
+    return dataclasses.replace(
+        job, **{key: value for key, value in values.items() if value is not None}
+    )
+
+
+def _checked(job: Job, words: Sequence[str]) -> Job:
+    """The job with the recorder's words, all of it sound.
+
+    Raises:
+        ConfigError: The time, the words, or what they amount to makes no sense.
+    """
+    if safe_name(job.name) != job.name or job.name.startswith("-"):
+        raise ConfigError(
+            f"{job.name!r} cannot be a folder's name", hint=f"write {safe_name(job.name)!r}"
+        )
+    rule = parse_when(job.when, job.zone, utc(job.created_s))
+    first = rule.next_after(datetime.now(UTC))
+    if first is None or (job.until_s is not None and first.timestamp() > job.until_s):
+        raise ConfigError(
+            f"{job.when} does not come any more", hint="look at its time, and at --until"
+        )
+    command, rest = _command_of(words)
+    at = rest.index("--") if "--" in rest else len(rest)
+    options, program = rest[:at], rest[at + 1 :]
+    try:
+        function, bound, ignored = cli.app.parse_args(
+            [command, *options], print_error=False, exit_on_error=False
+        )
+    except CycloptsError as error:
+        said = str(error).strip().splitlines()[-1]
+        raise ConfigError(
+            f"the recorder does not take this: {said}", hint=f"see `capture {command} --help`"
+        ) from error
+    for given in bound.arguments:
+        if given in _OWN_OPTIONS:
+            instead = _OWN_OPTIONS[given]
+            raise ConfigError(
+                f"the {given.replace('_', '-')} of a recording is the schedule's to decide",
+                hint=f"write {instead} before the `--`" if instead else "leave it out",
+            )
+    if program and shutil.which(program[0]) is None:
+        raise DeviceNotFoundError(
+            f"there is no program {program[0]!r}", hint="check the command after the second `--`"
+        )
+    if _is_length_given(bound.arguments.get("for_", ())):
+        raise ConfigError(
+            "how long it listens is the schedule's to decide", hint="write --for before the `--`"
+        )
+    with_picture = bool(bound.arguments.get("video", command == "record"))
+    job = dataclasses.replace(job, command=command, words=tuple(rest), with_picture=with_picture)
+    if "is_trial" in ignored:
+        place = {"folder": job.folder} if command == "voice" else {"output": job.output(first)}
+        bound.arguments |= {"is_trial": True, **place}
+        function(*bound.args, **bound.kwargs)
+    return job
+
+
+def _is_length_given(purposes: Sequence[str]) -> bool:
+    """Whether ``--for`` of ``voice`` names more than messengers."""
+    from capture.cli.voice import MESSENGERS  # noqa: PLC0415 - for its jobs alone
+
+    return any(word.casefold() not in MESSENGERS for word in purposes)
+
+
+def _command_of(words: Sequence[str]) -> tuple[str, list[str]]:
+    """Which recorder is meant, and what it gets."""
+    if not words or words[0].startswith("-"):
+        return "record", list(words)
+    if words[0] not in {"record", "voice"}:
+        raise ConfigError(
+            f"{words[0]!r} cannot be scheduled",
+            hint="after `--` come the options of record, or voice and its options",
+        )
+    return words[0], list(words[1:])
+
+
+def _in_thread(runner: Any, job: Job) -> Run:
+    """Run a job so that ^C ends its recorder, and its end is still noted."""
+    found: list[Run | Exception] = []
+
+    def main() -> None:
+        try:
+            found.append(runner.run_here(job))
+        except Exception as error:  # noqa: BLE001 - raised again in the caller's thread
+            found.append(error)
+
+    thread = threading.Thread(target=main, name="capture-run-here")
+    thread.start()
+    while thread.is_alive():
+        try:
+            thread.join()
+        except KeyboardInterrupt:
+            runner.stop()
+    if isinstance(found[0], Exception):
+        raise found[0]
+    return found[0]

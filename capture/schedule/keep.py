@@ -1,0 +1,91 @@
+"""What a job's recordings take: how many stay, and whether the next one finds room."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from typing import TYPE_CHECKING
+
+from capture.schedule.child import log_paths
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from capture.schedule.jobs import Job, Recording
+    from capture.schedule.store import Store
+
+__all__ = ["forecast", "forget_old_runs", "remove_old"]
+
+FORECAST_RUNS = 5
+"""The largest of so many last runs is what the next one may be."""
+FORECAST_MARGIN = 1.2
+LEFT_FREE_BYTES = 200_000_000
+"""What a recording leaves free (``RecordingSpec.min_free_bytes``)."""
+
+
+def remove_old(store: Store, job: Job) -> list[Path]:
+    """Delete the oldest recordings of a job beyond those that it keeps; gives what was deleted.
+
+    All files of one run count as one recording. Only what the history knows is looked at; a file
+    that has changed since, or is another one by now, is left alone and belongs to its owner.
+    """
+    if job.keep is None:
+        return []
+    by_run: dict[int, list[Recording]] = {}
+    for recording in store.recordings(job):
+        if recording.path.exists():
+            by_run.setdefault(recording.run_id, []).append(recording)
+        else:
+            store.forget_recording(recording)
+    removed = []
+    for run_id in sorted(by_run)[: -job.keep or None]:
+        for recording in by_run[run_id]:
+            if _is_unchanged(recording):
+                with contextlib.suppress(OSError):
+                    recording.path.unlink()
+                    removed.append(recording.path)
+            store.forget_recording(recording)
+    return removed
+
+
+def forecast(store: Store, job: Job, length_s: float | None) -> str | None:
+    """Says that the next run will not find room, going by those before; ``None``: it will.
+
+    Args:
+        store: Knows the past.
+        job: Whose next run.
+        length_s: How long it will be; ``None``: as long as the longest one.
+    """
+    past = [run for run in store.runs(job, 4 * FORECAST_RUNS) if run.size_bytes and run.length_s]
+    if not past:
+        return None
+    per_s = max((run.size_bytes or 0) / (run.length_s or 1.0) for run in past[:FORECAST_RUNS])
+    expected_s = length_s or max(run.length_s or 0.0 for run in past[:FORECAST_RUNS])
+    needed = per_s * expected_s * FORECAST_MARGIN
+    place = next((p for p in (job.folder, *job.folder.parents) if p.exists()), None)
+    if place is None:
+        return None
+    free = shutil.disk_usage(place).free - LEFT_FREE_BYTES
+    if needed <= free:
+        return None
+    return (
+        f"the disk will be full: this run needs about {needed / 1e6:.0f} MB, going by those "
+        f"before, and there is room for {max(0, free) / 1e6:.0f} MB"
+    )
+
+
+def forget_old_runs(store: Store, job: Job) -> None:
+    """Drop the oldest part of a long history, with its logs."""
+    from capture.schedule.jobs import Run, Status  # noqa: PLC0415 - only where needed
+
+    for run_id in store.prune(job):
+        for path in log_paths(store.runs_folder, Run(run_id, job.id, job.name, 0.0, Status.DONE)):
+            path.unlink(missing_ok=True)
+
+
+def _is_unchanged(recording: Recording) -> bool:
+    try:
+        found = recording.path.stat()
+    except OSError:
+        return False
+    return (found.st_size, found.st_mtime_ns) == (recording.size_bytes, recording.changed_ns)

@@ -1,0 +1,388 @@
+"""Runs: from a due time that is taken on to an end that is noted, told and tidied up after.
+
+Every run has a thread, which mostly waits for its recorder. All that must not be done twice goes
+through the store: a run is claimed once, and it ends once.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from capture.errors import CaptureError
+from capture.journal import boot_id, process_start
+from capture.naming import free_path
+from capture.schedule import hooks, keep
+from capture.schedule.child import (
+    Adopted,
+    Outcome,
+    Process,
+    command_line,
+    drop_progress,
+    find_pid,
+    log_paths,
+    read_outcome,
+    was_started,
+)
+from capture.schedule.jobs import Job, Missed, Overlap, Run, Status
+from capture.schedule.repair import repaired
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from capture.schedule.child import Child
+    from capture.schedule.store import Store
+
+__all__ = ["ON_TIME_S", "Clock", "Runner"]
+
+log = logging.getLogger(__name__)
+
+ON_TIME_S = 30.0
+"""A run that begins so late is still on time: the machine was busy, or has just woken up."""
+OVERLAP_SLACK_S = 2.0
+"""How long the run before may take to finish its file."""
+VOICE_LEAD_S = 0.7
+"""``voice`` takes no time to begin at, and may listen a moment longer than it was asked to."""
+GO_ON_S = 5.0
+"""Less of an interrupted run than this is not worth a file of its own."""
+NOBODY = "nothing ran the schedule then"
+END_WITHIN_S = 60.0
+"""Recorders that are told to end have so long to finish their files."""
+
+
+class Clock:
+    """The wall clock; tests step another one."""
+
+    def now(self) -> datetime:
+        """The present, in UTC."""
+        return datetime.now(UTC)
+
+    def wait(self, stop: threading.Event, wait_s: float) -> bool:
+        """Sleep; true if it was interrupted."""
+        return stop.wait(wait_s)
+
+
+@dataclass(slots=True)
+class _Going:
+    """A run that has its place among those of its job."""
+
+    run_id: int
+    ends: datetime | None = None
+    """When it will, if that is known."""
+
+
+class Runner:
+    """Starts and follows runs; any thread may call its methods.
+
+    Args:
+        store: Where they are noted.
+        clock: Tells the time.
+        launch: Starts a recorder; gives its process.
+        on_change: Told of every run that begins or ends.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock | None = None,
+        launch: Callable[[Sequence[str], Run, Path], Child] = Process,
+        on_change: Callable[[Run], None] = lambda _run: None,
+    ) -> None:
+        self._store = store
+        self._clock = clock or Clock()
+        self._launch = launch
+        self._on_change = on_change
+        self._stop = threading.Event()
+        self._changed = threading.Condition()
+        self._going: dict[int, list[_Going]] = {}
+        self._children: dict[int, Child] = {}
+        self._names: set[Path] = set()
+        self._threads: dict[int, threading.Thread] = {}
+
+    def start(self, job: Job, due: datetime) -> Run | None:
+        """Take a run on and begin with it; gives ``None`` if somebody else has it."""
+        run = self._store.claim(job, due.timestamp())
+        if run is not None:
+            self._go(run, lambda: self._run(job, run, None))
+        return run
+
+    def run_here(self, job: Job) -> Run:
+        """Run a job now, in this thread; gives its end.
+
+        Raises:
+            CaptureError: It could not be taken on.
+        """
+        run = self._store.claim(job, self._clock.now().timestamp())
+        if run is None:
+            raise CaptureError(f"the job {job.name!r} has had all its runs")
+        return self._run(job, run, None)
+
+    def note_missed(self, job: Job, dues: Sequence[datetime]) -> None:
+        """Note due times that will not be made up for: the last one, saying how many there were."""
+        first, last = dues[0], dues[-1]
+        message = NOBODY
+        if len(dues) > 1:
+            message = f"{len(dues)} runs since {first:%Y-%m-%d %H:%M} UTC: {NOBODY}"
+        run = self._store.claim(
+            job, last.timestamp(), Status.QUEUED, message=message, ended_s=last.timestamp()
+        )
+        if run is not None:
+            self._go(run, lambda: self._miss(job, run, message))
+
+    def take_over(self, run: Run) -> None:
+        """Go on with what a daemon before this one has left: await it, or pick up the pieces."""
+        try:
+            job = self._store.job(run.job_id)
+        except CaptureError:
+            self._store.change(run, status=Status.INTERRUPTED, message="its job was removed")
+            return
+        pid = find_pid(self._store.runs_folder, run)
+        if pid is not None:
+            self._go(run, lambda: self._run(job, run, Adopted(pid)))
+        elif run.status is Status.RUNNING and was_started(self._store.runs_folder, run):
+            self._go(run, lambda: self._run(job, run, _Dead()))
+        else:
+            late_s = (self._clock.now() - run.due).total_seconds()
+            grace_s = job.grace_s if job.missed is Missed.RUN_LATE else 0.0
+            if late_s <= max(ON_TIME_S, grace_s):
+                self._go(run, lambda: self._run(job, run, None))
+            else:
+                self._go(run, lambda: self._miss(job, run, NOBODY))
+
+    def running(self) -> int:
+        """How many runs go on."""
+        return len(self._threads)
+
+    def wait(self) -> None:
+        """Until all runs have ended."""
+        for thread in list(self._threads.values()):
+            thread.join()
+
+    def stop(self) -> None:
+        """End all recorders cleanly, and wait for their files."""
+        self._stop.set()
+        with self._changed:
+            self._changed.notify_all()
+        for child in list(self._children.values()):
+            child.terminate()
+        for thread in list(self._threads.values()):
+            thread.join(END_WITHIN_S)
+
+    # ----------------------------------------------------------------------------------- one run
+
+    def _go(self, run: Run, work: Callable[[], object]) -> None:
+        """Do a run's work in a thread of its own."""
+
+        def main() -> None:
+            try:
+                work()
+            except CaptureError as error:
+                log.warning("the run of %s could not be noted: %s", run.job_name, error)
+            finally:
+                self._threads.pop(run.id, None)
+
+        thread = threading.Thread(target=main, name=f"capture-run-{run.id}", daemon=True)
+        self._threads[run.id] = thread
+        thread.start()
+
+    def _miss(self, job: Job, run: Run, message: str) -> Run:
+        return self._conclude(job, run, Outcome(Status.MISSED, message=message))
+
+    def _run(self, job: Job, run: Run, child: Child | None) -> Run:
+        self._enter(job, run)
+        try:
+            if child is not None:
+                outcome = self._await(run, child)
+                outcome = repaired(run, outcome)
+                run, outcome = self._go_on(job, run, outcome)
+            elif self._may_begin(job, run):
+                run, outcome = self._attempts(job, run)
+            elif self._stop.is_set():
+                return run  # whoever comes next decides what becomes of it
+            else:
+                outcome = Outcome(Status.SKIPPED, message="the run before was still going on")
+        finally:
+            self._leave(job, run)
+        return self._conclude(job, run, outcome)
+
+    def _attempts(self, job: Job, run: Run) -> tuple[Run, Outcome]:
+        """Record, and try again where that fails."""
+        warning = keep.forecast(self._store, job, job.for_s)
+        wait_s = job.retry_wait_s
+        while True:
+            run, outcome = self._record(job, run, job.for_s)
+            has_more = run.attempt <= job.retries and not self._stop.is_set()
+            if outcome.status is not Status.FAILED or not has_more:
+                break
+            self._store.change(run, message=f"tried again in {wait_s:g} s: {outcome.message}")
+            if self._clock.wait(self._stop, wait_s):
+                break
+            wait_s *= 2
+            run = replace(run, attempt=run.attempt + 1)
+        if warning is not None:
+            outcome = replace(outcome, findings=(warning, *outcome.findings))
+        return run, outcome
+
+    def _record(self, job: Job, run: Run, length_s: float | None) -> tuple[Run, Outcome]:
+        """One recorder, from its start to its end."""
+        now = self._clock.now()
+        begins = max(now, run.due)
+        output = job.folder if job.command == "voice" else self._free_name(job, begins)
+        words = command_line(
+            job, output, begin_at=run.due if run.due > now else None, length_s=length_s
+        )
+        self._expect_end(job, run, begins, length_s)
+        if job.command == "voice" and run.due > now:
+            self._clock.wait(self._stop, (run.due - now).total_seconds() - VOICE_LEAD_S)
+        run = self._store.change(
+            run,
+            status=Status.RUNNING,
+            attempt=run.attempt,
+            started_s=self._clock.now().timestamp(),
+            output=str(output),
+            pid=None,
+        )
+        try:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            child = self._launch(words, run, self._store.runs_folder)
+        except OSError as error:
+            return run, Outcome(Status.FAILED, message=f"the recorder did not start: {error}")
+        run = self._store.change(
+            run, pid=child.pid, pid_started=process_start(child.pid), boot_id=boot_id()
+        )
+        self._on_change(run)
+        outcome = self._await(run, child)
+        self._names.discard(output)
+        return run, repaired(run, outcome)
+
+    def _await(self, run: Run, child: Child) -> Outcome:
+        self._children[run.id] = child
+        if self._stop.is_set():
+            child.terminate()  # it came while everything was being ended
+        try:
+            exit_code = child.wait()
+        finally:
+            del self._children[run.id]
+        return read_outcome(self._store.runs_folder, run, exit_code)
+
+    def _go_on(self, job: Job, run: Run, before: Outcome) -> tuple[Run, Outcome]:
+        """Record the rest of a run that was interrupted, if the job makes up for what it missed."""
+        if before.has_result or job.missed is not Missed.RUN_LATE or job.for_s is None:
+            return run, before
+        end = run.due + timedelta(seconds=job.for_s)
+        left_s = (end - self._clock.now()).total_seconds()
+        if left_s < GO_ON_S:
+            return run, before
+        run, rest = self._record(job, replace(run, attempt=run.attempt + 1), round(left_s, 1))
+        message = "; ".join(filter(None, (before.message, rest.message, "the rest was recorded")))
+        return run, replace(
+            rest,
+            paths=(*before.paths, *rest.paths),
+            size_bytes=(before.size_bytes or 0) + (rest.size_bytes or 0),
+            length_s=(before.length_s or 0.0) + (rest.length_s or 0.0),
+            findings=(*before.findings, *rest.findings),
+            status=Status.RECOVERED if rest.status.is_success else rest.status,
+            message=message,
+        )
+
+    def _conclude(self, job: Job, run: Run, outcome: Outcome) -> Run:
+        """Note the end, tell it, and tidy up; once, whoever comes first."""
+        ended_s = self._clock.now().timestamp() if run.ended_s is None else run.ended_s
+        ended = self._store.finish(
+            run,
+            status=outcome.status,
+            ended_s=ended_s,
+            paths=tuple(map(str, outcome.paths)),
+            size_bytes=outcome.size_bytes,
+            length_s=outcome.length_s,
+            findings=outcome.findings,
+            message=outcome.message,
+            exit_code=outcome.exit_code,
+            **({} if outcome.began_s is None else {"started_s": outcome.began_s}),
+        )
+        if ended is None:
+            return run
+        drop_progress(self._store.runs_folder, ended)
+        self._store.add_recordings(ended, outcome.paths)
+        if ended.status.is_success:  # what is good is never deleted for something that is not
+            keep.remove_old(self._store, job)
+        keep.forget_old_runs(self._store, job)
+        self._store.runs_folder.mkdir(parents=True, exist_ok=True)
+        problem = hooks.call_hook(job, ended, log_paths(self._store.runs_folder, ended)[1])
+        if problem is not None:
+            ended = self._store.change(ended, findings=(*ended.findings, problem))
+        hooks.notify(job, ended)
+        self._on_change(ended)
+        return ended
+
+    # -------------------------------------------------------------------------- runs beside a run
+
+    def _enter(self, job: Job, run: Run) -> None:
+        with self._changed:
+            self._going.setdefault(job.id, []).append(_Going(run.id))
+
+    def _leave(self, job: Job, run: Run) -> None:
+        with self._changed:
+            rest = [going for going in self._going[job.id] if going.run_id != run.id]
+            self._going[job.id] = rest
+            self._changed.notify_all()
+
+    def _expect_end(self, job: Job, run: Run, begins: datetime, length_s: float | None) -> None:
+        with self._changed:
+            for going in self._going[job.id]:
+                if going.run_id == run.id and length_s is not None:
+                    going.ends = begins + timedelta(seconds=length_s)
+
+    def _may_begin(self, job: Job, run: Run) -> bool:
+        """Whether a run finds its place beside those before it, by the job's policy.
+
+        A run is started a little before it is due; one before it that will have ended by then is
+        not in its way.
+        """
+        if job.overlap is Overlap.PARALLEL:
+            return True
+        with self._changed:
+            if job.overlap is Overlap.QUEUE:
+                if self._before(job, run):
+                    run = self._store.change(run, status=Status.QUEUED)
+                self._changed.wait_for(lambda: self._stop.is_set() or not self._before(job, run))
+            else:
+                left_s = (run.due - self._clock.now()).total_seconds() + OVERLAP_SLACK_S
+                self._changed.wait_for(
+                    lambda: self._stop.is_set() or not self._before(job, run), max(0.0, left_s)
+                )
+            return not self._stop.is_set() and not self._before(job, run)
+
+    def _before(self, job: Job, run: Run) -> list[_Going]:
+        """Runs that came before this one and will still go on when it is due."""
+        all_going = self._going.get(job.id, [])
+        place = next((i for i, going in enumerate(all_going) if going.run_id == run.id), 0)
+        return [g for g in all_going[:place] if g.ends is None or g.ends > run.due]
+
+    def _free_name(self, job: Job, begins: datetime) -> Path:
+        """A name that no file and no other run has."""
+        with self._changed:
+            path = wished = free_path(job.output(begins))
+            number = 1
+            while path in self._names or path.exists():
+                number += 1
+                path = wished.with_name(f"{wished.stem} ({number}){wished.suffix}")
+            self._names.add(path)
+            return path
+
+
+class _Dead:
+    """A recorder that has ended while nobody looked."""
+
+    pid = 0
+
+    def wait(self) -> int | None:
+        """It has."""
+        return None
+
+    def terminate(self) -> None:
+        """It has ended."""

@@ -1,0 +1,432 @@
+"""The schedule's database: jobs, runs, recordings. SQLite, through one connection a process.
+
+Any process may use it at any time: the daemon, and commands beside it. What must not happen twice
+is decided here, by keys that are unique. A database that cannot be read, or that a newer version
+has made, is never written to. APScheduler keeps its alarms in a table of its own beside these.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sqlite3
+import threading
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import platformdirs
+
+from capture.errors import CaptureError, ConfigError, DamagedFileError, OutputError
+from capture.schedule.jobs import FINAL, Job, Missed, Overlap, Recording, Run, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import TracebackType
+
+__all__ = ["Store", "data_folder"]
+
+SCHEMA_VERSION = 1
+LOCKED_AFTER_S = 10.0
+"""Writing takes milliseconds: who waits this long waits for something that hangs."""
+HISTORY_PER_JOB = 1000
+"""Runs of one job that are remembered: a year of weekdays four times over, 40 days of hours."""
+
+# Ids are never given twice (AUTOINCREMENT): a recording belongs to the job that has made it.
+_SCHEMA = """
+CREATE TABLE state (id INTEGER PRIMARY KEY, revision INTEGER NOT NULL);
+INSERT INTO state VALUES (1, 0);
+CREATE TABLE jobs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,
+    settings TEXT NOT NULL,
+    is_paused INTEGER NOT NULL,
+    runs_left INTEGER
+);
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    job_id INTEGER NOT NULL,
+    job_name TEXT NOT NULL,
+    due_ms INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    attempt INTEGER NOT NULL DEFAULT 1,
+    started_s REAL,
+    ended_s REAL,
+    pid INTEGER,
+    pid_started INTEGER,
+    boot_id TEXT,
+    output TEXT,
+    paths TEXT NOT NULL DEFAULT '[]',
+    exit_code INTEGER,
+    size_bytes INTEGER,
+    length_s REAL,
+    findings TEXT NOT NULL DEFAULT '[]',
+    message TEXT,
+    UNIQUE (job_id, due_ms)
+);
+CREATE INDEX runs_by_status ON runs (status);
+CREATE TABLE recordings (
+    id INTEGER PRIMARY KEY,
+    job_id INTEGER NOT NULL,
+    run_id INTEGER NOT NULL,
+    path TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    changed_ns INTEGER NOT NULL
+);
+CREATE INDEX recordings_by_job ON recordings (job_id);
+"""
+_OWN_COLUMNS = {"id", "name", "is_paused", "runs_left"}
+"""Fields of a job that are not among its settings, which are JSON."""
+_LISTS = {"paths", "findings"}
+_IS_UNFINISHED = f"status NOT IN ({', '.join(repr(status.value) for status in FINAL)})"
+_UNFINISHED = f"SELECT * FROM runs WHERE {_IS_UNFINISHED}"  # noqa: S608 - only words of this file
+_BEYOND = f"""SELECT id FROM runs WHERE job_id = ? AND NOT ({_IS_UNFINISHED})
+    ORDER BY due_ms DESC LIMIT -1 OFFSET ?"""  # noqa: S608 - only words of this file
+
+
+def data_folder() -> Path:
+    """Where the schedule lives: ``CAPTURE_DATA_DIR``, or the user's data directory."""
+    named = os.environ.get("CAPTURE_DATA_DIR")
+    return Path(named) if named else Path(platformdirs.user_data_dir("capture"))
+
+
+class Store:
+    """The database, open; any thread may call any method.
+
+    Args:
+        path: The file, made if it is not there; by default in ``data_folder()``.
+
+    Raises:
+        DamagedFileError: It is no database of this program; a copy is beside it.
+        ConfigError: A newer version of this program has made it.
+        OutputError: It cannot be opened.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = (path or data_folder() / "schedule.sqlite").absolute()
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"there is no place for the schedule: {error}", hint="name another --database"
+            ) from error
+        self._lock = threading.RLock()
+        try:
+            self._connection = sqlite3.connect(
+                self.path, timeout=LOCKED_AFTER_S, isolation_level=None, check_same_thread=False
+            )
+        except sqlite3.Error as error:
+            raise self._translated(str(error)) from error
+        self._connection.row_factory = sqlite3.Row
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the database back; idempotent."""
+        with self._lock:
+            self._connection.close()
+
+    @property
+    def runs_folder(self) -> Path:
+        """Where the logs of runs lie."""
+        return self.path.parent / f"{self.path.stem}-runs"
+
+    # ---------------------------------------------------------------------------------------- jobs
+
+    def jobs(self) -> tuple[Job, ...]:
+        """All jobs, by name."""
+        return tuple(_job_of(row) for row in self._read("SELECT * FROM jobs ORDER BY name"))
+
+    def job(self, name: str | int) -> Job:
+        """The job of a name, or of an id.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        by_id, by_name = "SELECT * FROM jobs WHERE id = ?", "SELECT * FROM jobs WHERE name = ?"
+        rows = self._read(by_id if isinstance(name, int) else by_name, name)
+        if not rows:
+            raise ConfigError(
+                f"there is no job {name!r}", hint="`capture schedule list` shows them all"
+            )
+        return _job_of(rows[0])
+
+    def add(self, job: Job) -> Job:
+        """Keep a new job; gives it with its id.
+
+        Raises:
+            ConfigError: Its name is taken.
+        """
+        with self._begin() as connection:
+            try:
+                done = _insert(connection, "jobs", _row_of(job))
+            except sqlite3.IntegrityError:
+                raise _taken(job.name) from None
+            _touch(connection)
+        return replace(job, id=done)
+
+    def update(self, job: Job) -> None:
+        """Keep a job's new settings.
+
+        Raises:
+            ConfigError: Its new name is taken.
+        """
+        with self._begin() as connection:
+            try:
+                _update(connection, "jobs", job.id, _row_of(job))
+            except sqlite3.IntegrityError:
+                raise _taken(job.name) from None
+            _touch(connection)
+
+    def remove(self, job: Job) -> None:
+        """Forget a job and its history; its recordings stay where they are."""
+        with self._begin() as connection:
+            connection.execute("DELETE FROM jobs WHERE id = ?", (job.id,))
+            connection.execute("DELETE FROM runs WHERE job_id = ?", (job.id,))
+            connection.execute("DELETE FROM recordings WHERE job_id = ?", (job.id,))
+            _touch(connection)
+
+    def revision(self) -> int:
+        """Grows with every change of a job."""
+        return int(self._read("SELECT revision FROM state")[0]["revision"])
+
+    # ---------------------------------------------------------------------------------------- runs
+
+    def claim(
+        self, job: Job, due_s: float, status: Status = Status.CLAIMED, **values: Any
+    ) -> Run | None:
+        """Take a run on, for good: of one job and due time there is never a second one.
+
+        Args:
+            job: Whose run.
+            due_s: Wall time at which it is due.
+            status: Where it stands.
+            values: More fields of ``Run``.
+
+        Returns:
+            ``None`` if somebody has it already, or the job has gone or has had all its runs.
+        """
+        row = {"job_id": job.id, "job_name": job.name, "due_ms": round(due_s * 1000)}
+        row |= _packed({"status": status, **values})
+        with self._begin() as connection:
+            found = connection.execute("SELECT runs_left FROM jobs WHERE id = ?", (job.id,))
+            known = found.fetchone()
+            if known is None or (known["runs_left"] == 0 and status is Status.CLAIMED):
+                return None
+            try:
+                run_id = _insert(connection, "runs", row)
+            except sqlite3.IntegrityError:
+                return None
+            if status is Status.CLAIMED:  # NULL, which is no limit, stays what it is
+                connection.execute(
+                    "UPDATE jobs SET runs_left = runs_left - 1 WHERE id = ?", (job.id,)
+                )
+        return _run_of(self._read("SELECT * FROM runs WHERE id = ?", run_id)[0])
+
+    def change(self, run: Run, **values: Any) -> Run:
+        """Note what has become of a run; gives it as it is now."""
+        with self._begin() as connection:
+            _update(connection, "runs", run.id, _packed(values))
+        return replace(run, **values)
+
+    def finish(self, run: Run, **values: Any) -> Run | None:
+        """Note the end of a run; ``None`` if somebody has noted one already."""
+        with self._begin() as connection:
+            if not _update(connection, "runs", run.id, _packed(values), _IS_UNFINISHED):
+                return None
+        return replace(run, **values)
+
+    def runs(self, job: Job, limit: int = HISTORY_PER_JOB) -> tuple[Run, ...]:
+        """The last runs of a job, the latest first."""
+        chosen = "SELECT * FROM runs WHERE job_id = ? ORDER BY due_ms DESC LIMIT ?"
+        return tuple(map(_run_of, self._read(chosen, job.id, limit)))
+
+    def unfinished(self) -> tuple[Run, ...]:
+        """Runs that have not ended, as far as anybody has noted."""
+        return tuple(map(_run_of, self._read(_UNFINISHED)))
+
+    def last_runs(self) -> dict[int, Run]:
+        """The latest run of every job, by the job's id."""
+        # SQLite takes the other columns from the row that has the maximum (lang_select, 2.5).
+        rows = self._read("SELECT *, max(due_ms) FROM runs GROUP BY job_id")
+        return {row["job_id"]: _run_of(row) for row in rows}
+
+    def prune(self, job: Job) -> tuple[int, ...]:
+        """Forget the oldest runs of a job beyond the limit; gives their ids."""
+        ids = tuple(int(row["id"]) for row in self._read(_BEYOND, job.id, HISTORY_PER_JOB))
+        if ids:
+            with self._begin() as connection:
+                connection.executemany("DELETE FROM runs WHERE id = ?", [(each,) for each in ids])
+        return ids
+
+    # ---------------------------------------------------------------------------------- recordings
+
+    def add_recordings(self, run: Run, paths: Iterable[Path]) -> None:
+        """Remember the files of a run as they are now."""
+        with self._begin() as connection:
+            for path in paths:
+                with contextlib.suppress(OSError):
+                    found = path.stat()
+                    row = {"job_id": run.job_id, "run_id": run.id, "path": str(path)}
+                    row |= {"size_bytes": found.st_size, "changed_ns": found.st_mtime_ns}
+                    _insert(connection, "recordings", row)
+
+    def recordings(self, job: Job) -> tuple[Recording, ...]:
+        """The files of a job, the oldest first."""
+        rows = self._read("SELECT * FROM recordings WHERE job_id = ? ORDER BY id", job.id)
+        return tuple(Recording(**{**dict(row), "path": Path(row["path"])}) for row in rows)
+
+    def forget_recording(self, recording: Recording) -> None:
+        """It has been deleted, or is not ours any more."""
+        with self._begin() as connection:
+            connection.execute("DELETE FROM recordings WHERE id = ?", (recording.id,))
+
+    # --------------------------------------------------------------------------------------- small
+
+    def _read(self, query: str, *values: Any) -> list[sqlite3.Row]:
+        with self._lock, self._translating():
+            return self._connection.execute(query, values).fetchall()
+
+    def _open(self) -> None:
+        if self._read("PRAGMA user_version")[0][0] > SCHEMA_VERSION:
+            raise ConfigError(
+                f"{self.path} was made by a newer version of this program",
+                hint="update it, or name another --database; nothing in it was changed",
+            )
+        # Readers do not wait for a writer, and what was written survives a power cut.
+        self._read("PRAGMA journal_mode = WAL")
+        self._read("PRAGMA synchronous = FULL")
+        with self._begin() as connection:  # again: somebody else may be making it just now
+            if connection.execute("PRAGMA user_version").fetchone()[0] < SCHEMA_VERSION:
+                for statement in _SCHEMA.split(";"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    @contextlib.contextmanager
+    def _begin(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that may write; the library's errors become ours."""
+        with self._lock, self._translating():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.rollback()
+                raise
+            self._connection.commit()
+
+    @contextlib.contextmanager
+    def _translating(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            raise self._translated(str(error)) from error
+
+    def _translated(self, said: str) -> CaptureError:
+        if "locked" in said or "busy" in said:
+            return OutputError(
+                f"the schedule is locked: another program has held {self.path} for "
+                f"{LOCKED_AFTER_S:.0f} s",
+                hint="end that program, and try again",
+            )
+        if "malformed" in said or "not a database" in said:
+            copy = self._back_up()
+            return DamagedFileError(
+                f"the schedule in {self.path} is damaged ({said}){copy}",
+                hint="it was left as it is: move it away to begin anew, or put a backup in its "
+                "place; recordings are not affected",
+            )
+        return OutputError(f"the schedule in {self.path} cannot be used: {said}")
+
+    def _back_up(self) -> str:
+        """A copy of the damaged file, once; says where it is."""
+        try:
+            changed = int(self.path.stat().st_mtime)
+            copy = self.path.with_name(f"{self.path.name}.damaged-{changed}")
+            if not copy.exists():
+                shutil.copy2(self.path, copy)
+        except OSError:
+            return ""
+        return f"; a copy is {copy.name}"
+
+
+def _insert(connection: sqlite3.Connection, table: str, row: dict[str, Any]) -> int:
+    columns, marks = ", ".join(row), ", ".join("?" * len(row))
+    insert = f"INSERT INTO {table} ({columns}) VALUES ({marks})"  # noqa: S608 - names are ours
+    done = connection.execute(insert, tuple(row.values()))
+    assert done.lastrowid is not None
+    return done.lastrowid
+
+
+def _update(
+    connection: sqlite3.Connection,
+    table: str,
+    row_id: int,
+    row: dict[str, Any],
+    where: str = "true",
+) -> bool:
+    """Whether there was such a row."""
+    changes = ", ".join(f"{column} = ?" for column in row)
+    change = f"UPDATE {table} SET {changes} WHERE id = ? AND {where}"  # noqa: S608 - the same
+    return connection.execute(change, (*row.values(), row_id)).rowcount > 0
+
+
+def _touch(connection: sqlite3.Connection) -> None:
+    connection.execute("UPDATE state SET revision = revision + 1")
+
+
+def _taken(name: str) -> ConfigError:
+    return ConfigError(
+        f"there is a job {name!r} already",
+        hint="choose another --name, or change it with `capture schedule edit`",
+    )
+
+
+def _row_of(job: Job) -> dict[str, Any]:
+    settings = {key: value for key, value in asdict(job).items() if key not in _OWN_COLUMNS}
+    return {
+        "name": job.name,
+        "settings": json.dumps(settings, ensure_ascii=False),
+        "is_paused": job.is_paused,
+        "runs_left": job.runs_left,
+    }
+
+
+def _job_of(row: sqlite3.Row) -> Job:
+    known = {field.name for field in fields(Job)} - _OWN_COLUMNS
+    settings = {key: v for key, v in json.loads(row["settings"]).items() if key in known}
+    settings["words"] = tuple(settings["words"])
+    settings["missed"] = Missed(settings["missed"])
+    settings["overlap"] = Overlap(settings["overlap"])
+    own = {"name": row["name"], "is_paused": bool(row["is_paused"])}
+    return Job(id=row["id"], runs_left=row["runs_left"], **own, **settings)
+
+
+def _packed(values: dict[str, Any]) -> dict[str, Any]:
+    """Values as they are kept: lists are JSON."""
+    return {
+        key: json.dumps(value, ensure_ascii=False) if key in _LISTS else value
+        for key, value in values.items()
+    }
+
+
+def _run_of(row: sqlite3.Row) -> Run:
+    values: dict[str, Any] = {f.name: row[f.name] for f in fields(Run) if f.name != "due_s"}
+    values |= {key: tuple(json.loads(values[key])) for key in _LISTS}
+    values["status"] = Status(values["status"])
+    return Run(due_s=row["due_ms"] / 1000, **values)

@@ -1,0 +1,280 @@
+"""``capture schedule`` on the command line: what it says, what it refuses, what it writes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from capture.cli.app import run
+from capture.errors import CaptureError
+from capture.media.recover import measure
+from capture.schedule.install import printed, session_environment, state, systemd_unit
+from capture.schedule.jobs import Job, Status
+from capture.schedule.store import Store
+
+CARD = ("--test-card", "320x240", "--audio", "synthetic")
+
+
+@pytest.fixture(autouse=True)
+def _own_schedule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAPTURE_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+def schedule(*words: str) -> int:
+    return run(["schedule", *words])
+
+
+def told(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
+    capsys.readouterr()
+    assert schedule(*words, "--json") == 0
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["2020-01-01 09:00"], "is in the past"),
+        (["cron: 0 0 30 2 *"], "never comes"),
+        (["cron: 61 * * * *"], "'61' is no minute"),
+        (["now and then"], "is no time"),
+        (["daily 09:00", "--timezone", "Europe/Atlantis"], "no time zone 'Europe/Atlantis'"),
+        (["daily 09:00", "--until", "2020-01-01 09:00"], "is in the past"),
+        (["daily 09:00", "--keep", "0"], "0 is too little for --keep"),
+        (["daily 09:00", "--name", "taken"], "there is a job 'taken' already"),
+        (["daily 09:00", "--name", "a/b"], "cannot be a folder's name"),
+        (["daily 09:00", "--overlap", "sometimes"], "sometimes"),
+        (["daily 09:00", "--", "--fps", "many"], "the recorder does not take this"),
+        (["daily 09:00", "--", "--no-such-option"], "the recorder does not take this"),
+        (["daily 09:00", "--", "--fps", "900"], "900 pictures a second cannot be recorded"),
+        (["daily 09:00", "--", "--audio-codec", "pcm"], "pcm"),
+        (["daily 09:00", "--to", "x.wav"], "wav"),
+        (["daily 09:00", "--", "--start-when", "rain"], "nothing can be started when 'rain'"),
+        (["daily 09:00", "--", "--stop-when", "window-closed"], "does not say which"),
+        (["daily 09:00", "--", "record", "out.mp4"], "the output of a recording"),
+        (["daily 09:00", "--", "--duration", "5s"], "the duration of a recording"),
+        (["daily 09:00", "--", "--at", "09:00"], "the at of a recording"),
+        (["daily 09:00", "--", "voice", "out"], "the folder of a recording"),
+        (["daily 09:00", "--", "voice", "--for", "5m"], "how long it listens"),
+        (["daily 09:00", "--", "voice", "--hold", "1ms"], "would cut at every word"),
+        (["daily 09:00", "--", "devices"], "'devices' cannot be scheduled"),
+        (["daily 09:00", "--", "--no-video", "--", "no-such-program"], "no program"),
+    ],
+)
+def test_a_job_that_makes_no_sense_is_refused_in_one_sentence(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert schedule("add", "daily 07:00", "--name", "taken") == 0
+    capsys.readouterr()
+    assert schedule("add", *words) in {1, 2}
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert message in shown.err
+    assert shown.err.startswith("error: ")
+    assert len(shown.err.partition("\n\nhint: ")[0].splitlines()) == 1
+    with Store() as store:
+        assert [job.name for job in store.jobs()] == ["taken"]
+
+
+def test_odd_times_are_told_when_a_job_is_added(capsys: pytest.CaptureFixture[str]) -> None:
+    assert schedule("add", "daily 02:30", "--timezone", "Europe/Berlin") == 0
+    said = capsys.readouterr().err
+    assert "02:30 doesn't exist on" in said
+    assert "02:30 comes twice on" in said
+    assert "nothing serves this schedule now" in said
+
+
+def test_a_job_from_its_addition_to_its_removal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--for", "45m", "--name", "standup", "--to", str(tmp_path / "out"), "--runs", "5")
+    assert schedule("add", "weekdays 09:00", *words, "--", "--screen", "1", "--audio", "mic") == 0
+    (job,) = told(capsys, "list")["jobs"]
+    assert (job["for_s"], job["command"], job["runs_left"]) == (2700, "record", 5)
+    assert job["words"] == ["--screen", "1", "--audio", "mic"]
+    assert len(told(capsys, "next", "20")["runs"]) == 5
+    assert (
+        schedule("edit", "standup", "--when", "daily 10:00", "--for", "5m", "--clear", "runs") == 0
+    )
+    (job,) = told(capsys, "list")["jobs"]
+    assert (job["when"], job["for_s"], job["runs_left"]) == ("daily 10:00", 300, None)
+    assert job["words"] == ["--screen", "1", "--audio", "mic"]
+    assert schedule("edit", "standup", "--", "--no-video") == 0
+    (job,) = told(capsys, "list")["jobs"]
+    assert (job["words"], job["with_picture"]) == (["--no-video"], False)
+    assert schedule("edit", "standup", "--", "--fps", "900") == 2
+    assert schedule("pause", "standup") == 0
+    assert told(capsys, "list")["jobs"][0]["next"] is None
+    assert told(capsys, "next")["runs"] == []
+    assert schedule("resume", "standup") == 0
+    assert told(capsys, "list")["jobs"][0]["next"]
+    assert told(capsys, "log", "standup")["runs"] == []
+    assert schedule("remove", "standup") == 0
+    assert told(capsys, "list")["jobs"] == []
+    for command in ("remove", "pause", "resume", "run", "log", "edit"):
+        capsys.readouterr()
+        assert schedule(command, "standup") == 2
+        assert "no job 'standup'" in capsys.readouterr().err
+
+
+def test_a_change_of_the_clocks_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert schedule("add", "daily 09:00", "--timezone", "Europe/Berlin") == 0
+    capsys.readouterr()
+    assert schedule("next", "366") == 0
+    shown = capsys.readouterr().out
+    assert shown.count("the clocks in Europe/Berlin have changed") == 2
+
+
+def test_a_run_by_hand_records_and_is_in_the_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "out" / "card.mkv"
+    words = ("--for", "1s", "--name", "card", "--to", str(target), "--keep", "1")
+    assert schedule("add", "daily 09:00", *words, "--", *CARD) == 0
+    capsys.readouterr()
+    assert schedule("run", "card") == 0
+    first = Path(capsys.readouterr().out.strip())
+    assert first.name.startswith("card 20")
+    assert measure(first).length_s == pytest.approx(1.0, abs=0.05)
+    done = told(capsys, "run", "card")
+    assert (done["status"], done["exit_code"]) == ("done", 0)
+    assert [*target.parent.iterdir()] == [Path(done["paths"][0])]  # --keep 1
+    assert len(told(capsys, "log", "card")["runs"]) == 2
+    assert schedule("log", "card", "--text") == 0
+    assert "--test-card 320x240" in capsys.readouterr().err
+
+
+def test_a_run_that_fails_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--for", "1s", "--name", "bad", "--to", str(tmp_path / "file" / "out"))
+    assert schedule("add", "daily 09:00", *words, "--", *CARD) == 0
+    (tmp_path / "file").write_text("in the way")
+    capsys.readouterr()
+    assert schedule("run", "bad") == 1
+    assert "bad: failed: the recorder did not start" in capsys.readouterr().err
+
+
+def test_a_thousand_jobs_are_listed_without_the_scheduler(tmp_path: Path) -> None:
+    with Store() as store:
+        store._connection.execute("PRAGMA synchronous = OFF")  # three thousand transactions
+        for number in range(1000):
+            job = store.add(Job(f"job-{number}", "weekdays 09:00", "Europe/Berlin"))
+            last = store.claim(job, 0.0)
+            assert last is not None
+            store.finish(last, status=Status.DONE)
+    code = (
+        "import sys; from capture.cli.app import run; code = run(['schedule', 'list']);"
+        "slow = {'apscheduler', 'sqlalchemy', 'av', 'numpy', 'rich.console'} & set(sys.modules);"
+        "sys.exit(code or ', '.join(slow) or 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1001
+
+
+def test_a_damaged_schedule_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "schedule.sqlite").write_bytes(b"nothing of the kind" * 100)
+    assert schedule("list") == 1
+    assert "is damaged" in capsys.readouterr().err
+    connection = sqlite3.connect(tmp_path / "newer.sqlite")
+    connection.execute("PRAGMA user_version = 7")
+    connection.close()
+    assert schedule("list", "--database", str(tmp_path / "newer.sqlite")) == 2
+    assert "newer version" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--at", "2020-01-01 09:00"], "in the past"),
+        (["--at", "soon"], "is no time"),
+        (["--at", "23:59", "--delay", "5s"], "both say when to begin"),
+        (["--start-within", "5s"], "needs something to wait for"),
+        (["--audio", "none", "--stop-when", "silence:5s"], "no sound is recorded"),
+    ],
+)
+def test_what_record_cannot_wait_for(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = [str(tmp_path / "x.mp4"), "--test-card", "320x240"]
+    assert run(["record", *before, *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+# --------------------------------------------------------------------------------------- install
+
+
+def test_the_unit_passes_systemds_own_check(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed")
+    monkeypatch.setenv("DISPLAY", ":7")
+    monkeypatch.setenv("XAUTHORITY", '/tmp/100 %"odd" $x\\y')  # noqa: S108 - only a text here
+    assert schedule("install", "--print") == 0
+    text = capsys.readouterr().out
+    unit = text.partition("# systemd: ")[2].partition("\n")[2].partition("\n# cron")[0]
+    assert 'Environment="DISPLAY=:7"' in unit
+    path = tmp_path / "capture-schedule.service"
+    path.write_text(unit)
+    command = ["systemd-analyze", "verify", "--user", str(path)]
+    around = os.environ | {"XDG_RUNTIME_DIR": str(tmp_path)}  # it wants one, of any kind
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=around)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_place_with_a_percent_sign_survives_every_format() -> None:
+    unit = systemd_unit({"A": '50% "x" \\ $HOME'}, Path("/a b/100%.sqlite"))
+    assert 'Environment="A=50%% \\"x\\" \\\\ $HOME"' in unit
+    assert '"--database" "/a b/100%%.sqlite"' in unit
+    cron = next(
+        text for title, text in printed(Path("/a b/100%.sqlite")).items() if "cron" in title
+    )
+    assert "'/a b/100\\%.sqlite'" in cron
+
+
+def test_the_session_is_known(tmp_path: Path) -> None:
+    (tmp_path / ".Xauthority").touch()
+    around = {"DISPLAY": ":3", "HOME": str(tmp_path), "SECRET": "x", "PULSE_SERVER": ""}
+    assert session_environment(around) == {
+        "DISPLAY": ":3",
+        "HOME": str(tmp_path),
+        "XAUTHORITY": str(tmp_path / ".Xauthority"),
+    }
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="systemd is of Linux")
+def test_doctor_knows_whether_the_schedule_can_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from capture.schedule.lock import Lock  # noqa: PLC0415 - only where needed
+
+    monkeypatch.setenv("DISPLAY", ":7")
+    assert state() == "no jobs"
+    assert schedule("add", "daily 09:00") == 0
+    with pytest.raises(CaptureError, match="1 job, and nothing serves them"):
+        state()
+    with Store() as store:
+        place = store.path
+    with Lock(place):
+        assert "served by process" in state()
+        assert schedule("install") == 0
+        path = Path(capsys.readouterr().out.strip())
+        assert path.name == "capture-schedule.service"
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert "served by process" in state()
+        monkeypatch.setenv("DISPLAY", ":8")
+        with pytest.raises(CaptureError, match="another DISPLAY"):
+            state()

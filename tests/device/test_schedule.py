@@ -1,0 +1,301 @@
+"""Schedules in real time: a daemon, recorders on a private desktop, a daemon that is killed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from capture.cli.app import run
+from capture.errors import CaptureError
+from capture.media.recover import measure
+from capture.model import AudioSpec, RecordingSpec, Rule, State, VideoSpec
+from capture.schedule.child import find_pid
+from capture.schedule.install import printed
+from capture.schedule.jobs import Job, Missed, Run, Status
+from capture.schedule.store import Store
+from capture.session import Session
+from tests.media.films import read_sound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from capture.desktop import PrivateDesktop
+
+assert sys.platform != "win32"  # for the type checker: it knows no signals there
+
+TONES = Path(__file__).with_name("tones.py")
+RATE_HZ = 48_000
+ON_TIME_S = 0.5
+
+
+@pytest.fixture
+def store(
+    desktop_env: PrivateDesktop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Store]:
+    """A schedule of its own, on the private desktop."""
+    del desktop_env
+    monkeypatch.setenv("CAPTURE_DATA_DIR", str(tmp_path / "data"))
+    with Store() as opened:
+        yield opened
+
+
+@pytest.fixture
+def tone(desktop_env: PrivateDesktop) -> Iterator[None]:
+    """Something plays all the time."""
+    del desktop_env
+    with playing(60.0):
+        yield
+
+
+@contextlib.contextmanager
+def playing(length_s: float) -> Iterator[None]:
+    """A tone as a program plays it, in the same environment as the test."""
+    words = [sys.executable, str(TONES), "--hz", "440", "--seconds", f"{length_s}"]
+    process = subprocess.Popen(words)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[subprocess.Popen[str]]:
+    """The daemon as a user starts it; ended as ^C ends it, unless it was killed."""
+    words = [sys.executable, "-m", "capture", "schedule", "serve"]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        assert "serving" in process.stderr.readline()
+        yield process
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+
+
+@pytest.fixture
+def _slow(pytestconfig: pytest.Config) -> None:
+    """What takes seconds more and says little more: only with ``--full``."""
+    if not pytestconfig.getoption("full"):
+        pytest.skip("only with --full")
+
+
+def due_in(wait_s: float) -> datetime:
+    """A full second some time ahead."""
+    return (datetime.now(UTC) + timedelta(seconds=wait_s)).replace(microsecond=0)
+
+
+def add(
+    store: Store, name: str, due: datetime, tmp_path: Path, *words: str, **values: object
+) -> Job:
+    """A job for one time."""
+    now_s = time.time()
+    job = Job(name, due.isoformat(), "UTC", words, created_s=now_s, active_s=now_s)
+    return store.add(replace(job, target=str(tmp_path / name), **values))  # type: ignore[arg-type]
+
+
+def wait_for_end(store: Store, job: Job, within_s: float = 40.0) -> Run:
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        (each,) = store.runs(job) or (None,)
+        if each is not None and each.ended_s is not None:
+            return each
+        time.sleep(0.05)
+    raise AssertionError(f"{job.name} has not ended")
+
+
+@pytest.mark.usefixtures("tone")
+def test_three_jobs_leave_files_and_a_history(store: Store, tmp_path: Path) -> None:
+    due = due_in(6)
+    later = timedelta(seconds=1)
+    hook = tmp_path / "hook.json"
+    film = add(store, "film", due, tmp_path, "--fps", "15", for_s=1.5)
+    listen = ("--from", "system", "--any-sound", "--threshold", "-40")
+    voice = add(store, "voice", due + later, tmp_path, *listen, command="voice", for_s=3.0)
+    bad = add(
+        store, "bad", due + 2 * later, tmp_path, "--window", "nobody", for_s=1.5,
+        on_fail=f"cat > '{hook}'",
+    )  # fmt: skip
+    with serving():
+        runs = {job.name: wait_for_end(store, job) for job in (film, voice, bad)}
+    for name, suffix, length_s in (("film", ".mp4", 1.5), ("voice", ".opus", 3.0)):
+        done = runs[name]
+        assert (done.status, done.exit_code, done.findings) == (Status.DONE, 0, ())
+        (path,) = map(Path, done.paths)
+        assert (path.parent.name, path.suffix) == (name, suffix)
+        assert measure(path).length_s == pytest.approx(length_s, abs=0.05 if name == "film" else 1)
+        assert done.started_s is not None
+        assert abs(done.started_s - done.due_s) < (ON_TIME_S if name == "film" else 1.0)
+    assert (runs["bad"].status, runs["bad"].exit_code, runs["bad"].paths) == (Status.FAILED, 1, ())
+    assert "nobody" in (runs["bad"].message or "")
+    assert json.loads(hook.read_text())["message"] == runs["bad"].message
+
+
+@pytest.mark.usefixtures("tone")
+def test_a_daemon_that_is_killed_loses_and_doubles_nothing(store: Store, tmp_path: Path) -> None:
+    due = due_in(6)
+    lives = add(store, "lives", due, tmp_path, "--no-video", for_s=5.0)
+    dies = add(store, "dies", due, tmp_path, "--fps", "15", for_s=60.0)
+    goes_on = add(store, "goes-on", due, tmp_path, "--no-video", for_s=10.0, missed=Missed.RUN_LATE)
+    following = add(store, "next", due + timedelta(seconds=8), tmp_path, "--no-video", for_s=1.0)
+    first = [lives, dies, goes_on]
+    with serving() as daemon:
+        wait_for_files(store, first, tmp_path)
+        daemon.kill()
+        daemon.wait()
+    killed = [(job, store.runs(job)[0]) for job in first]
+    assert {each.status for _, each in killed} == {Status.RUNNING}
+    for job, each in killed:
+        pid = find_pid(store.runs_folder, each)
+        # Its number may not have been noted when the daemon was killed.
+        assert pid == find_pid(store.runs_folder, replace(each, pid=None))
+        if job is not lives and pid is not None:
+            os.kill(pid, signal.SIGKILL)
+    with serving():
+        runs = {job.name: wait_for_end(store, job) for job in (*first, following)}
+    assert [each.status for each in runs.values()] == [
+        Status.DONE,
+        Status.RECOVERED,
+        Status.RECOVERED,
+        Status.DONE,
+    ]
+    assert all(len(store.runs(job)) == 1 for job in (*first, following))
+    for each in runs.values():
+        lengths = [measure(Path(path)).length_s for path in each.paths]
+        assert sum(lengths) == pytest.approx(each.length_s, abs=0.05)
+        assert len(lengths) == (2 if each.job_name == "goes-on" else 1)
+        assert not list(Path(each.paths[0]).parent.glob(".*.journal"))
+    assert runs["lives"].length_s == pytest.approx(5.0, abs=0.05)
+    assert runs["dies"].length_s is not None
+    assert 0 < runs["dies"].length_s < 10
+
+
+def wait_for_files(store: Store, jobs: list[Job], tmp_path: Path) -> None:
+    """Until every job has something on the disk."""
+    deadline = time.monotonic() + 30
+    del store
+    while not all(
+        any(path.stat().st_size > 20_000 for path in (tmp_path / job.name).glob("*.m*"))
+        for job in jobs
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("with_picture", [True, False])
+def test_a_recording_begins_with_the_sound_and_ends_after_it(
+    with_picture: bool,  # noqa: FBT001 - a parameter of the test
+    desktop_env: PrivateDesktop,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    del desktop_env
+    if not with_picture:
+        request.getfixturevalue("_slow")
+    path = tmp_path / ("message.mkv" if with_picture else "message.wav")
+    spec = RecordingSpec(
+        path,
+        video=VideoSpec(fps=15) if with_picture else None,
+        audio_codec="flac" if with_picture else None,
+        start_when=(Rule("sound"),),
+        stop_when=(Rule("silence", amount=2.0),),
+    )
+    session = Session(spec)
+    starter = threading.Thread(target=session.start)
+    starter.start()
+    time.sleep(2.0)
+    assert session.state is State.WAITING
+    assert not path.exists()
+    with playing(1.0):
+        starter.join(20)
+        result = session.wait(20)
+    assert result is not None
+    assert result.stopped_by == "silence"
+    assert result.dropped_pictures < 5
+    loud = np.flatnonzero(np.abs(read_sound(path).samples).max(axis=1) > 0.01)
+    begins_s, ends_s = loud[0] / RATE_HZ, loud[-1] / RATE_HZ
+    assert 0 < begins_s <= 0.3
+    assert ends_s - begins_s == pytest.approx(1.0, abs=0.01)
+    assert result.duration_s - ends_s == pytest.approx(2.0, abs=0.3)
+
+
+def test_a_recording_that_waits_can_be_given_up(
+    desktop_env: PrivateDesktop, tmp_path: Path
+) -> None:
+    del desktop_env
+    audio = (AudioSpec("system"),)
+    rules = (Rule("window", "nobody"),)
+    path = tmp_path / "never.wav"
+    spec = RecordingSpec(path, None, audio, start_when=rules, start_within_s=0.2)
+    with pytest.raises(CaptureError, match="window:nobody did not come within"):
+        Session(spec).start()
+    session = Session(replace(spec, start_within_s=None, start_when=(Rule("sound"),)))
+    threading.Timer(0.5, session.stop).start()
+    with pytest.raises(CaptureError, match="stopped before it began"):
+        session.start()
+    assert not path.exists()
+
+
+@pytest.mark.usefixtures("_slow")
+def test_an_application_starts_and_stops_it(desktop_env: PrivateDesktop, tmp_path: Path) -> None:
+    del desktop_env
+    path = tmp_path / "app.wav"
+    rules = (Rule("app", "tone"),)
+    spec = RecordingSpec(path, None, start_when=rules, stop_when=(Rule("app-ended"),))
+    session = Session(spec)
+    starter = threading.Thread(target=session.start)
+    starter.start()
+    with playing(2.0):
+        starter.join(20)
+        result = session.wait(20)
+    assert result is not None
+    assert result.stopped_by == "app-ended"
+    assert 2.0 < result.duration_s < 8.0
+
+
+def test_at_a_time_it_begins_then(desktop_env: PrivateDesktop, tmp_path: Path) -> None:
+    del desktop_env
+    due = due_in(7)  # a countdown first, the session's own wait then
+    words = ["record", str(tmp_path / "at.wav"), "--no-video", "--duration", "0.5s", "--json"]
+    command = [sys.executable, "-m", "capture", *words, "--at", due.isoformat()]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    events = {event["event"]: event for event in map(json.loads, done.stdout.splitlines())}
+    assert "in 00:00:0" in events["waiting"]["message"]
+    assert abs(events["started"]["began_at_s"] - due.timestamp()) < ON_TIME_S
+
+
+@pytest.mark.usefixtures("tone", "store")
+def test_the_printed_environment_is_enough_to_record(tmp_path: Path) -> None:
+    unit = next(text for title, text in printed().items() if title.startswith("systemd"))
+    lines = re.findall(r'^Environment="(.*)"$', unit, re.MULTILINE)
+    path = tmp_path / "alone.mp4"
+    words = [sys.executable, "-m", "capture", "record", str(path), "--duration", "1s", "--strict"]
+    command = ["env", "-i", *lines, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={})
+    assert done.returncode == 0, done.stderr
+    assert measure(path).names[0] == "picture"
+    assert np.abs(read_sound(path).samples).max() > 0.01
+
+
+def test_ending_the_daemon_ends_its_recorders_cleanly(store: Store, tmp_path: Path) -> None:
+    job = add(store, "cut", due_in(5), tmp_path, "--test-card", "320x240", for_s=60.0)
+    with serving():
+        wait_for_files(store, [job], tmp_path)
+    (each,) = store.runs(job)
+    assert (each.status, each.message) == (Status.INTERRUPTED, "ended early (terminate)")
+    assert measure(Path(each.paths[0])).length_s == pytest.approx(each.length_s, abs=0.1)
+    assert run(["schedule", "log", "cut"]) == 0

@@ -1,0 +1,135 @@
+"""A schedule whose clock is stepped: real store, triggers, daemon and runs; recorders that act."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capture.schedule.child import ATTEMPT, log_paths
+from capture.schedule.daemon import Daemon
+from capture.schedule.engine import LEAD_S, JobTrigger
+from capture.schedule.runner import Clock
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Sequence
+
+    from capture.schedule.jobs import Job, Run
+    from capture.schedule.store import Store
+
+LEAD = timedelta(seconds=LEAD_S)
+
+
+class StepClock(Clock):
+    """Stands still until it is told."""
+
+    def __init__(self, start: datetime) -> None:
+        self.time = start
+
+    def now(self) -> datetime:
+        return self.time
+
+    def wait(self, stop: threading.Event, wait_s: float) -> bool:
+        self.time += timedelta(seconds=wait_s)
+        return stop.is_set()
+
+
+@dataclass
+class Launch:
+    """What was started, and how it is to end."""
+
+    words: list[str]
+    run: Run
+    started: datetime
+
+
+@dataclass
+class Actor:
+    """Stands in for the recorder's process: leaves the file, the events and the exit code of one.
+
+    What real ones leave is in tests/device/test_schedule.py.
+    """
+
+    clock: StepClock
+    exit_codes: list[int] = field(default_factory=list)
+    """Of the next launches; then 0."""
+    events: list[dict[str, Any]] = field(default_factory=list)
+    gate: threading.Event | None = None
+    """Recorders go on until it is set."""
+    launches: list[Launch] = field(default_factory=list)
+
+    def __call__(self, words: Sequence[str], run: Run, folder: Path) -> _Acting:
+        self.launches.append(Launch(list(words), run, self.clock.now()))
+        exit_code = self.exit_codes.pop(0) if self.exit_codes else 0
+        folder.mkdir(exist_ok=True)
+        events, log = log_paths(folder, run)
+        said: list[dict[str, Any]] = [{"event": ATTEMPT}]
+        if exit_code:
+            log.write_text("$ capture\nerror: the screen has gone\n", encoding="utf-8")
+        else:
+            output = Path(words[4])
+            if output.suffix:
+                output.write_bytes(bytes(1000))
+            result = {"event": "result", "paths": [str(output)], "duration_s": 10.0}
+            said += [*self.events, result | {"stopped_by": "duration", "warnings": []}]
+        with events.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(event) + "\n" for event in said)
+        return _Acting(exit_code, self.gate)
+
+
+@dataclass
+class _Acting:
+    exit_code: int
+    gate: threading.Event | None
+    pid: int = 0
+
+    def wait(self) -> int | None:
+        if self.gate is not None:
+            assert self.gate.wait(20)
+        return self.exit_code
+
+    def terminate(self) -> None:
+        if self.gate is not None:
+            self.gate.set()
+
+
+class Stepped:
+    """Rings for a store's jobs as APScheduler does, by their real triggers."""
+
+    def __init__(self, store: Store, start: datetime) -> None:
+        self.store = store
+        self.clock = StepClock(start)
+        self.actor = Actor(self.clock)
+        self.daemon = Daemon(store, clock=self.clock, launch=self.actor)
+        self._rings: dict[int, datetime] = {}
+
+    def go(self, until: datetime) -> None:
+        """Let time pass, doing what is due on the way."""
+        jobs = {job.id: JobTrigger(job) for job in self.store.jobs()}
+        rings = {
+            job_id: trigger.get_next_fire_time(self._rings.get(job_id), self.clock.now())
+            for job_id, trigger in jobs.items()
+        }
+        while True:
+            coming = [(ring, job_id) for job_id, ring in rings.items() if ring is not None]
+            if not coming or min(coming)[0] > until:
+                break
+            ring, job_id = min(coming)
+            self.clock.time = max(self.clock.time, ring)
+            self.daemon.on_due(job_id, [ring + LEAD])
+            self.daemon.runner.wait()
+            self._rings[job_id] = ring
+            rings[job_id] = jobs[job_id].get_next_fire_time(ring, self.clock.now())
+        self.clock.time = until
+
+    def dues(self, job: Job) -> list[datetime]:
+        """When its runs were due, in order."""
+        return [run.due for run in reversed(self.store.runs(job))]
+
+
+def at(text: str) -> datetime:
+    """A moment in UTC."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
