@@ -622,6 +622,8 @@ class VoiceSnapshot:
     kept: tuple[VoiceMessage, ...]
     message: str | None = None
     """The last warning, if any."""
+    number: int | None = None
+    """Which message is open, for ``throw_away()``; ``None`` where none is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,9 @@ __all__ = ["clear_parts", "free_path", "part_path", "publish", "safe_name"]
 
 LONGEST_BYTES = 200
 """Of a name without its ending: file systems take 255 bytes, and numbers and endings follow."""
-_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
-"""What Windows (and FAT and exFAT everywhere) refuses in a name, and control characters."""
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f\ud800-\udfff]')
+"""What Windows (and FAT and exFAT everywhere) refuses in a name, control characters, and bytes that
+are no UTF-8, as Python reads them."""
 _RESERVED = re.compile(r"(?i)^(con|prn|aux|nul|com\d|lpt\d)(\..*)?$")
 """Devices of Windows, with any ending."""
 _PART = re.compile(r"^\..+\.(\d+)\.part(\.[^.]+)?$")

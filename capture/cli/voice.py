@@ -96,16 +96,15 @@ def voice(
         )
     if once and count not in (None, 1):
         raise ConfigError("--once and --count contradict each other", hint="leave one out")
-    is_own_voice = from_.partition(":")[0] == "mic"
     spec = VoiceSpec(
         folder=folder or default_voice_folder(),
         source=from_,
         file=SoundFileSpec(format or "opus", quality or "medium", messenger),
         gate=GateSpec(
             threshold_dbfs=_threshold(threshold),
-            hold_s=hold or (OWN_VOICE_HOLD_S if is_own_voice else DEFAULT_GATE.hold_s),
+            hold_s=_hold_s(hold, from_),
             min_length_s=DEFAULT_GATE.min_length_s if min_length is None else min_length,
-            max_length_s=max_length or DEFAULT_GATE.max_length_s,
+            max_length_s=DEFAULT_GATE.max_length_s if max_length is None else max_length,
             is_any_sound=any_sound,
         ),
         name=name,
@@ -132,7 +131,7 @@ def _run(spec: VoiceSpec, *, is_json: bool, is_quiet: bool) -> int:
     error: CaptureError | None = None
     with StopSignals() as stop, view:
         keeper = VoiceKeeper(spec, view.on_event)
-        with keeper, _save_on_signal(keeper):
+        with _save_on_signal(keeper), keeper:  # also while it finishes: the signal would kill it
             stop.session = keeper
             view.notes(keeper.notes)
             while not keeper.wait_for_stop(0):
@@ -146,13 +145,14 @@ def _run(spec: VoiceSpec, *, is_json: bool, is_quiet: bool) -> int:
     view.finish(result)
     if error is not None:
         print_error(error.message, error.hint)
+        mention_orphans(spec.folder)
         return EXIT_FAILED
     return _exit_code(spec, result)
 
 
 def _exit_code(spec: VoiceSpec, result: VoiceResult) -> int:
     """0 when what was asked for is there; says what is missing."""
-    kept = len({message.started for message in result.messages})
+    kept = sum(message.part in {None, 1} for message in result.messages)
     if spec.count is not None and 0 < kept < spec.count and result.stopped_by != "interrupt":
         print_error(f"only {kept} of {spec.count} messages came")
         return EXIT_SOME_MISSING
@@ -202,6 +202,12 @@ def _purposes(words: Sequence[str]) -> tuple[str | None, float | None]:
                 hint=f"write {' or '.join(MESSENGERS)}, or how long to listen, such as 10m",
             ) from error
     return messenger, duration_s
+
+
+def _hold_s(hold_s: float | None, source: str) -> float:
+    if hold_s is not None:
+        return hold_s
+    return OWN_VOICE_HOLD_S if source.partition(":")[0] == "mic" else DEFAULT_GATE.hold_s
 
 
 def _threshold(text: str) -> float | None:

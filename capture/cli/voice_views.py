@@ -84,19 +84,19 @@ class LineView(VoiceView):
         if event.kind is EventKind.MESSAGE_KEPT:
             details = event.details
             level, size = format_dbfs(details["rms_dbfs"]), format_size(details["size_bytes"])
-            say(f"kept {details['length_s']:.1f} s, {level}, {size}")
+            _tell(f"kept {details['length_s']:.1f} s, {level}, {size}")
         elif event.kind in _SPOKEN or event.kind is EventKind.STARTED:
-            say(event.message)
+            _tell(event.message)
         super().on_event(event)
 
     def notes(self, notes: Sequence[str]) -> None:
         """Said as lines."""
         for note in notes:
-            say(f"note: {note}")
+            _tell(f"note: {note}")
 
     def finish(self, result: VoiceResult) -> None:
         """A summary."""
-        say(_summary(result))
+        _tell(_summary(result))
 
 
 class JsonView(VoiceView):
@@ -137,6 +137,8 @@ class LiveView(VoiceView):
         self._keys = Keys()
         self._peaks = PeakHold()
         self._question: str | None = None
+        self._asked: VoiceMessage | int | None = None
+        """What the question is about: a message that was kept, or the number of an open one."""
         self._player: threading.Thread | None = None
         self._stop_playing = threading.Event()
 
@@ -158,8 +160,8 @@ class LiveView(VoiceView):
     def on_event(self, event: Event) -> None:
         """Said as a line; the paths go to stdout where that is not this terminal."""
         if event.kind in _SPOKEN:
-            self._console.print(event.message, style="yellow", markup=False, highlight=False)
-        if not sys.stdout.isatty():
+            self._say(event.message)
+        if sys.stdout is not None and not sys.stdout.isatty():
             super().on_event(event)
 
     def notes(self, notes: Sequence[str]) -> None:
@@ -185,27 +187,39 @@ class LiveView(VoiceView):
     def _press(self, key: str, keeper: VoiceKeeper, snapshot: VoiceSnapshot) -> None:
         if self._question is not None:
             self._question = None
-            if key in "yY":
+            if key in {"y", "Y"}:
                 self._throw_away(keeper, snapshot)
         elif key == " ":
             (keeper.resume if snapshot.state is VoiceState.PAUSED else keeper.pause)()
-        elif key in "\r\n":
+        elif key in {"\r", "\n"}:
             keeper.keep()
-        elif key == "d" and (snapshot.message_s or snapshot.kept):
-            what = "the open message" if snapshot.message_s else snapshot.kept[-1].path.name
-            self._question = f"throw away {what}? y / n"
+        elif key == "d" and snapshot.number is not None:
+            self._asked = snapshot.number
+            self._question = "throw away the open message? y / n"
+        elif key == "d" and snapshot.kept:
+            self._asked = snapshot.kept[-1]
+            self._question = f"throw away {self._asked.path.name}? y / n"
         elif key == "s":
             keeper.save_last()
         elif key == "p" and snapshot.kept:
             self._play(keeper, snapshot.kept[-1])
-        elif key in "qQ":
+        elif key in {"q", "Q"}:
             keeper.stop("key")
 
     def _throw_away(self, keeper: VoiceKeeper, snapshot: VoiceSnapshot) -> None:
-        if snapshot.message_s:
-            keeper.throw_away()
-        else:
-            keeper.delete(snapshot.kept[-1])
+        """What was asked about, though another may be open or the last by now."""
+        if isinstance(self._asked, int):
+            keeper.throw_away(self._asked)
+            if self._asked != snapshot.number:
+                self._say("that message is over, and is kept: d again drops it")
+        elif self._asked is not None:
+            try:
+                keeper.delete(self._asked)
+            except CaptureError as error:
+                self._say(f"{error.message}; {error.hint}")
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, style="yellow", markup=False, highlight=False)
 
     def _play(self, keeper: VoiceKeeper, message: VoiceMessage) -> None:
         """Play a message on a thread of its own; the key again ends it."""
@@ -221,16 +235,19 @@ class LiveView(VoiceView):
     def _play_now(self, keeper: VoiceKeeper, message: VoiceMessage) -> None:
         from capture.cli.play import Player  # noqa: PLC0415 - loads av
 
-        was_paused = keeper.state is VoiceState.PAUSED
-        keeper.pause()  # or it would hear itself
+        # An application is followed alone, and this one never: nothing of a message is lost.
+        is_apart = keeper.spec.source.partition(":")[0] in {"auto", "app"}
+        is_pausing = not is_apart and keeper.state is not VoiceState.PAUSED
+        if is_pausing:
+            keeper.pause()  # or it would hear itself
         try:
             with Player(message.path) as player:
                 while not player.is_over and not self._stop_playing.wait(PLAY_TURN_S):
                     player.turn()
         except CaptureError as error:
-            self._console.print(f"{error.message}; {error.hint}", style="yellow", markup=False)
+            self._say(f"{error.message}; {error.hint}")
         finally:
-            if not was_paused:
+            if is_pausing:
                 keeper.resume()
 
     def _end_playing(self) -> None:
@@ -245,7 +262,16 @@ def choose_view(*, is_json: bool, is_quiet: bool) -> VoiceView:
         return JsonView()
     if is_quiet:
         return VoiceView()
-    return LiveView() if sys.stderr.isatty() and sys.stdin.isatty() else LineView()
+    # Closed ones are None.
+    is_terminal = all(each is not None and each.isatty() for each in (sys.stderr, sys.stdin))
+    return LiveView() if is_terminal else LineView()
+
+
+def _tell(text: str) -> None:
+    """A line of talk; listening goes on without anyone who reads it."""
+    with contextlib.suppress(BrokenPipeError):
+        if sys.stderr is not None:
+            say(text)
 
 
 def render(snapshot: VoiceSnapshot, held_dbfs: float, question: str | None) -> RenderableType:

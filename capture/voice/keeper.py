@@ -11,15 +11,18 @@ import contextlib
 import functools
 import math
 import threading
+import time
 from collections import defaultdict
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Self
 
 from capture.clock import SessionClock, now_ns
 from capture.disk import check_room
+from capture.errors import OutputError
 from capture.gate import GateEventKind, GateState, Verdict
 from capture.media.encode import pcm16
 from capture.media.growing import read_growing
+from capture.media.output import as_output_error
 from capture.mixer import Mixer, SourceSetting
 from capture.model import (
     NS_PER_S,
@@ -99,10 +102,11 @@ class VoiceKeeper:
         self._kept: list[VoiceMessage] = []
         self._dropped = 0
         self._stopped_by = ""
+        self._failures: list[BaseException] = []
         self._error: BaseException | None = None
         self._result: VoiceResult | None = None
         self._lock = threading.RLock()  # a signal handler may stop it in the middle of a stop
-        self._stop_asked = threading.Event()
+        self._is_stop_asked = False  # no Event: its lock may be held where a signal comes in
         self._finished = threading.Event()
         self._pipeline = Pipeline()
         self._box: Mailbox[AudioBlock | Event | Callable[[Lane], None]] = Mailbox(
@@ -119,7 +123,8 @@ class VoiceKeeper:
         self._replay = Recent(round(spec.keep_last_s * RATE_HZ))
         self._mix: Mixer | None = None
         self._judges: list[SpeechJudge] = []  # loaded, and free
-        self._asked_for = 0  # messages that were handed over to be saved
+        self._asked_for = 0  # messages that were handed over to be saved, at least in part
+        self._opened = 0  # messages that ever were
         self._started_ns = self._heard_ns = self._silent_ns = self._look_ns = now_ns()
         self._heard_any = self._is_in_haste = self._is_save_asked = False
 
@@ -173,9 +178,9 @@ class VoiceKeeper:
     def stop(self, reason: str = "request") -> None:
         """Stop listening; an open message is kept. Does nothing the second time."""
         with self._lock:
-            if not self._stop_asked.is_set():
+            if not self._is_stop_asked:
                 self._stopped_by = reason
-                self._stop_asked.set()
+                self._is_stop_asked = True
 
     def abort(self) -> None:
         """Stop without waiting for sound that is on its way; what was heard is kept."""
@@ -195,8 +200,17 @@ class VoiceKeeper:
         return self._result
 
     def wait_for_stop(self, timeout_s: float) -> bool:
-        """Wait at most so long for the end to come near; true once it did."""
-        return self._stop_asked.wait(timeout_s)
+        """Wait at most so long for the end to come near; true once it did.
+
+        It takes no lock: a signal handler may call ``stop()`` in the middle of it.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        while not self._is_stop_asked:
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                return False
+            time.sleep(min(left_s, TICK_S))
+        return True
 
     @property
     def result(self) -> VoiceResult | None:
@@ -233,16 +247,25 @@ class VoiceKeeper:
         """The open message is over, now; without one: nothing."""
         self._each(lambda lane: lane.cut())
 
-    def throw_away(self) -> None:
-        """Drop the open message, also what of it is still to come; without one: nothing."""
-        self._each(lambda lane: lane.reject())
+    def throw_away(self, number: int) -> None:
+        """Drop an open message, also what of it is still to come.
+
+        Args:
+            number: Which, as in a snapshot; one that is over by now stays as it is.
+        """
+        self._each(lambda lane: lane.reject() if lane.number == number else None)
 
     def delete(self, message: VoiceMessage) -> None:
-        """Delete a message that was kept, with its picture."""
+        """Delete a message that was kept, with its picture.
+
+        Raises:
+            OutputError: The system refuses.
+        """
+        for path in filter(None, (message.path, message.picture)):
+            with as_output_error(path):
+                path.unlink(missing_ok=True)
         self._kept.remove(message)
         self._dropped += 1
-        for path in filter(None, (message.path, message.picture)):
-            path.unlink(missing_ok=True)
         self._teller.emit(
             EventKind.MESSAGE_DROPPED, f"{message.path.name} is deleted", why="thrown-away"
         )
@@ -265,6 +288,7 @@ class VoiceKeeper:
             listened_s=(now_ns() - self._started_ns) / NS_PER_S,
             app=lane.app if lane is not None and lane.open_s else None,
             message_s=lane.open_s if lane is not None else 0.0,
+            number=lane.number if lane is not None and lane.open_s else None,
             level=lane.level() if lane is not None else Level(-math.inf, -math.inf),
             threshold_dbfs=lane.threshold_dbfs if lane is not None else -math.inf,
             kept=tuple(self._kept),
@@ -295,7 +319,7 @@ class VoiceKeeper:
 
     def _run(self) -> None:
         try:
-            while not self._stop_asked.is_set():
+            while not self._is_stop_asked:
                 self._step()
                 self._watch(now_ns())
             self._state = VoiceState.FINISHING
@@ -343,7 +367,7 @@ class VoiceKeeper:
                 break
             self._step()
         for lane in self._lanes.values():
-            if self._stopped_by == "count":
+            if self._stopped_by == "count" and not lane.is_continuing:
                 lane.reject()  # more than was asked for
                 lane.cut()
             else:
@@ -391,7 +415,7 @@ class VoiceKeeper:
         judge = None
         if not self.spec.gate.is_any_sound:
             judge = self._judges.pop() if self._judges else SpeechDetector()
-        lane = self._lanes[key] = Lane(
+        lane = Lane(
             label,
             app,
             self.spec,
@@ -399,9 +423,12 @@ class VoiceKeeper:
             rate_hz=RATE_HZ,
             channels=self._source.channels,
             judge=judge,
-            on_finished=self._finish_message,
+            on_finished=lambda finished: self._finish_message(lane, finished),
             on_change=self._message_changed,
         )
+        if self._state is VoiceState.PAUSED:
+            lane.clock.pause(start_ns)
+        self._lanes[key] = lane
         return lane
 
     def _stream_changed(self, event: Event) -> None:
@@ -443,9 +470,14 @@ class VoiceKeeper:
             self.stop("duration")
         elif spec.idle_s is not None and at_ns - self._heard_ns >= spec.idle_s * NS_PER_S:
             self.stop("idle")
+        elif self._is_enough and not any(lane.is_continuing for lane in self._lanes.values()):
+            self.stop("count")
         if at_ns >= self._look_ns:
             self._look_ns = at_ns + round(LOOK_EVERY_S * NS_PER_S)
-            check_room(spec.folder, spec.min_free_bytes)
+            try:
+                check_room(spec.folder, spec.min_free_bytes)
+            except OutputError as error:
+                self._fail(error, "disk")  # what is left is enough for what is open
             self._watch_silence(at_ns)
 
     def _watch_silence(self, at_ns: int) -> None:
@@ -461,6 +493,9 @@ class VoiceKeeper:
     def _message_changed(self, lane: Lane, event: GateEvent) -> None:
         if event.kind is GateEventKind.OPENED:
             self._heard_any = True
+            if event.part == 1:
+                self._opened += 1
+                lane.number = self._opened
             self._teller.emit(
                 EventKind.MESSAGE_OPENED, f"hearing {lane.app or lane.label}", app=lane.app
             )
@@ -473,15 +508,15 @@ class VoiceKeeper:
                 EventKind.MESSAGE_DROPPED, f"{lane.app or lane.label}: {why}, not kept", why=why
             )
 
-    def _finish_message(self, finished: Finished) -> None:
-        """Hand a message over to be saved; the last one that was asked for ends the listening."""
-        if self._is_enough:
-            finished.growing.discard()
-            return
+    def _finish_message(self, lane: Lane, finished: Finished) -> None:
+        """Hand a message over to be saved, unless those that were asked for are there."""
+        if finished.heard.part in {None, 1}:  # the others belong to one that was counted
+            if self._is_enough:
+                finished.growing.discard()
+                lane.reject()  # and its other parts
+                return
+            self._asked_for += 1
         self._saving.put(lambda: self._save(finished), force=True)
-        self._asked_for += not finished.is_continued
-        if self._is_enough:
-            self.stop("count")
 
     @property
     def _is_enough(self) -> bool:
@@ -501,8 +536,18 @@ class VoiceKeeper:
     # ---------------------------------------------------------------- the capture-voice-save thread
 
     def _save_all(self) -> None:
+        """One that can't be saved ends the listening, and keeps no other from being saved."""
         while True:
-            self._saving.get()()
+            save_one = self._saving.get()
+            try:
+                save_one()
+            except Exception as error:  # noqa: BLE001 - raised by wait()
+                self._fail(error, "error")
+
+    def _fail(self, error: Exception, reason: str) -> None:
+        """Have it end, cleanly, and ``wait()`` raise."""
+        self._failures.append(error)
+        self.stop(reason)
 
     def _save(self, finished: Finished) -> None:
         growing = finished.growing
@@ -534,14 +579,14 @@ class VoiceKeeper:
 
     def _conclude(self) -> None:
         """The last step of the last thread."""
-        errors = [stage.error for stage in self._pipeline.stages if stage.error is not None]
+        errors = [*self._failures, *(s.error for s in self._pipeline.stages if s.error is not None)]
         self._error = errors[0] if errors else None
         self._result = VoiceResult(
             messages=tuple(self._kept),
             listened_s=(now_ns() - self._started_ns) / NS_PER_S,
             dropped=self._dropped,
             warnings=self._teller.warnings,
-            stopped_by="error" if errors else self._stopped_by,
+            stopped_by="error" if errors and self._stopped_by != "disk" else self._stopped_by,
         )
         self._state = VoiceState.FAILED if errors else VoiceState.DONE
         self._teller.emit(EventKind.DONE, self._result.stopped_by)

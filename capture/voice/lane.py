@@ -107,6 +107,9 @@ class Lane:
         self._level = Level(-math.inf, -math.inf)
         self.is_rejected = False
         """The open message is not wanted."""
+        self.number = 0
+        """Of the message that was opened last, for whoever numbers them."""
+        self._is_part = False  # what is open is not the first part of its message
         self.warnings: list[str] = []
         """What happened to the source since the open message began."""
         self.heard_ns = start_ns
@@ -174,6 +177,11 @@ class Lane:
         return self._gate.state
 
     @property
+    def is_continuing(self) -> bool:
+        """Whether a part of the open message was handed over, and the rest is wanted."""
+        return self._is_part and not self.is_rejected
+
+    @property
     def threshold_dbfs(self) -> float:
         """Above this it counts as sound."""
         return self._gate.threshold_dbfs
@@ -213,6 +221,9 @@ class Lane:
                 self._close(event, start_frame, is_continued=is_continued)
             else:
                 self._start_frame = start_frame
+            self._is_part = is_continued or (
+                event.kind is not GateEventKind.CLOSED and event.part > 1
+            )
             if event.kind is GateEventKind.OPENED and event.part == 1:
                 self.warnings.clear()
             elif event.kind is GateEventKind.MOVED and start_frame > self._grown_from + far:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from typing import TYPE_CHECKING
 
-from capture.errors import ConfigError
+from capture.errors import ConfigError, OutputError
 from capture.media.export import check_sound_spec
 from capture.media.output import as_output_error
 from capture.naming import clear_parts
@@ -30,14 +30,19 @@ def check_spec(spec: VoiceSpec) -> None:
     check_sound_spec(spec.file)
     check_name(spec.name)
     gate = spec.gate
-    if gate.threshold_dbfs is not None and not -90 <= gate.threshold_dbfs <= 0:  # noqa: PLR2004
+    if gate.threshold_dbfs is not None and not -90 <= gate.threshold_dbfs < 0:  # noqa: PLR2004
         raise ConfigError(
-            f"a threshold of {gate.threshold_dbfs:g} dBFS", hint="write a level from -90 to 0"
+            f"a threshold of {gate.threshold_dbfs:g} dBFS", hint="write a level from -90 to -1"
         )
     if gate.max_length_s < MIN_MAX_LENGTH_S:
         raise ConfigError(
             f"messages of at most {gate.max_length_s:g} s",
             hint=f"write {MIN_MAX_LENGTH_S:g}s or more",
+        )
+    if gate.min_length_s > gate.max_length_s:
+        raise ConfigError(
+            f"messages of at least {gate.min_length_s:g} s and at most {gate.max_length_s:g} s",
+            hint="the least length must not be above the greatest",
         )
     if gate.hold_s < MIN_HOLD_S:
         raise ConfigError(
@@ -54,6 +59,14 @@ def check_folder(folder: Path) -> None:
     Raises:
         OutputError: It cannot.
     """
+    try:
+        str(folder.absolute()).encode()
+    except UnicodeEncodeError as error:  # a message's file could not be opened there
+        raise OutputError(
+            f"the name of {str(folder)!a} is not Unicode", hint="choose another folder"
+        ) from error
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is no folder", hint="choose another folder")
     with as_output_error(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

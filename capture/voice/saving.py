@@ -8,6 +8,7 @@ and the growing file goes last.
 from __future__ import annotations
 
 import functools
+import string
 import time
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -25,7 +26,7 @@ from capture.media.export import open_sound, size_warning, suffix_of
 from capture.media.growing import discard_growing, rate_of, read_growing
 from capture.media.output import as_output_error, keep
 from capture.model import NS_PER_S, GateSpec, SoundFileSpec, VoiceMessage
-from capture.naming import part_path, publish, safe_name
+from capture.naming import clear_parts, part_path, publish, safe_name
 from capture.speech import SpeechDetector
 
 if TYPE_CHECKING:
@@ -49,7 +50,9 @@ __all__ = [
 ]
 
 MESSENGERS = ("WhatsApp", "Telegram", "Signal", "Messenger", "Threema", "Viber", "Discord")
-"""Looked for in an application's name and in what it says it plays."""
+"""Looked for in an application's name, and in what a browser says it plays."""
+BROWSERS = ("firefox", "librewolf", "chrom", "edge", "brave", "opera", "vivaldi", "safari", "web")
+"""Parts of what browsers call themselves; Epiphany's sound is WebKit's."""
 SAME_CHANNELS = 2
 """Channels that never differ by more 16-bit steps are one: resampling each may round them apart."""
 FAINT_DBFS = -45.0
@@ -97,11 +100,15 @@ def recipe_of(spec: VoiceSpec, heard: Heard) -> dict[str, Any]:
 def app_label(details: Mapping[str, Any]) -> str:
     """What to call an application in a file's name: the messenger, where it is known to be one.
 
-    A messenger in a browser is a page of it; its title tells.
+    A messenger in a browser is a page of it; its title tells. In a player it is a song's: there are
+    songs of signals.
     """
-    words = f"{details.get('app') or ''} {details.get('title') or ''}".casefold()
+    app = str(details.get("app") or "")
+    words = app.casefold()
+    if any(browser in words for browser in BROWSERS):
+        words += f" {details.get('title') or ''}".casefold()
     known = (name for name in MESSENGERS if name.casefold() in words)
-    return next(known, None) or str(details.get("app") or "unknown")
+    return next(known, None) or app or "unknown"
 
 
 def length_text(length_s: float) -> str:
@@ -133,8 +140,12 @@ def name_of(pattern: str, heard: Heard, length_s: float) -> str:
         "length": length_text(length_s),
     }
     try:
+        # Nothing but the words: what a part of one or its width comes to shows only in the end.
+        for _, word, width, conversion in string.Formatter().parse(pattern):
+            if word is not None and (word not in words or width or conversion):
+                raise ValueError(f"{word!r} is none of its words")  # noqa: TRY301 - as parse() does
         text = pattern.format_map(words)
-    except (KeyError, ValueError, IndexError, AttributeError) as error:
+    except ValueError as error:
         raise ConfigError(
             f"{pattern!r} is no pattern for names: {error}",
             hint="words in braces are " + " ".join(f"{{{word}}}" for word in words),
@@ -306,9 +317,18 @@ def recover_message(path: Path) -> tuple[VoiceMessage, ...]:
     if is_recording(path):
         raise MediaError(f"{path} is being recorded", hint="stop that first; it is finished then")
     recipe, rate_hz = entry.recipe, rate_of(path)
-    heard = Heard(**recipe["heard"])
+    try:
+        heard, gate = Heard(**recipe["heard"]), GateSpec(**recipe["gate"])
+        file, name = SoundFileSpec(**recipe["file"]), str(recipe["name"])
+        with_picture = bool(recipe["with_picture"])
+    except (KeyError, TypeError) as error:
+        raise MediaError(
+            f"{path} was begun by another version of capture: {error}",
+            hint="finish it with that one; until then it is a WAV file that plays",
+        ) from error
+    clear_parts(path.parent)  # of a recovery that was cut off itself
     messages = []
-    for start_frame, end_frame in _spans(path, GateSpec(**recipe["gate"]), rate_hz):
+    for start_frame, end_frame in _spans(path, gate, rate_hz):
         began = replace(heard, started_s=heard.started_s + start_frame / rate_hz)
         messages.append(
             save(
@@ -316,9 +336,9 @@ def recover_message(path: Path) -> tuple[VoiceMessage, ...]:
                 rate_hz,
                 path.parent,
                 began,
-                file=SoundFileSpec(**recipe["file"]),
-                name=recipe["name"],
-                with_picture=recipe["with_picture"],
+                file=file,
+                name=name,
+                with_picture=with_picture,
             )
         )
     discard_growing(path)

@@ -16,6 +16,10 @@ import numpy as np
 import pytest
 
 from capture.media.decode import read_sound
+from capture.media.growing import GrowingSound
+from capture.model import VoiceSpec
+from capture.voice import VoiceKeeper, recover_message
+from capture.voice.saving import Heard, recipe_of
 from tests import scenes
 from tests.device.heard import match_all
 
@@ -288,6 +292,92 @@ def test_a_message_that_is_too_long_goes_on_in_a_second_file(
     np.testing.assert_array_equal(whole[: len(original) - at], original[at : at + len(whole)])
 
 
+def test_a_message_in_parts_is_one_and_is_kept_to_its_end(
+    keep: Callable[..., Keeper], tmp_path: Path
+) -> None:
+    """Another application's sound ends in the middle of it."""
+    words = ["--any-sound", "--once", "--max-length", "5s", "--format", "wav"]
+    keeper = keep(tmp_path / "kept", *words)
+    song = np.tile(scenes.song_of(4.0, 1) * np.float32(0.5), (2, 1))
+    player = subprocess.Popen(["paplay", scenes.write_wav(tmp_path / "song.wav", song)])
+    tone = [sys.executable, str(TONES), "--hz", "700", "--seconds", "5.5", "--name", "radio"]
+    subprocess.run(tone, check=True)
+    player.wait()
+    keeper.wait_for("result")
+    result = keeper.events[-1]
+    assert result["stopped_by"] == "count"
+    assert [(message["app"], message["part"]) for message in result["messages"]] == [
+        ("paplay", 1),
+        ("paplay", 2),
+    ]
+    assert sum(message["length_s"] for message in result["messages"]) >= 8.0
+
+
+def test_what_plays_in_a_pause_is_left_out(desktop_env: PrivateDesktop, tmp_path: Path) -> None:
+    """Also that of an application which nobody heard before."""
+    del desktop_env
+    message = scenes.messages()[0].write(tmp_path / "message.wav")
+    with VoiceKeeper(VoiceSpec(tmp_path / "kept")) as keeper:
+        keeper.pause()
+        play(message)
+        keeper.resume()
+        play(message)
+    result = keeper.wait()
+    assert result is not None
+    assert len(result.messages) == 1
+
+
+def test_what_cannot_be_saved_ends_the_listening(
+    keep: Callable[..., Keeper], tmp_path: Path
+) -> None:
+    keeper = keep(tmp_path / "kept")
+    play(scenes.messages()[0].write(tmp_path / "message.wav"))
+    keeper.wait_for("message-kept")
+    while len(list((tmp_path / "kept").iterdir())) > 1:
+        time.sleep(0.05)  # the growing file goes a moment after the news
+    shutil.rmtree(tmp_path / "kept")
+    keeper.process.send_signal(signal.SIGUSR1)
+    keeper.wait_for("result")
+    assert keeper.process.wait(20) == 1
+    assert keeper.events[-1]["stopped_by"] == "error"
+
+
+def test_a_signal_to_save_does_not_kill_what_finishes(
+    keep: Callable[..., Keeper], tmp_path: Path
+) -> None:
+    keeper = keep(tmp_path / "kept")
+    player = subprocess.Popen(["paplay", scenes.messages()[5].write(tmp_path / "message.wav")])
+    try:
+        keeper.wait_for("message-opened")
+        time.sleep(2.0)
+        keeper.process.send_signal(signal.SIGTERM)
+        keeper.wait_for("finishing")
+        keeper.process.send_signal(signal.SIGUSR1)
+        keeper.wait_for("result")
+    finally:
+        player.kill()
+        player.wait()
+    assert keeper.process.wait(20) == 0
+    apps = [message["app"] for message in keeper.events[-1]["messages"]]
+    assert apps.count("paplay") == 1  # what sounded last may have been saved too
+
+
+def test_a_recovery_that_is_killed_leaves_nothing_behind(tmp_path: Path) -> None:
+    growing = GrowingSound(
+        tmp_path / "cut off",
+        rate_hz=scenes.RATE_HZ,
+        channels=2,
+        recipe=recipe_of(VoiceSpec(tmp_path), Heard("system", None, 0.0)),
+    )
+    growing.write(scenes.messages()[0].samples)
+    growing.give_up()
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()  # its number is nobody's now
+    (tmp_path / f".cut off.{process.pid}.part.opus").touch()
+    (message,) = recover_message(growing.path)
+    assert list(tmp_path.iterdir()) == [message.path]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -300,6 +390,10 @@ def test_a_message_that_is_too_long_goes_on_in_a_second_file(
         (("--name", "{nobody}"), 2, "no pattern"),
         (("--threshold", "loud"), 2, "is no level"),
         (("--threshold", "7"), 2, "threshold"),
+        (("--threshold", "0"), 2, "threshold"),
+        (("--min-length", "2m", "--max-length", "1m"), 2, "at least 120 s and at most 60 s"),
+        (("--max-length", "0"), 2, "at most 0 s"),
+        (("--hold", "0"), 2, "a hold of 0 s"),
         (("--count", "0"), 2, "0 messages"),
         (("--hold", "10ms"), 2, "hold"),
         (("--for", "1s"), 1, "no message was heard"),
@@ -325,3 +419,7 @@ def test_a_folder_that_cannot_be_written_is_refused_at_once(
     run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
     assert run.returncode == 1
     assert "part of that path is a file" in run.stderr
+    command[-1] = str(tmp_path / "file")
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert run.returncode == 1
+    assert "is no folder" in run.stderr

@@ -45,7 +45,13 @@ def test_a_part_says_which_it_is() -> None:
     assert name_of("{app}", heard, 1.0) == "Telegram part 2"
 
 
-@pytest.mark.parametrize("pattern", ["{nobody}", "{", "{app.x}", "{0}"])
+def test_bytes_that_are_no_text_stay_out_of_a_name() -> None:
+    assert name_of("a\udcffb", Heard("system", None, MOMENT_S), 1.0) == "a b"
+
+
+@pytest.mark.parametrize(
+    "pattern", ["{nobody}", "{", "{app.x}", "{0}", "{source[5]}", "{date:>9999999999}", "{app!r}"]
+)
 def test_a_pattern_with_unknown_words_is_refused(pattern: str) -> None:
     with pytest.raises(ConfigError, match="no pattern"):
         name_of(pattern, Heard("system", None, MOMENT_S), 1.0)
@@ -57,6 +63,8 @@ def test_a_pattern_with_unknown_words_is_refused(pattern: str) -> None:
         ({"app": "Firefox", "title": "WhatsApp - 3 new"}, "WhatsApp"),
         ({"app": "org.telegram.desktop", "title": None}, "Telegram"),
         ({"app": "mpv", "title": "song.mp3"}, "mpv"),
+        ({"app": "mpv", "title": "Signal Fire.mp3"}, "mpv"),
+        ({"app": "Chromium", "title": "Telegram Web"}, "Telegram"),
         ({"app": None}, "unknown"),
     ],
 )
