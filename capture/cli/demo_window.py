@@ -14,12 +14,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from capture.cli.voice_sample import read_wav
 from capture.clock import now_ns
 from capture.model import NS_PER_S
+from capture.opencv import cv2
 from capture.sources.canvas_x11 import Canvas
 from capture.sources.player_pulse import PulsePlayer
 

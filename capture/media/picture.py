@@ -17,8 +17,9 @@ from math import prod
 from typing import TYPE_CHECKING, Final
 
 import av
-import cv2
 import numpy as np
+
+from capture.opencv import cv2
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

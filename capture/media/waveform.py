@@ -126,7 +126,7 @@ def draw_waveform(
         played: How much of it has been played, 0.0 to 1.0: those bars are drawn in colour.
             ``None``: it is not being played, and all are.
     """
-    import cv2  # noqa: PLC0415 - most commands draw nothing
+    from capture.opencv import cv2  # noqa: PLC0415 - most commands draw nothing
 
     text = _clock(duration_s)
     bars = bar_count(width_px, duration_s)
@@ -166,7 +166,7 @@ def save_waveform(
         MediaError: OpenCV cannot make a PNG here.
         OutputError: The file cannot be written.
     """
-    import cv2  # noqa: PLC0415 - as above
+    from capture.opencv import cv2  # noqa: PLC0415 - as above
 
     picture = draw_waveform(peaks, width_px=width_px, height_px=height_px, duration_s=duration_s)
     is_done, png = cv2.imencode(".png", picture)
@@ -206,7 +206,7 @@ def _clock(duration_s: float) -> str:
 
 
 def _text_width_px(text: str) -> int:
-    import cv2  # noqa: PLC0415 - as above
+    from capture.opencv import cv2  # noqa: PLC0415 - as above
 
     scale = cv2.getFontScaleFromHeight(cv2.FONT_HERSHEY_SIMPLEX, _TEXT_HEIGHT_PX, 2)
     return int(cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 2)[0][0])

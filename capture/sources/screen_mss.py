@@ -267,7 +267,7 @@ class MssScreen(ScreenSource):
         if (have.width_px, have.height_px) == self.size_px:
             self._fitted = self._kept
             return [spot for rect in dirty if (spot := rect.intersect(have))]
-        import cv2  # noqa: PLC0415 - only a resized window needs it
+        from capture.opencv import cv2  # noqa: PLC0415 - only a resized window needs it
 
         cv2.setNumThreads(1)
         scale = min(width / have.width_px, height / have.height_px)

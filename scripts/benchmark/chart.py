@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import cv2
 import numpy as np
+
+from capture.opencv import cv2
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,12 +8,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import av
-import cv2
 import numpy as np
 
 from capture.media.mux import VideoTrack, open_writer
 from capture.media.picture import kept_picture
 from capture.model import Rect
+from capture.opencv import cv2
 from capture.segments import KEY_PICTURE_EVERY_NS
 from scripts.benchmark.desktops import show, tone
 from scripts.benchmark.recorders import RECORDERS, SIZE_PX, Run

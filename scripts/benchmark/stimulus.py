@@ -13,10 +13,11 @@ import time
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 import xcffib
 import xcffib.xproto
+
+from capture.opencv import cv2
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
