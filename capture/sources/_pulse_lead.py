@@ -42,6 +42,8 @@ UNITY = 1e-4
 """A gain nearer to one than this is one: the output is at 100 %."""
 SILENT = 1e-9
 """-90 dB, of energy: less is what the transform leaves of silence."""
+SHORTEST_S = 0.001
+"""A shorter lead is none: a rising sound fits as well a frame or two beside its place."""
 FADE_S = 0.002
 """Where lead and capture are not the same bit for bit, one is faded into the other."""
 
@@ -140,6 +142,8 @@ def join(
     lead = whole[max(begin, 0) : fit.at]
     (sounding,) = np.nonzero(lead.any(axis=1))
     lead = lead[sounding[0] :] if len(sounding) else lead[:0]
+    if len(lead) < SHORTEST_S * mix.rate_hz:
+        return lead[:0], head
     same = whole[fit.at : fit.at + usable] * fit.gain.astype(np.float32)
     if len(lead) and not np.array_equal(same, head[:usable]):
         fade = round(FADE_S * mix.rate_hz)

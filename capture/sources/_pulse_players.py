@@ -191,8 +191,7 @@ class PulseApp(PulseSource, PlayerSource):
 
     def _planned(self, view: View, wanted: frozenset[Want], began_ns: int) -> bool:
         self._back()  # only the server can be lost
-        streams = {want.stream for want in wanted if want.sink_input is not None}
-        self._end(self._players.keys() - streams)
+        streams = _streams_of(wanted)
         now, is_news = now_ns(), False
         with self._turn:
             sounding = {
@@ -235,6 +234,9 @@ class PulseApp(PulseSource, PlayerSource):
             )
         self._is_waiting = True
         return is_news
+
+    def _looked(self, view: View, wanted: frozenset[Want]) -> None:  # noqa: ARG002 - all is in the plan
+        self._end(self._players.keys() - _streams_of(wanted))
 
     def _player(self, sink_input: Any, view: View, created_ns: int | None) -> _Player:
         properties = view.properties(sink_input)
@@ -368,3 +370,8 @@ class PulseApp(PulseSource, PlayerSource):
         if player.lead_frames:
             block = replace(block, position_frames=block.position_frames + player.lead_frames)
         self._put(block)
+
+
+def _streams_of(wanted: frozenset[Want]) -> set[int]:
+    """Ids of the applications' streams in a plan."""
+    return {want.stream for want in wanted if want.sink_input is not None}

@@ -324,6 +324,7 @@ class PulseReader:
     ) -> None:
         self._is_patient = is_patient
         self._hurried = threading.Event()
+        self._has_changed = threading.Event()  # the streams are those that are wanted
         self._server = server
         self._rate_hz = rate_hz
         self._positions = positions
@@ -355,7 +356,12 @@ class PulseReader:
             if wanted == self._wanted:
                 return
             self._wanted = wanted
+            self._has_changed.clear()
             self._wake()
+
+    def wait_for_change(self, timeout_s: float) -> None:
+        """Wait until what is wanted no more has been closed, and the last of it delivered."""
+        self._has_changed.wait(timeout_s)
 
     def close(self) -> None:
         """Disconnect and join the thread; idempotent. Not from the reader's thread."""
@@ -403,6 +409,7 @@ class PulseReader:
                 self._drop(want)
             for index in list(self._guesses):
                 self._forget(index)
+            self._has_changed.set()
             lib.pa_context_disconnect(context)
             lib.pa_context_unref(context)
             with self._lock:
@@ -480,12 +487,7 @@ class PulseReader:
         with self._lock:
             wanted = self._wanted
         self._read_guesses(wanted)
-        for want, stream in list(self._streams.items()):
-            if want not in wanted or took_ns > STALL_NS:
-                stream.deliver(self._put, is_last=True)
-                self._drop(want)
-            elif took_ns > OVERSLEPT_NS:
-                self._streams[want].overslept(took_ns)
+        self._close_unwanted(wanted, took_ns)
         self._failures = {want: how for want, how in self._failures.items() if want in wanted}
         for want in wanted:
             if (
@@ -509,6 +511,18 @@ class PulseReader:
                 pause_s = BACK_OFF_S[min(count, len(BACK_OFF_S) - 1)]
                 self._failures[want] = (count + 1, time.monotonic() + pause_s)
                 self._on_state(want, False)  # noqa: FBT003
+
+    def _close_unwanted(self, wanted: frozenset[Want], took_ns: int) -> None:
+        """Close what is wanted no more, and what this thread slept through."""
+        for want, stream in list(self._streams.items()):
+            if want not in wanted or took_ns > STALL_NS:
+                stream.deliver(self._put, is_last=True)
+                self._drop(want)
+            elif took_ns > OVERSLEPT_NS:
+                stream.overslept(took_ns)
+        with self._lock:
+            if wanted is self._wanted:
+                self._has_changed.set()
 
     def _drop(self, want: Want) -> None:
         self._streams.pop(want).close()

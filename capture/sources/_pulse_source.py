@@ -171,6 +171,8 @@ class PulseSource(AudioSource):
                 wanted = self._plan(view)
                 is_news = self._planned(view, wanted, began_ns)
                 reader.want(wanted)
+                # The end of a stream is told after the last of its sound.
+                reader.wait_for_change(SETTLE_S)
                 self._looked(view, wanted)
                 self._sound_state = self._state_in(view)
                 warning, looked = self._silenced(view), time.monotonic()
