@@ -120,18 +120,24 @@ class Journal:
     def give_up(self) -> None:
         """The file got no proper end, and this process will not come back to it."""
         self._entry = replace(self._entry, pid=None)
-        if not self._write():
-            self.remove()  # else it would say that this process still writes
+        if self._write():
+            return
+        with contextlib.suppress(OSError), self._path.open("r+b") as file:
+            file.write(self._text().encode())  # a full disk has room where the journal is already
+            file.truncate()
 
     def remove(self) -> None:
         """The file is whole."""
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
 
+    def _text(self) -> str:
+        return json.dumps(asdict(self._entry))
+
     def _write(self) -> bool:
         part = self._path.with_name(f"{self._path.name}.part")
         try:
-            part.write_text(json.dumps(asdict(self._entry)), encoding="utf-8")
+            part.write_text(self._text(), encoding="utf-8")
             part.replace(self._path)
         except OSError:
             with contextlib.suppress(OSError):
@@ -159,7 +165,8 @@ def read_journal(path: Path) -> Entry | None:
 def is_message(path: Path) -> bool:
     """Whether a growing file is to become a voice message."""
     entry = read_journal(path)
-    return entry is not None and (entry.recipe or {}).get("kind") == MESSAGE_RECIPE
+    recipe = entry.recipe if entry is not None else None
+    return isinstance(recipe, dict) and recipe.get("kind") == MESSAGE_RECIPE
 
 
 def find_orphans(folder: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
