@@ -15,34 +15,36 @@ Importing this package loads no native library; that happens when a device or a 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
-from capture.errors import CaptureError
-from capture.model import (
-    AudioSpec,
-    Event,
-    EventKind,
-    ExtractedPart,
-    ExtractJob,
-    ExtractResult,
-    GateSpec,
-    RecordingResult,
-    RecordingSpec,
-    Rect,
-    Snapshot,
-    SoundFileSpec,
-    Span,
-    State,
-    TrackMode,
-    VideoSpec,
-    VoiceMessage,
-    VoiceResult,
-    VoiceSpec,
-)
-
+TYPE_CHECKING = False
+"""As in ``typing``, which takes longer to load than all that is loaded here."""
 if TYPE_CHECKING:
+    from typing import Any
+
+    from capture.errors import CaptureError
     from capture.media.extract import extract
     from capture.media.probe import probe
+    from capture.model import (
+        AudioSpec,
+        Event,
+        EventKind,
+        ExtractedPart,
+        ExtractJob,
+        ExtractResult,
+        GateSpec,
+        RecordingResult,
+        RecordingSpec,
+        Rect,
+        Snapshot,
+        SoundFileSpec,
+        Span,
+        State,
+        TrackMode,
+        VideoSpec,
+        VoiceMessage,
+        VoiceResult,
+        VoiceSpec,
+    )
     from capture.session import Session, record
     from capture.voice import VoiceKeeper, keep_messages
 
@@ -76,18 +78,40 @@ __all__ = [
 ]
 
 
-_LATER = {
-    "Session": "capture.session",
-    "record": "capture.session",
-    "VoiceKeeper": "capture.voice",
-    "keep_messages": "capture.voice",
-    "extract": "capture.media.extract",
-    "probe": "capture.media.probe",
+_PLACES = {
+    "capture.errors": ("CaptureError",),
+    "capture.media.extract": ("extract",),
+    "capture.media.probe": ("probe",),
+    "capture.model": (
+        "AudioSpec",
+        "Event",
+        "EventKind",
+        "ExtractedPart",
+        "ExtractJob",
+        "ExtractResult",
+        "GateSpec",
+        "RecordingResult",
+        "RecordingSpec",
+        "Rect",
+        "Snapshot",
+        "SoundFileSpec",
+        "Span",
+        "State",
+        "TrackMode",
+        "VideoSpec",
+        "VoiceMessage",
+        "VoiceResult",
+        "VoiceSpec",
+    ),
+    "capture.session": ("Session", "record"),
+    "capture.voice": ("VoiceKeeper", "keep_messages"),
 }
-"""These bring NumPy or codecs along; `capture --help` and who only builds specs do without."""
+"""Some bring NumPy or codecs along, and nothing at all may take time before ``capture.cli.app``
+listens for ^C."""
+_PLACE_OF = {name: place for place, names in _PLACES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LATER:
-        return getattr(importlib.import_module(_LATER[name]), name)
+    if name in _PLACE_OF:
+        return getattr(importlib.import_module(_PLACE_OF[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -390,6 +390,7 @@ class Workers(Executor):
 
     def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
         """As every executor; a pool that has died is replaced."""
+        _start_tracker()
         with _interrupts_held():  # what is started here starts deaf to ^C
             if self._pool is not None:
                 try:
@@ -443,6 +444,17 @@ def _begin_worker(lifeline: Any, preload: Sequence[str]) -> None:
     for module in preload:
         with contextlib.suppress(Exception):  # the job that needs it says what is wrong with it
             importlib.import_module(module)
+
+
+def _start_tracker() -> None:
+    """Have the process that ``multiprocessing`` keeps beside its workers.
+
+    Started on the way, it would let ^C through again, and the first workers would hear it.
+    """
+    if sys.platform != "win32":  # there is none
+        from multiprocessing import resource_tracker  # noqa: PLC0415 - one file needs no processes
+
+        resource_tracker.ensure_running()
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from capture.errors import ConfigError, OutputError
 from capture.media.encode import choose_video_encoder
 from capture.media.mux import VideoTrack, check_tracks, container_of
 from capture.mixer import SourceSetting, plan_tracks
-from capture.model import NS_PER_S
+from capture.model import NS_PER_S, TrackMode
 from capture.rules import with_rules
 from capture.segments import Segments
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from av import VideoFrame
 
     from capture.mixer import Track
-    from capture.model import RecordingSpec, VideoSpec
+    from capture.model import AudioSpec, RecordingSpec, VideoSpec
 
-__all__ = ["check_spec", "plan_segments"]
+__all__ = ["check_spec", "find_doubled", "plan_segments"]
 
 MIN_FPS, MAX_FPS = 1, 240
 MIN_SPLIT_S = 1.0
@@ -77,6 +77,32 @@ def check_spec(spec: RecordingSpec) -> None:
         raise OutputError(
             f"{spec.output} exists already", hint="choose another name, or add --overwrite"
         )
+
+
+def find_doubled(spec: RecordingSpec) -> list[str]:
+    """Warnings of sources that the mix will hold twice, one sentence each.
+
+    What an output plays holds every application there, and a device that is named may be the
+    default one.
+    """
+    if spec.tracks is TrackMode.SEPARATE:
+        return []
+    doubled = []
+    for one in spec.audio:
+        within = next((each for each in spec.audio if _may_hold(each, one)), None)
+        if within is not None:
+            sure = "is" if within.source == "system" and one.kind == "app" else "may be"
+            doubled.append(
+                f"{one.source} {sure} in {within.source} too: it will be twice as loud in the mix; "
+                "--tracks separate"
+            )
+    return doubled
+
+
+def _may_hold(whole: AudioSpec, part: AudioSpec) -> bool:
+    if part.kind == "app":
+        return whole.kind == "system"
+    return whole.kind == part.kind and whole.name is None and part.name is not None
 
 
 def plan_segments(

@@ -33,7 +33,7 @@ from capture.model import (
     TrackReport,
 )
 from capture.pipeline import MailboxClosedError, Pipeline
-from capture.plan import check_spec, plan_segments
+from capture.plan import check_spec, find_doubled, plan_segments
 from capture.rules import Ending, has_all, with_rules
 from capture.sound import Sound
 from capture.sources import open_audio, open_screen
@@ -88,6 +88,8 @@ class Session:
         self._teller = Teller(on_event)
         self._state = State.READY
         self._device_changes = 0
+        self._awaited: dict[str, str] = {}
+        """Applications that play nothing yet, and what was said of them."""
         self._stopped_by = ""
         self._error: BaseException | None = None
         self._result: RecordingResult | None = None
@@ -133,6 +135,8 @@ class Session:
         """
         asked_ns = now_ns()
         try:
+            for warning in find_doubled(self.spec):
+                self._teller.warn(warning)
             self._disk.check_start()
             self._wait_for_time(asked_ns, PREPARE_S)
             self._wait_for_others()
@@ -343,9 +347,9 @@ class Session:
         self._clock = SessionClock(self._film.begin(start_ns) if self._film else start_ns or 0)
         if self._sound is not None:
             self._sound.begin(self._clock)
+        self._state = State.RECORDING  # from here on it ends in order, even before its threads run
         self._segments.segment(0)
         self._start_threads()
-        self._state = State.RECORDING
         began_at_s = time.time() - (now_ns() - self._clock.start_ns) / NS_PER_S
         message = f"recording to {self._segments.current_path}"
         self._teller.emit(EventKind.STARTED, message, began_at_s=began_at_s)
@@ -601,6 +605,10 @@ class Session:
             self._device_changes += 1
         if event.kind in {EventKind.WARNING, EventKind.DEVICE_LOST, EventKind.GAP}:
             self._teller.keep(event.message)
+        if event.details.get("waiting") and event.source is not None:
+            self._awaited[event.source] = event.message
+        elif event.kind is EventKind.STREAM_STARTED and event.source in self._awaited:
+            self._teller.forget(self._awaited.pop(event.source))
         self._teller.tell(event)
         if event.kind is EventKind.DEVICE_LOST and self.spec.is_strict:
             self._fail(DeviceLostError(event.message))

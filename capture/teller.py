@@ -39,6 +39,11 @@ class Teller:
         """Keep a warning that is told in other words, or was told."""
         self._warnings.append(message)
 
+    def forget(self, message: str) -> None:
+        """What was a warning has come to nothing."""
+        while message in self._warnings:  # in place: other threads add theirs meanwhile
+            self._warnings.remove(message)
+
     def warn(self, message: str) -> None:
         """Keep a warning, and tell it the first time."""
         if message not in self._warnings:

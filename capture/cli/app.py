@@ -1,23 +1,28 @@
-"""The ``capture`` command: its sub-commands, and what is common to all of them.
+"""The ``capture`` command: its beginning and end, and what is common to all sub-commands.
 
 stdout carries results, stderr everything else. Exit codes: 0 done, 1 failed, 2 usage, 3 some of a
 batch failed, 4 recorded but a source was dead (``--strict``), 130 interrupted before anything was
 kept.
+
+Little is loaded here: ^C ends a command with one sentence from its first moment on, and that
+includes the tenths of a second in which libraries load (``main``).
 """
 
 from __future__ import annotations
 
+import signal
 import sys
-from typing import TYPE_CHECKING, Any
 
-from cyclopts import App
-from cyclopts.exceptions import CycloptsError
-
-from capture.config import version
-from capture.errors import CaptureError, ConfigError
-
+TYPE_CHECKING = False
+"""As in ``typing``, which takes longer to load than all that is loaded here."""
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import FrameType
+    from typing import Any
+
+    from cyclopts.exceptions import CycloptsError
+
+    from capture.cli.commands import app
 
 __all__ = ["app", "main", "run"]
 
@@ -26,27 +31,13 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
 
-app = App(
-    name="capture",
-    help="Record what your screen shows and your speakers play, in step, into one safe file.",
-    version=version,
-)
-# Named by path: a command's module, and all that it needs, is loaded when it is called.
-app.command("capture.cli.record:record", help="Record the screen with its sound.")
-app.command("capture.cli.voice:voice", help="Keep each voice message that plays as one file.")
-app.command("capture.cli.recover:recover", help="Make clean files of recordings that were cut off.")
-app.command("capture.cli.devices:devices", help="List screens, windows, sound devices and players.")
-app.command("capture.cli.extract:extract", help="Take the sound out of films and sound files.")
-app.command("capture.cli.probe:probe", help="Say what is in media files.")
-app.command("capture.cli.play:play", help="Play a file, with its waveform.")
-app.command(
-    "capture.cli.doctor:doctor", help="Say what works on this machine, and why the rest not."
-)
-app.command(
-    "capture.cli.verify:verify", help="Measure recordings again: is all of it there, in step?"
-)
-app.command("capture.cli.schedule:schedule", help="Record at set times, unattended.")
-app.command("capture.cli.demo:demo", help="Record a short voice message, to see that all works.")
+def __getattr__(name: str) -> Any:
+    """``app``, whose library takes 0.1 s to load."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from capture.cli.commands import app  # noqa: PLC0415 - see above
+
+    return app
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -56,40 +47,86 @@ def run(arguments: Sequence[str]) -> int:
         arguments: What follows the word ``capture``.
 
     """
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        say("interrupted")
+        return EXIT_INTERRUPTED
+
+
+def _run(arguments: Sequence[str]) -> int:
+    from cyclopts.exceptions import CycloptsError  # noqa: PLC0415 - slow to load
+
+    from capture.cli.commands import app  # noqa: PLC0415 - the same
+
     tokens, words = _split_words(arguments)
     is_debug = "--debug" in tokens
+    tokens = [word for word in tokens if word != "--debug"]
+    if tokens and {"--help", "-h"} & set(tokens) and tokens[0] in set(app):
+        command_app = app[tokens[0]]
+        if command_app.default_command is not None:
+            command_app.help = None  # its page tells all that its docstring does, not one line
     try:
-        command, bound, ignored = app.parse_args(
-            [word for word in tokens if word != "--debug"], print_error=False, exit_on_error=False
-        )
+        command, bound, ignored = app.parse_args(tokens, print_error=False, exit_on_error=False)
     except CycloptsError as error:
-        # Its first lines may name the option; the last one says what is wrong.
-        print_error(str(error).strip().splitlines()[-1], "`capture --help` lists what there is")
-        return EXIT_USAGE
+        return _tell_usage(error, tokens)
     if words and "words" not in ignored:
-        return _tell(ConfigError("this command takes nothing after `--`"))
+        print_error("this command takes nothing after `--`")
+        return EXIT_USAGE
     if words:
         bound.arguments["words"] = tuple(words)
     try:
         return command(*bound.args, **bound.kwargs) or 0
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
     except Exception as error:
         if is_debug:
             raise
+        if _is_by_interrupt(error):
+            raise KeyboardInterrupt from error
         return _tell(error)
 
 
 def main() -> None:
     """Entry point of the ``capture`` script."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not in the background
+        signal.signal(signal.SIGINT, _on_interrupt)
+        sys.unraisablehook = _on_unraisable
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()
+    except KeyboardInterrupt:  # a second one, while the first was told
+        code = EXIT_INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has gone; there is nobody left to tell.
         sys.stdout = None
         code = EXIT_FAILED
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is over: Python's own end is not told of
     sys.exit(code)
+
+
+# ----------------------------------------------------------------------------------- interruptions
+
+
+def _on_interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _on_unraisable(failure: sys.UnraisableHookArgs) -> None:
+    """^C that fell into a destructor, where Python only prints it, comes again outside of it."""
+    if isinstance(failure.exc_value, KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    else:
+        sys.__unraisablehook__(failure)
+
+
+def _is_by_interrupt(error: BaseException) -> bool:
+    """Whether a library made an error of its own out of ^C, as those that load natively do."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None
+
+
+# ----------------------------------------------------------------------------------------- talking
 
 
 def _split_words(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -101,8 +138,24 @@ def _split_words(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return tokens[:at], tokens[at + 1 :]
 
 
+def _tell_usage(error: CycloptsError, tokens: Sequence[str]) -> int:
+    from cyclopts.exceptions import MissingArgumentError  # noqa: PLC0415 - slow to load
+
+    # Its first lines may name the option; the last one says what is wrong.
+    message = str(error).strip().splitlines()[-1]
+    if isinstance(error, MissingArgumentError) and error.keyword in tokens[:-1]:
+        value = tokens[tokens.index(error.keyword) + 1]
+        if value[1:2].isdigit():  # "-50x" looks like an option to the library, not to people
+            message = f"{error.keyword} {value}: {value} is no number; write one such as -50"
+    chain = " ".join(("capture", *(error.command_chain or ())))
+    print_error(message, f"`{chain} --help` lists what there is")
+    return EXIT_USAGE
+
+
 def _tell(error: Exception) -> int:
     """Say what went wrong; gives the exit code."""
+    from capture.errors import CaptureError, ConfigError  # noqa: PLC0415 - once ^C is listened for
+
     hint: str | None = "run it again with --debug to see where, and report it"
     message = f"{type(error).__name__}: {error}"
     if isinstance(error, CaptureError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import statistics
 import subprocess
 import sys
@@ -26,16 +27,17 @@ from capture.cli.demo_window import (
     is_played,
 )
 from capture.cli.record import enter_private_desktop
+from capture.cli.signals import StopSignals
 from capture.cli.views import choose_view
 from capture.cli.voice_sample import make_voice_sample, read_wav
 from capture.config import default_output
 from capture.errors import CaptureError
 from capture.media.decode import read_pictures, read_sound
-from capture.model import AudioSpec, RecordingSpec, VideoSpec, Window
+from capture.model import AudioSpec, RecordingSpec, State, VideoSpec, Window
 from capture.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -78,10 +80,28 @@ def demo(
         view = choose_view(is_json=False, is_quiet=False)
         origin_px = _record(film, sound, sample, view, is_private=is_private)
         offset_ms, bars = measure_offset(film, sample, origin_px)
-    print(film)  # noqa: T201
-    print(sound)  # noqa: T201
-    say(f"sound - picture: {offset_ms:+.1f} ms (median of {bars} moments)")
+    print(film, flush=True)  # noqa: T201
+    print(sound, flush=True)  # noqa: T201
+    for line in conclusion(film, sound, offset_ms, bars):
+        say(line)
     return 0
+
+
+def conclusion(film: Path, sound: Path, offset_ms: float, bars: int) -> list[str]:
+    """The last words: is it in step, what the two files are, how to see and hear them.
+
+    Args:
+        film: With its picture.
+        sound: Of the message alone.
+        offset_ms: Sound minus picture.
+        bars: How many moments that is the median of.
+    """
+    is_in_step = abs(offset_ms) <= 1000 / FPS
+    verdict = "in step: within one picture" if is_in_step else "NOT in step: `capture doctor`"
+    return [
+        f"{verdict} (sound - picture {offset_ms:+.1f} ms, median of {bars} moments)",
+        f"film: {film.name}; message: {sound.name}; play it: capture play {shlex.quote(str(film))}",
+    ]
 
 
 def _is_usable() -> bool:
@@ -106,7 +126,8 @@ def _record(
 ) -> tuple[int, int]:
     """Play the message in its window and record both; gives where the window is in the film."""
     command = [sys.executable, "-m", "capture.cli.demo_window", "--sound", str(sample)]
-    window_program = subprocess.Popen(command, stdout=2)  # noqa: S603 - our own program
+    # In a session of its own: ^C is ours to handle.
+    window_program = subprocess.Popen(command, stdout=2, start_new_session=True)  # noqa: S603 - our own program
     try:
         window = _await_window(window_program)
         # On a person's own desktop nothing but this window and its sound is recorded.
@@ -116,15 +137,38 @@ def _record(
             Session(RecordingSpec(film, video=video, audio=voice), view.on_event),
             Session(RecordingSpec(sound, video=None, audio=voice)),
         ]
-        with sessions[0] as filming, sessions[1], view:
-            while window_program.poll() is None and not filming.wait_for_stop(0):
-                view.show(filming)
+        with StopSignals() as stop:
+            stop.session = _Both(sessions)
+            try:
+                with sessions[0] as filming, sessions[1], view:
+                    while window_program.poll() is None and not filming.wait_for_stop(0):
+                        view.show(filming)
+            finally:
+                if stop.has_come:  # the files are whole, but there is nothing to measure
+                    raise KeyboardInterrupt
     finally:
         window_program.terminate()
         window_program.wait()
     if window_program.returncode > 0:
         raise CaptureError("the demo's window did not come to its end", hint="see above for why")
     return (window.rect.left_px, window.rect.top_px) if is_private else (0, 0)
+
+
+class _Both:
+    """Two recordings that one signal ends in order, from before they begin."""
+
+    state = State.RECORDING
+
+    def __init__(self, sessions: Sequence[Session]) -> None:
+        self._sessions = sessions
+
+    def stop(self, reason: str) -> None:
+        for session in self._sessions:
+            session.stop(reason)
+
+    def abort(self) -> None:
+        for session in self._sessions:
+            session.abort()
 
 
 def _await_window(program: subprocess.Popen[bytes]) -> Window:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["doctor"]
 
 TRIAL_S = 1.0
+TRIAL_PX, TRIAL_FPS = (1280, 720), 30.0
 BLACK_LEVEL = 4
 """A picture in which no pixel is brighter than this, of 255, is black."""
 PACKAGES = ("av", "cyclopts", "mss", "numpy", "opencv-python", "pulsectl", "sounddevice")
@@ -120,9 +121,20 @@ def _try_apps() -> str:
 def _try_encoders() -> str:
     from capture.media.encode import choose_video_encoder, list_video_encoders  # noqa: PLC0415
 
-    name, reason = choose_video_encoder("auto", (1280, 720), 30)
+    name, reason = choose_video_encoder("auto", TRIAL_PX, TRIAL_FPS)
     first_reason = reason.split(";")[0]
-    return f"{', '.join(list_video_encoders())}; auto takes {name}: {first_reason}"
+    opening = [each for each in list_video_encoders() if _opens(each)]
+    return f"{', '.join(opening)}; auto takes {name}: {first_reason}"
+
+
+def _opens(encoder: str) -> bool:
+    from capture.media.encode import choose_video_encoder  # noqa: PLC0415 - loads av
+
+    try:
+        choose_video_encoder(encoder, TRIAL_PX, TRIAL_FPS)
+    except CaptureError:
+        return False
+    return True
 
 
 def _try_disk() -> str:

@@ -14,14 +14,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from capture.cli.app import EXIT_FAILED, print_error
+from capture.cli.app import EXIT_FAILED, EXIT_INTERRUPTED, print_error, say
 from capture.cli.recover import mention_orphans
 from capture.cli.signals import StopSignals
 from capture.cli.values import Dimensions, Duration, Moment, RectOption, Size
 from capture.cli.views import View, choose_view
 from capture.config import default_output
-from capture.errors import CaptureError, ConfigError, DeviceNotFoundError
-from capture.model import AudioSpec, RecordingResult, RecordingSpec, TrackMode, VideoSpec
+from capture.errors import (
+    BackendUnavailableError,
+    CaptureError,
+    ConfigError,
+    DeviceNotFoundError,
+)
+from capture.model import AudioSpec, RecordingResult, RecordingSpec, State, TrackMode, VideoSpec
 from capture.rules import parse_start, parse_stop
 
 if TYPE_CHECKING:
@@ -51,7 +56,7 @@ def record(
     region: RectOption = None,
     window: str | None = None,
     test_card: Dimensions = None,
-    video: bool = True,
+    video: bool | None = None,
     audio: Annotated[tuple[str, ...], Parameter(negative="", metavar="SOURCE")] = (),
     tracks: TrackMode = TrackMode.BOTH,
     audio_codec: Literal["aac", "opus", "flac", "pcm"] | None = None,
@@ -80,6 +85,7 @@ def record(
     """Record the screen together with what the speakers play.
 
     Ends with ^C, q, the duration, the closing of the window, or the end of the command after `--`.
+    Meanwhile space pauses and goes on, m marks a chapter.
 
     Args:
         output: The file; its ending decides the format (.mp4 .mov .mkv .webm, and for sound
@@ -88,7 +94,7 @@ def record(
         region: A part of the desktop, in pixels.
         window: The window with this in its title; followed when it moves.
         test_card: A moving test card of this size instead of a screen.
-        video: Record pictures.
+        video: Record pictures; by default unless the file is for sound alone.
         audio: system, system:OUTPUT, mic, mic:NAME, app:NAME, synthetic or none; may be repeated.
             By default system: what the speakers play.
         tracks: With several sources: one mixed track, separate ones, or both.
@@ -111,27 +117,29 @@ def record(
         follow_default: Go over to the new default output, or microphone, when it changes.
         strict: Exit with code 4 when a source goes away, or records silence or a black picture.
         overwrite: Replace the file if it exists, once the new one is whole.
-        private_desktop: Record a desktop of its own that nobody sees, where the command runs.
+        private_desktop: Record a desktop of its own that nobody sees, where the command runs: on a
+            server, without a screen.
         json: Events on stdout, one JSON object a line; the last one is the result.
         quiet: Say nothing but errors.
         words: A command to record: it is started with the recording and ends it.
         is_trial: Only see whether all this makes sense.
     """
+    pictures = VideoSpec(
+        screen=screen,
+        region=region,
+        window=window,
+        synthetic=test_card,
+        fps=fps,
+        is_cfr=cfr,
+        quality=quality,
+        encoder=encoder,
+        with_cursor=cursor,
+    )
+    if video is None:
+        video = output is None or pictures != VideoSpec(quality=quality) or _may_hold_video(output)
     spec = RecordingSpec(
         output=output or default_output(".mp4" if video else ".m4a"),
-        video=VideoSpec(
-            screen=screen,
-            region=region,
-            window=window,
-            synthetic=test_card,
-            fps=fps,
-            is_cfr=cfr,
-            quality=quality,
-            encoder=encoder,
-            with_cursor=cursor,
-        )
-        if video
-        else None,
+        video=pictures if video else None,
         audio=_audio_specs(audio),
         tracks=tracks,
         audio_codec=audio_codec,
@@ -162,7 +170,15 @@ def record(
         desktop = None
         if private_desktop is not None:
             desktop = stack.enter_context(enter_private_desktop(*private_desktop))
-        code, _ = run_recording(spec, view, words=words, desktop=desktop, stop=stop)
+        try:
+            code, _ = run_recording(spec, view, words=words, desktop=desktop, stop=stop)
+        except KeyboardInterrupt:
+            say("stopped before anything was recorded")
+            return EXIT_INTERRUPTED
+        except BackendUnavailableError as error:
+            if desktop is not None or "--private-desktop" in (error.hint or ""):
+                raise
+            raise _with_way_out(error) from error
     return code
 
 
@@ -173,6 +189,19 @@ def _return_memory() -> None:
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):  # only glibc has this
         ctypes.CDLL(None).mallopt(MALLOC_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
+
+
+def _may_hold_video(path: Path) -> bool:
+    from capture.media.mux import container_of  # noqa: PLC0415 - loads av
+
+    return not container_of(path).is_audio_only
+
+
+def _with_way_out(error: BackendUnavailableError) -> BackendUnavailableError:
+    """The error, with the hint that a recording needs neither a screen nor a sound server."""
+    way_out = "capture record --private-desktop 1280x720 …"
+    hint = f"{error.hint}; without a desktop: {way_out}" if error.hint else way_out
+    return BackendUnavailableError(error.message, hint=hint, details=error.details)
 
 
 @contextlib.contextmanager
@@ -211,6 +240,7 @@ def run_recording(
 
     Raises:
         CaptureError: It could not start, or nothing was kept.
+        KeyboardInterrupt: A signal came before anything was recorded.
     """
     _return_memory()
     from capture.session import Session  # noqa: PLC0415 - NumPy is slow to load
@@ -236,23 +266,27 @@ def run_recording(
                 view.show(session)
                 if command is not None and command.poll() is not None:
                     session.stop("command-ended")
-    except KeyboardInterrupt:  # without our signal handlers
+    except KeyboardInterrupt:  # before it began, or without our signal handlers
+        if session.state is State.FAILED:
+            raise
         session.stop("interrupt")
     finally:
         session.stop()
         if command is not None:
             _end(command)
-    return _conclude(session, view, command.returncode if command is not None else 0)
+    return _conclude(session, view, stop, command.returncode if command is not None else 0)
 
 
 def _conclude(
-    session: Session, view: View, command_code: int
+    session: Session, view: View, stop: StopSignals | None, command_code: int
 ) -> tuple[int, RecordingResult | None]:
     """Wait for the file and tell what came of it."""
     error: CaptureError | None = None
     try:
         session.wait()
     except CaptureError as failure:
+        if session.result is None and stop is not None and stop.has_come:
+            raise KeyboardInterrupt from failure  # so early that there was nothing to keep
         if session.result is None:
             raise
         error = failure

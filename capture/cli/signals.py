@@ -53,6 +53,11 @@ class StopSignals:
         for number, handler in self._saved.items():
             signal.signal(number, handler)
 
+    @property
+    def has_come(self) -> bool:
+        """Whether there was one."""
+        return self._count > 0
+
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._count += 1
         if self.session is None or self.session.state in {State.READY, State.WAITING}:

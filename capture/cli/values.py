@@ -21,6 +21,7 @@ __all__ = [
     "Size",
     "format_clock",
     "format_dbfs",
+    "format_duration",
     "format_size",
     "parse_dimensions",
     "parse_duration",
@@ -59,6 +60,14 @@ def format_clock(seconds: float) -> str:
     return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
+def format_duration(seconds: float) -> str:
+    """``1m30s``: as ``parse_duration`` reads it."""
+    minutes, rest_s = divmod(seconds, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    parts = (f"{hours}h" if hours else "", f"{minutes}m" if minutes else "")
+    return "".join(parts) + (f"{rest_s:g}s" if rest_s or seconds < 60 else "")  # noqa: PLR2004 - a minute
+
+
 def format_size(size_bytes: float) -> str:
     """``1.2 MB``: what disks and shops mean, powers of 1000."""
     for unit in ("B", "kB", "MB", "GB"):
@@ -83,7 +92,9 @@ def _parse_moment(text: str) -> float:
     return parse_moment(text, late_s=LATE_S).timestamp()
 
 
-def _with(parse: Callable[[str], Any], metavar: str) -> Parameter:
+def _with(
+    parse: Callable[[str], Any], metavar: str, show: Callable[[Any], str] | None = None
+) -> Parameter:
     def convert(_kind: Any, tokens: Sequence[Any]) -> Any:
         return parse(tokens[0].value)
 
@@ -94,10 +105,11 @@ def _with(parse: Callable[[str], Any], metavar: str) -> Parameter:
         accepts_keys=False,
         allow_leading_hyphen=True,
         negative="",
+        show_default=None if show is None else lambda value: None if value is None else show(value),
     )
 
 
-Duration = Annotated[float | None, _with(parse_duration, "DURATION")]
+Duration = Annotated[float | None, _with(parse_duration, "DURATION", format_duration)]
 Moment = Annotated[float | None, _with(_parse_moment, "TIME")]
 Size = Annotated[int | None, _with(parse_size, "SIZE")]
 RectOption = Annotated[Rect | None, _with(parse_rect, "X,Y,W,H")]

@@ -16,7 +16,7 @@ from capture.clock import now_ns
 from capture.model import NS_PER_S, Event, EventKind, RecordingResult, State
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
     from types import TracebackType
 
     from rich.table import Table
@@ -89,17 +89,24 @@ _SPOKEN = {
 }
 
 
+def _spoken(event: Event) -> str:
+    is_warning = event.kind in {EventKind.WARNING, EventKind.DEAD_SIGNAL}
+    return f"warning: {event.message}" if is_warning else event.message
+
+
 class LineView(View):
     """Plain lines on stderr, for logs and pipes."""
 
     def __init__(self) -> None:
+        self._told: set[str] = set()
         self._next_ns = now_ns() + LINE_EVERY_NS
         self._waits_until_s: float | None = None
 
     def on_event(self, event: Event) -> None:
         """Said as a line."""
         if event.kind in _SPOKEN:
-            say(event.message)
+            self._told.add(event.message)
+            say(_spoken(event))
 
     def wait(self, until_s: float, sleep_s: float) -> None:
         """Said once."""
@@ -124,7 +131,7 @@ class LineView(View):
 
     def finish(self, result: RecordingResult) -> None:
         """A summary, then the paths."""
-        for line in summary(result):
+        for line in summary(result, self._told):
             say(line)
         super().finish(result)
 
@@ -139,6 +146,7 @@ class MeterView(View):
         from capture.cli.keys import Keys  # noqa: PLC0415
         from capture.cli.meters import PeakHold  # noqa: PLC0415
 
+        self._told: set[str] = set()
         self._console = Console(stderr=True)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._keys = Keys()
@@ -161,7 +169,8 @@ class MeterView(View):
     def on_event(self, event: Event) -> None:
         """Said as a line."""
         if event.kind in _SPOKEN:
-            self._console.print(event.message, style="yellow", markup=False)
+            self._told.add(event.message)
+            self._console.print(_spoken(event), style="yellow", markup=False)
 
     def wait(self, until_s: float, sleep_s: float) -> None:
         """A line that counts down."""
@@ -191,7 +200,7 @@ class MeterView(View):
 
     def finish(self, result: RecordingResult) -> None:
         """A summary, then the paths."""
-        for line in summary(result):
+        for line in summary(result, self._told):
             self._console.print(line, markup=False, highlight=False)
         super().finish(result)
 
@@ -280,8 +289,13 @@ def choose_view(*, is_json: bool, is_quiet: bool) -> View:
     return MeterView() if sys.stderr.isatty() else LineView()
 
 
-def summary(result: RecordingResult) -> list[str]:
-    """What is said at the end: length, size, pictures, loudness, and what went wrong."""
+def summary(result: RecordingResult, told: Container[str] = ()) -> list[str]:
+    """What is said at the end: length, size, pictures, loudness, and what went wrong.
+
+    Args:
+        result: What was kept.
+        told: Warnings that were said before.
+    """
     parts = [f"{result.duration_s:.1f} s", format_size(result.size_bytes)]
     if result.captured_pictures:
         parts.append(f"{result.captured_pictures} pictures, {result.dropped_pictures} dropped")
@@ -290,4 +304,7 @@ def summary(result: RecordingResult) -> list[str]:
         for track in result.tracks
         if track.peak_dbfs is not None
     ]
-    return [f"saved: {'; '.join(parts)}", *(f"warning: {w}" for w in result.warnings)]
+    return [
+        f"saved: {'; '.join(parts)}",
+        *(f"warning: {w}" for w in result.warnings if w not in told),
+    ]

@@ -47,7 +47,7 @@ def voice(
     once: Annotated[bool, Parameter(negative="")] = False,
     idle: Duration = None,
     any_sound: Annotated[bool, Parameter(negative="")] = False,
-    threshold: str = "auto",
+    threshold: Annotated[str, Parameter(allow_leading_hyphen=True)] = "auto",
     hold: Duration = None,
     min_length: Duration = None,
     max_length: Duration = None,

@@ -104,8 +104,7 @@ def connect(server: str | None) -> Iterator[Any]:
         except pulsectl.PulseError as error:
             raise BackendUnavailableError(
                 "no sound server answers",
-                hint="start PulseAudio or pipewire-pulse, or set PULSE_SERVER to the running one; "
-                "without a desktop: capture record --private-desktop",
+                hint="start PulseAudio or pipewire-pulse, or set PULSE_SERVER to the running one",
                 details={"server": server, "error": str(error)},
             ) from error
         yield pulse

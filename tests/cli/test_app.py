@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
 import capture
-from capture.cli.app import run
+from capture.cli.app import app, run
+from capture.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 COMMANDS = (
     "record",
@@ -38,6 +44,19 @@ def test_every_option_says_what_it_does(command: str, capsys: pytest.CaptureFixt
     shown = capsys.readouterr().out
     assert ".left-px" not in shown
     assert "--empty-" not in shown
+    for noise in ("[default: ()]", "[default: False]", "[default: True]", "[default: ]", "[ARGS"):
+        assert noise not in shown
+
+
+def test_help_is_written_as_people_write(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["record", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "Usage: capture record [OPTIONS] [OUTPUT] [-- COMMAND]" in shown
+    assert "space pauses and goes on, m marks a chapter" in shown
+    assert run(["voice", "--help"]) == 0
+    assert "[default: 2m]" in capsys.readouterr().out
+    assert run(["--help"]) == 0
+    assert capsys.readouterr().out.count("--debug") == 1
 
 
 @pytest.mark.parametrize(
@@ -60,6 +79,65 @@ def test_usage_errors_are_one_sentence_and_a_hint(
     assert shown.out == ""
     assert shown.err.startswith("error: ")
     assert "\n\nhint: " in shown.err
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["recrod"], "`capture --help`"),
+        (["record", "--fps", "many"], "`capture record --help`"),
+        (["schedule", "add", "--often"], "`capture schedule add --help`"),
+    ],
+)
+def test_the_hint_names_the_help_of_the_command(
+    words: list[str], hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words) == 2
+    assert hint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["voice", "extract"])
+def test_a_level_that_is_none(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([command, "--threshold", "-50x", "a.wav"]) == 2
+    assert "-50x is no number" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong"),
+    [
+        (["talk.opus"], ""),
+        (["talk.flac", "--quality", "high", "--stop-when", "silence:10s"], ""),
+        (["film.mp4"], ""),
+        (["film.mp4", "--no-video"], ""),
+        (["talk.opus", "--video"], ".opus holds no pictures"),
+        (["talk.opus", "--screen", "1"], ".opus holds no pictures"),
+        (["talk.opus", "--fps", "60"], ".opus holds no pictures"),
+        (["talk.xyz"], ".xyz"),
+    ],
+)
+def test_a_file_for_sound_alone_gets_no_pictures_unless_they_are_asked_for(
+    words: list[str], wrong: str, tmp_path: Path
+) -> None:
+    name, *options = words
+    arguments = ["record", str(tmp_path / name), *options]
+    command, bound, _ = app.parse_args(arguments, print_error=False, exit_on_error=False)
+    bound.arguments["is_trial"] = True
+    if not wrong:
+        assert command(*bound.args, **bound.kwargs) == 0
+        return
+    with pytest.raises(ConfigError, match=re.escape(wrong)):
+        command(*bound.args, **bound.kwargs)
+
+
+def test_without_screen_and_sound_server_record_names_the_private_desktop(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PULSE_SERVER", str(tmp_path / "nobody"))
+    monkeypatch.delenv("DISPLAY", raising=False)
+    for name in ("a.mp4", "a.opus"):
+        assert run(["record", str(tmp_path / name), "-q"]) == 1
+        assert "--private-desktop 1280x720" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_words_after_dashes_are_refused_where_they_mean_nothing(

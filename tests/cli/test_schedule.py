@@ -56,7 +56,7 @@ def told(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
         (["daily 09:00", "--", "--no-such-option"], "the recorder does not take this"),
         (["daily 09:00", "--", "--fps", "900"], "900 pictures a second cannot be recorded"),
         (["daily 09:00", "--", "--audio-codec", "pcm"], "pcm"),
-        (["daily 09:00", "--to", "x.wav"], "wav"),
+        (["daily 09:00", "--to", "x.wav", "--", "--screen", "1"], "wav"),
         (["daily 09:00", "--", "--start-when", "rain"], "nothing can be started when 'rain'"),
         (["daily 09:00", "--", "--stop-when", "window-closed"], "does not say which"),
         (["daily 09:00", "--", "record", "out.mp4"], "the output of a recording"),

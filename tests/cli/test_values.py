@@ -7,6 +7,7 @@ import pytest
 from capture.cli.values import (
     format_clock,
     format_dbfs,
+    format_duration,
     format_size,
     parse_dimensions,
     parse_duration,
@@ -71,6 +72,9 @@ def test_dimensions() -> None:
 
 def test_what_is_shown() -> None:
     assert format_clock(3725.9) == "01:02:05"
+    assert [format_duration(s) for s in (120.0, 90, 0.5, 0, 7200, 3660)] == [
+        *("2m", "1m30s", "0.5s", "0s", "2h", "1h1m"),
+    ]
     assert format_size(999) == "999 B"
     assert format_size(1_234_567) == "1.2 MB"
     assert format_dbfs(-17.6) == "-18 dBFS"

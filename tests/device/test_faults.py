@@ -459,6 +459,7 @@ def test_a_muted_output_is_told(
     )
     output, _ = process.communicate(timeout=30)
     assert process.returncode == code, output
+    assert output.count("output (Null Output) was silent all the time") == 1
     assert "warning: output (Null Output) was silent all the time" in output
     assert ("error: recorded, but nothing came of output (Null Output)" in output) == (code == 4)
     assert read_sound(tmp_path / "a.m4a").end_s == pytest.approx(1.5, abs=0.05)

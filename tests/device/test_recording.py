@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from capture.media.verify import verify
 from tests.device.measure import measure_events, offsets
 from tests.media.films import read_picture_times, read_sound, video_end
 
@@ -177,6 +178,28 @@ def test_events_after_a_pause_are_as_well_aligned_as_before(
     assert after.median_ms - before.median_ms == pytest.approx(0, abs=STEP_MS)
 
 
+def test_a_warning_is_said_once_and_forgotten_when_it_came_to_nothing(
+    desktop_env: PrivateDesktop, tmp_path: Path
+) -> None:
+    del desktop_env
+    path = tmp_path / "talk.mka"
+    tone = [sys.executable, str(TONES), "--hz", "440", "--name", "late", "--seconds", "2"]
+    sources = ["--audio", "system", "--audio", "app:late", "--audio", "app:never"]
+    done = capture("record", str(path), *sources, "--", *tone)
+    assert done.returncode == 0, done.stderr
+    for warning in (
+        "app:late is in system too: it will be twice as loud in the mix; --tracks separate",
+        "late plays nothing yet: waiting for it",
+        "never plays nothing yet: waiting for it",
+    ):
+        assert done.stderr.count(warning) == 1
+        assert f"warning: {warning}\n" in done.stderr
+    warnings = str(verify(path).certificate)
+    assert "late plays nothing" not in warnings
+    assert "never plays nothing" in warnings
+    assert "app:late is in system too" in warnings
+
+
 def test_two_sources_are_a_mix_and_two_tracks(desktop_env: PrivateDesktop, tmp_path: Path) -> None:
     path = tmp_path / "film.mkv"
     tone = [sys.executable, str(TONES), "--hz", "440", "--name", "one", "--seconds", "10"]
@@ -189,6 +212,7 @@ def test_two_sources_are_a_mix_and_two_tracks(desktop_env: PrivateDesktop, tmp_p
     titles = [read_sound(path, track).title for track in range(3)]
     assert titles[0] == "mix"
     assert titles[2] == "app one"
+    assert done.stderr == ""
     levels = [
         _level_at(read_sound(path, track).samples[RATE_HZ : 2 * RATE_HZ, 0], 440)
         for track in range(3)

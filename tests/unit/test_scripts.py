@@ -14,7 +14,7 @@ if sys.platform != "linux":
     pytest.skip("the scripts set up Linux machines", allow_module_level=True)
 
 PROJECT = Path(__file__).parents[2]
-NEEDED = ("bash", "cat", "dirname", "env", "sha256sum", "sh")
+NEEDED = ("bash", "cat", "dirname", "env", "readlink", "sha256sum", "sh")
 """All that the scripts themselves call before they install anything."""
 
 
@@ -95,6 +95,9 @@ def test_a_machine_that_is_ready_starts_at_once(clone: Path, bare_path: Path) ->
     assert answer.stdout == "capture devices --json\n"
     assert not answer.stderr
     assert time.monotonic() - started < 0.5  # 0.01 s on an idle machine
+
+    (clone / "elsewhere").symlink_to(clone / "scripts" / "capture")
+    assert run(bare_path, clone / "elsewhere", "probe").stdout == "capture probe\n"
 
     with (clone / "constraints.txt").open("a") as file:
         file.write("# changed\n")
