@@ -353,15 +353,23 @@ def _run_chunk(work: Callable[[J], R], jobs: Sequence[J]) -> list[JobResult[J, R
 
 
 def extract_file(job: ExtractJob) -> ExtractResult:
-    """Work: the sound out of one file, unless it has been taken out before.
+    """Work: the sound out of one file, unless it has been taken out before, just so.
 
     Raises:
         CaptureError: As ``capture.media.extract.extract``.
     """
-    from capture.media.extract import extract, find_extracted  # noqa: PLC0415 - for workers only
+    from capture.media.extract import (  # noqa: PLC0415 - for workers only
+        draw_waveform,
+        extract,
+        find_extracted,
+    )
 
     if job.overwrite or not (there := find_extracted(job)):
         return extract(job)
+    if job.with_picture:
+        for path in there:
+            if not path.with_suffix(".png").exists():
+                draw_waveform(path)
     nowhere = Span(0.0, 0.0)
     parts = [ExtractedPart(path, nowhere, 0.0, "", path.stat().st_size) for path in there]
     return ExtractResult(job.source, tuple(parts), (), 0.0, is_skipped=True)

@@ -458,6 +458,8 @@ class ExtractJob:
     target: Path
     """A folder, made where it is missing; or the very file, if ``is_target_file``."""
     is_target_file: bool = False
+    name: str | None = None
+    """What results in a folder are called; ``None``: as the source."""
     spec: SoundFileSpec | None = None
     """``None``: the packets are copied as they are."""
     track: str = "1"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import re
 import signal
 import sys
 import threading
@@ -26,7 +27,7 @@ from capture.batch import (
 )
 from capture.cli.app import EXIT_FAILED, EXIT_INTERRUPTED, say
 from capture.cli.extract_views import Tally, choose_batch_view, show_failures
-from capture.cli.inputs import SOUND_ENDINGS, Input, find_inputs
+from capture.cli.inputs import SOUND_ENDINGS, Input, check_file, find_inputs
 from capture.cli.recover import EXIT_SOME_FAILED
 from capture.cli.values import Duration
 from capture.clock import now_ns
@@ -82,7 +83,8 @@ def extract(
     """Take the sound out of films, or out of sound files; as it is, unless told otherwise.
 
     The path of every new file is printed on stdout. What has been extracted before is not done
-    again. Exit code 1: a single file failed; 3: some of several did, or could be had only in part.
+    again; the names say what was done. Exit code 1: a single file failed; 2: it is not there; 3:
+    some of several failed, or could be had only in part.
 
     Args:
         inputs: Files, folders, or patterns in quotes.
@@ -123,6 +125,9 @@ def extract(
     folder = None if output is None else _folder_of(output)
     found = find_inputs(inputs, is_recursive=recursive, leave_out=folder)
     is_one = is_one and len(found) == 1
+    if is_one:
+        check_file(found[0].path)
+    _check_output(output)
     is_encoded = messenger is not None or format not in {None, "copy"}
     template = ExtractJob(
         source=Path(),
@@ -147,7 +152,7 @@ def extract(
         fallback = quality if format is None else None
         job = _job_of_one(template, found[0].path.absolute(), output, fallback=fallback)
         return _extract_one(job, is_json=json, is_quiet=quiet)
-    if output is not None and (output.is_file() or (is_one and output.suffix)):
+    if output is not None and (output.is_file() or _is_file_name(output)):
         raise ConfigError(f"{output} is no folder", hint="several files need a folder")
     named = found if output is not None else [one for one in found if not _is_own(one, template)]
     left_alone, found = len(found) - len(named), named
@@ -162,6 +167,23 @@ def extract(
     batch = _number(found, template, output, view.note)
     return _extract_many(
         batch, tally, view, lambda: Cluster(cluster) if cluster else _workers(jobs, len(found))
+    )
+
+
+def _is_file_name(output: Path) -> bool:
+    return output.suffix.lower() in SOUND_ENDINGS and not output.is_dir()
+
+
+def _check_output(output: Path | None) -> None:
+    """Refuse a name that is meant for a file, but for no sound file."""
+    if output is None or output.is_dir() or _is_file_name(output):
+        return
+    if not _ENDING.fullmatch(output.suffix):
+        return
+    endings = ", ".join(f".{name}" for name in sorted(_FORMATS))
+    raise ConfigError(
+        f"{output}: no sound file ends in {output.suffix}",
+        hint=f"there are {endings}; a folder of that name has to be there before",
     )
 
 
@@ -204,11 +226,14 @@ def _job_of_one(
 
 
 _FORMATS = frozenset({"opus", "m4a", "mp3", "flac", "wav", "ogg"})
+_ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}")
+"""What looks like the ending of a file, not like a date or a sentence in a folder's name."""
 
 
 def _extract_one(job: ExtractJob, *, is_json: bool, is_quiet: bool) -> int:
     """Here and now: a pool of processes would take longer than most files."""
     _clear([job])
+    makes_folder = not (job.is_target_file or job.target.exists())
     begun_ns = now_ns()
     error: CaptureError | None = None
     result: ExtractResult | None = None
@@ -229,6 +254,8 @@ def _extract_one(job: ExtractJob, *, is_json: bool, is_quiet: bool) -> int:
     _settle()
     if not is_json:
         if not is_quiet:
+            if makes_folder and result.parts:
+                say(f"made folder {job.target}")
             _tell(result)
         for part in result.parts:
             print(part.path, flush=True)  # noqa: T201
@@ -316,11 +343,10 @@ def _apart(
         stem = f"{safe_name(job.source.stem)} ({number})"
         if (job.target, stem.casefold()) in taken:
             continue
-        named = job.target / f"{stem}{targets[0].suffix}"
-        wished = dataclasses.replace(job, target=named, is_target_file=True)
+        wished = dataclasses.replace(job, name=stem)
         targets = expected_targets(wished)
     if wished is not job:
-        note(f"{job.source} becomes {wished.target.name}: another file has its name")
+        note(f"{job.source} becomes {targets[0].name}: another file has its name")
     claimed.update(_folded(targets))
     return wished
 

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["BatchView", "Tally", "choose_batch_view", "show_failures"]
 
 
+TWO_DIGITS = 9.95
+"""What is rounded to 10 or more needs no digit behind the point."""
+
+
 @dataclass
 class Tally:
     """How far a batch has come."""
@@ -41,9 +45,14 @@ class Tally:
     ended: int = 0
 
     @property
-    def sound_hours_per_s(self) -> float:
-        """Hours of sound gone through in a second of work."""
-        return self.sound_s / 3600 / max(1e-3, (now_ns() - self.begun_ns) / NS_PER_S)
+    def speed(self) -> str:
+        """Sound gone through in a second of work; empty where that is less than a second."""
+        sound_s = self.sound_s / max(1e-3, (now_ns() - self.begun_ns) / NS_PER_S)
+        for unit, length_s in (("h", 3600), ("min", 60), ("s", 1)):
+            if sound_s >= length_s:
+                count = sound_s / length_s
+                return f"{count:.{0 if count >= TWO_DIGITS else 1}f} {unit} of sound per second"
+        return ""
 
     @property
     def left_s(self) -> float | None:
@@ -55,7 +64,7 @@ class Tally:
     def line(self) -> str:
         """In words."""
         parts = [f"{self.ended} of {self.files} files", f"{len(self.failed)} failed"]
-        parts.append(f"{self.sound_hours_per_s:.2f} h of sound per second")
+        parts += [self.speed] if self.speed else []
         if self.left_s is not None:
             parts.append(f"{format_clock(self.left_s)} left")
         return ", ".join(parts)
@@ -129,7 +138,7 @@ class LineBatchView(BatchView):
         parts += [f"{tally.skipped} already there"] if tally.skipped else []
         parts += [f"{len(tally.failed)} failed"] if tally.failed else []
         parts += [f"{tally.files - tally.ended} not done"] if report.is_stopped else []
-        speed = f" ({tally.sound_hours_per_s:.2f} h of sound per second)" if tally.sound_s else ""
+        speed = f" ({tally.speed})" if tally.speed else ""
         say(f"{'stopped: ' if report.is_stopped else ''}{', '.join(parts)}{speed}")
 
 
@@ -191,7 +200,7 @@ class BarBatchView(LineBatchView):
         """The bar moves."""
         tally = self.tally
         more = f", {len(tally.failed)} failed" if tally.failed else ""
-        more += f", {tally.sound_hours_per_s:.2f} h of sound/s,"
+        more += f", {tally.speed}," if tally.speed else ""
         self._progress.update(self._task, completed=tally.ended, more=more)
 
 

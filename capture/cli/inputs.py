@@ -13,7 +13,7 @@ from capture.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["FILM_ENDINGS", "SOUND_ENDINGS", "Input", "find_inputs"]
+__all__ = ["FILM_ENDINGS", "SOUND_ENDINGS", "Input", "check_file", "find_inputs"]
 
 _FILMS = "3g2 3gp asf avi flv m2ts m4v mkv mov mp4 mpeg mpg mts mxf ogv rm rmvb ts vob webm wmv"
 _SOUNDS = (
@@ -32,6 +32,18 @@ class Input:
     path: Path
     below: Path | None = None
     """Its folder, seen from the folder that was named; ``None`` if the file itself was named."""
+
+
+def check_file(path: Path) -> None:
+    """Refuse what is no file at all; what is wrong with a file, whoever opens it says.
+
+    Raises:
+        ConfigError: There is nothing of that name, or it is a folder.
+    """
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder", hint="name the files in it")
+    if not os.path.lexists(path):
+        raise ConfigError(f"there is no file {path}", hint="check the name and the folder")
 
 
 def find_inputs(

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from capture.cli.app import say
+from capture.cli.inputs import check_file
 from capture.cli.values import Duration, format_clock
+from capture.errors import ConfigError
 from capture.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -46,16 +48,31 @@ def play(file: Path, /, *, start: Duration = None) -> int:
         file: A film or a sound file.
         start: Begin at this time.
     """
+    check_file(file)
     with Player(file) as player:
         for note in player.notes:
             say(f"note: {note}")
         if start:
-            player.seek(start)
+            _begin_at(player, start, file)
         if sys.stderr.isatty():
             _play_in_terminal(player, file)
         else:
             _play_in_lines(player)
     return 0
+
+
+def _begin_at(player: Player, start_s: float, file: Path) -> None:
+    """Go there.
+
+    Raises:
+        ConfigError: It is behind the end.
+    """
+    if player.stated_s is not None and start_s >= player.stated_s:
+        raise ConfigError(
+            f"{file} has no sound at {format_clock(start_s)}",
+            hint=f"it ends at {format_clock(player.stated_s)}",
+        )
+    player.seek(start_s)
 
 
 class Player:
@@ -106,6 +123,11 @@ class Player:
     def position_s(self) -> float:
         """What is heard now."""
         return self._begin_s + self._output.position_frames / self._stream.rate_hz
+
+    @property
+    def stated_s(self) -> float | None:
+        """How long the file says that it is; ``None`` where it does not."""
+        return self._stream.duration_s
 
     @property
     def length_s(self) -> float:

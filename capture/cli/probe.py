@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from capture.cli.app import EXIT_FAILED, print_error
+from capture.cli.app import EXIT_FAILED, EXIT_USAGE, print_error
+from capture.cli.inputs import check_file
 from capture.cli.values import format_clock, format_size
 from capture.cli.views import print_json, table_of
-from capture.errors import CaptureError
+from capture.errors import CaptureError, ConfigError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from capture.media.probe import Probe, ProbedTrack
 
 __all__ = ["probe"]
+
+_WIDEST = 500
+"""Columns; more than any table here has."""
 
 
 def probe(
@@ -30,7 +34,7 @@ def probe(
 ) -> int:
     """Say what is in media files: tracks, codecs, lengths, languages, late beginnings, chapters.
 
-    Exit code 1 if one of them cannot be read.
+    Exit code 1: one of them cannot be read; 2: there is no such file.
 
     Args:
         file: A film or a sound file.
@@ -40,12 +44,13 @@ def probe(
     """
     from capture.media.probe import probe as probe_file  # noqa: PLC0415 - av is slow to load
 
-    code = 0
+    codes = {0}
     for path in (file, *files):
         try:
+            check_file(path)
             found = probe_file(path, with_loudness=loudness)
         except CaptureError as error:
-            code = EXIT_FAILED
+            codes.add(EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED)
             print_error(error.message, error.hint)
             if json:
                 print_json({"path": path, "error": error.message, "hint": error.hint})
@@ -54,7 +59,7 @@ def probe(
             print_json(dataclasses.asdict(found))
         else:
             _show(found)
-    return code
+    return EXIT_FAILED if EXIT_FAILED in codes else max(codes)
 
 
 def _show(found: Probe) -> None:
@@ -67,7 +72,15 @@ def _show(found: Probe) -> None:
     # A path is not broken into lines: the terminal does that, and scripts read it.
     line = f"{found.path}: {', '.join(facts)}"
     console.print(line, style="bold", markup=False, soft_wrap=True)
-    console.print(_tracks(found))
+    table = _tracks(found)
+    # Nor are its numbers: a table that is too wide is left to the terminal as well.
+    wide = console.options.update(width=_WIDEST)
+    console.width = max(console.width, console.measure(table, options=wide).maximum)
+    console.print(table)
+    for track in found.tracks:
+        if track.title:
+            line = f"  {_name(track)} is called {track.title}"
+            console.print(line, markup=False, soft_wrap=True)
     for number, chapter in enumerate(found.chapters, 1):
         title = chapter.title or f"chapter {number}"
         line = f"  {format_clock(chapter.start_s)} to {format_clock(chapter.end_s)}  {title}"
@@ -81,23 +94,23 @@ def _tracks(found: Probe) -> Table:
     # Only what one of them has something to say about.
     heads = [head for head in (lines[0] if lines else {}) if any(line[head] for line in lines)]
     table = table_of(*heads)
+    for column in table.columns:
+        column.no_wrap = True
     for line in lines:
         table.add_row(*(Text(line[head]) for head in heads))
     return table
 
 
 def _line(track: ProbedTrack) -> dict[str, str]:
-    kind = "sound" if track.kind == "audio" else track.kind
     loudness = track.loudness
     integrated = loudness.integrated_lufs if loudness else None
     peak = loudness.true_peak_dbtp if loudness else None
     return {
-        "track": f"{kind} {track.number}",
+        "track": _name(track),
         "codec": track.codec,
         "what": _what(track),
         "language": track.language or "",
-        "title": track.title or "",
-        "starts": f"{track.start_s:.3f}" if track.start_s is not None else "",
+        "starts": f"{track.start_s:.3f}" if track.start_s else "",
         "length": _length(track.duration_s) if track.duration_s is not None else "",
         "kbit/s": f"{track.bit_rate / 1000:.0f}" if track.bit_rate else "",
         "LUFS": f"{integrated:.1f}" if integrated is not None else "silent" if loudness else "",
@@ -105,13 +118,21 @@ def _line(track: ProbedTrack) -> dict[str, str]:
     }
 
 
+def _name(track: ProbedTrack) -> str:
+    return f"{'sound' if track.kind == 'audio' else track.kind} {track.number}"
+
+
 def _what(track: ProbedTrack) -> str:
     if track.kind == "video":
         size = f"{track.width_px}x{track.height_px}" if track.width_px else ""
-        return f"{size} at {track.fps:.4g}/s" if track.fps else size
-    if track.kind == "audio":
-        return f"{track.rate_hz} Hz {track.layout or ''}".rstrip() if track.rate_hz else ""
+        return f"{size} {track.fps:.4g} pictures/s".lstrip() if track.fps else size
+    if track.kind == "audio" and track.rate_hz:
+        return f"{track.rate_hz} Hz {track.layout or _channels(track.channels)}".rstrip()
     return ""
+
+
+def _channels(count: int | None) -> str:
+    return {None: "", 1: "mono", 2: "stereo"}.get(count, f"{count} channels")
 
 
 def _length(seconds: float) -> str:

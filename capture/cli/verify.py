@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from capture.cli.app import EXIT_FAILED, EXIT_USAGE, print_error
+from capture.cli.inputs import check_file
 from capture.cli.values import format_dbfs
 from capture.cli.views import print_json, table_of
 from capture.errors import CaptureError, ConfigError, DamagedFileError
@@ -29,7 +30,7 @@ def verify(
     """Measure recordings again: is all of it there, in step, as its recorder says?
 
     Files of other recorders are measured as well; they carry no certificate to compare with.
-    Exit code 1 if anything is damaged or disagrees.
+    Exit code 1: something is damaged or disagrees; 2: there is no such file.
 
     Args:
         file: A film or a sound file.
@@ -44,6 +45,7 @@ def _verify_one(path: Path, *, as_json: bool) -> int:
     from capture.media.verify import verify as verify_file  # noqa: PLC0415 - av is slow to load
 
     try:
+        check_file(path)
         _check_readable(path)
         report = verify_file(path)
     except CaptureError as error:
@@ -59,16 +61,11 @@ def _verify_one(path: Path, *, as_json: bool) -> int:
 
 
 def _check_readable(path: Path) -> None:
-    """Whether there is a file with something in it.
+    """Whether there is something in the file.
 
     Raises:
-        ConfigError: There is none.
         DamagedFileError: It is empty, or may not be read.
     """
-    if path.is_dir():
-        raise ConfigError(f"{path} is a folder", hint="name the files in it")
-    if not path.exists():
-        raise ConfigError(f"there is no {path}", hint="check the name and the folder")
     try:
         with path.open("rb") as file:
             is_empty = not file.read(1)
@@ -84,7 +81,9 @@ def _show(report: VerifyReport) -> None:
     console = Console(highlight=False)
     certificate = report.certificate
     origin = "no certificate"
-    if certificate is not None:
+    if certificate is None and report.written_by is not None:
+        origin = f"a message or an extract, written by {report.written_by}"
+    elif certificate is not None:
         origin = f"recorded by capture {certificate.get('capture', '')}".rstrip()
     # A path or a sentence is not broken into lines: the terminal does that, and scripts read it.
     console.print(f"{report.path}: {origin}", style="bold", markup=False, soft_wrap=True)

@@ -3,7 +3,8 @@
 A container's metadata is written with its header, before anything is known, and FFmpeg offers no
 way back to it. So the header gets a comment of a fixed length that says "unfinished", and when the
 file is closed the facts are written over it, byte for byte, and the checksums above it (Ogg pages,
-Matroska's Tags) are made true again. The comment is the one tag that every container has and that
+Matroska's Tags) are made true again. What is left of the room is zero bytes, at which players and
+other programs take a text to end. The comment is the one tag that every container has and that
 other programs keep when they copy streams. A file whose recorder was killed still says
 "unfinished". WAV takes its comment when it is closed.
 """
@@ -42,6 +43,8 @@ __all__ = [
     "parse",
     "room",
     "seal",
+    "without_certificate",
+    "without_padding",
 ]
 
 FORMAT_VERSION = 1
@@ -54,6 +57,7 @@ QUIET_KEPT = 32
 
 _MARK = "capture-certificate:"
 _UNFINISHED = "unfinished"
+_PADDING = re.compile(r"(?: *\.|\0+)$")
 _ROOM_BYTES = 1500
 _ROOM_PER_TRACK_BYTES = 1000
 _WINDOW_BYTES = 1 << 20
@@ -133,7 +137,9 @@ def room(tracks: int, comment: str = "") -> str:
         tracks: How many the file has; each needs some room.
         comment: What its owner wants to be in the comment; comes first.
     """
-    text = _pad(_UNFINISHED, _ROOM_BYTES + _ROOM_PER_TRACK_BYTES * tracks)
+    size_bytes = _ROOM_BYTES + _ROOM_PER_TRACK_BYTES * tracks
+    # The last character keeps the blanks from being cut.
+    text = f"{_MARK}{_UNFINISHED}".ljust(size_bytes - 1) + "."
     return f"{comment}\n{text}" if comment else text
 
 
@@ -208,13 +214,14 @@ def certificate_text(facts: Mapping[str, Any], size_bytes: int | None = None) ->
     Args:
         facts: A JSON value. Where they are too long, warnings and then the quiet stretches are
             left out.
-        size_bytes: Exact length to fill up to, or ``None`` for as long as it is.
+        size_bytes: Exact length to fill up to with zero bytes, or ``None`` for as long as it is.
     """
     texts = (_dump(shorter) for shorter in _ever_shorter(facts))
     if size_bytes is None:
         return _MARK + next(texts)
-    longest = size_bytes - len(_MARK) - 1
-    return _pad(next(text for text in texts if len(text) <= longest), size_bytes)
+    longest = size_bytes - len(_MARK)
+    text = next(text for text in texts if len(text) <= longest)
+    return f"{_MARK}{text}".ljust(size_bytes, "\0")
 
 
 def _ever_shorter(facts: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -263,6 +270,19 @@ def parse(comment: str) -> Certificate | None:
     return Certificate(facts, tracks, fps)
 
 
+def without_certificate(comment: str) -> str:
+    """A comment as its owner wrote it; empty if there is nothing but a certificate."""
+    text, mark, _ = comment.partition(_MARK)
+    return text.rstrip() if mark else comment
+
+
+def without_padding(comment: str) -> str:
+    """A comment without the blanks that a certificate leaves of its room."""
+    if _MARK not in comment:
+        return comment
+    return _PADDING.sub("", comment)
+
+
 def _parse_track(track: Mapping[str, Any]) -> CertifiedTrack:
     quiet = track.get("quiet_ms")
     return CertifiedTrack(
@@ -278,11 +298,6 @@ def _parse_track(track: Mapping[str, Any]) -> CertifiedTrack:
 def _dump(facts: Mapping[str, Any]) -> str:
     # Plain ASCII: as many bytes as characters, in every container.
     return json.dumps(facts, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-
-
-def _pad(text: str, size_bytes: int) -> str:
-    """``text`` behind the mark, filled up; the last character keeps the blanks from being cut."""
-    return f"{_MARK}{text}".ljust(size_bytes - 1) + "."
 
 
 def _seal_window(window: bytearray, facts: Mapping[str, Any]) -> bool:

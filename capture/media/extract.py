@@ -17,7 +17,7 @@ from capture.media.copy_track import PacketFile, TrackCopy, copy_packets, holder
 from capture.media.export import FORMATS, check_sound_spec, suffix_of
 from capture.media.loudness import check_loudness
 from capture.media.output import as_output_error
-from capture.media.targets import Wanted, Work, plan_targets
+from capture.media.targets import Wanted, Work, manner_of, name_in_folder, plan_targets
 from capture.media.tracks import (
     Chapter,
     codec_of,
@@ -32,7 +32,7 @@ from capture.media.tracks import (
     track_title,
 )
 from capture.model import ExtractedPart, ExtractJob, ExtractResult, SoundFileSpec, Span
-from capture.naming import part_path, publish, safe_name
+from capture.naming import part_path, publish
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from capture.media.sample_clock import SampleClock
 
-__all__ = ["expected_targets", "extract", "find_extracted", "plan_targets"]
+__all__ = ["draw_waveform", "expected_targets", "extract", "find_extracted", "plan_targets"]
 
 Window = tuple[float | None, float | None, Chapter | None]
 """Start, end in seconds, and the chapter that it is, of a file."""
@@ -89,7 +89,7 @@ def extract(job: ExtractJob) -> ExtractResult:
     parts = tuple(work.parts)
     if job.with_picture:
         for part in parts:
-            _draw(part.path, overwrite=job.overwrite)
+            draw_waveform(part.path, overwrite=job.overwrite)
     return ExtractResult(
         source=job.source,
         parts=parts,
@@ -114,7 +114,7 @@ def expected_targets(job: ExtractJob) -> list[Path]:
         windows = _windows(facts, job)
         found = []
         for track in facts.tracks:
-            base = _wanted(track, facts)
+            base = _wanted(track, facts, job)
             names = [replace(base, part=1)] if job.is_split else [*_chapter_names(base, windows)]
             found += plan_targets(job, names, _suffix(track, job))
         return found
@@ -123,19 +123,22 @@ def expected_targets(job: ExtractJob) -> list[Path]:
 def find_extracted(job: ExtractJob) -> list[Path]:
     """The files of a job that has been done before: there, and not older than the source.
 
-    Cheap where nothing has been done. A job of several files counts as done with the first one,
-    which gets its name last.
+    In a folder the name says how a file was made. A file that was named does not say that, and
+    counts as not done. Cheap where nothing has been done. A job of several files counts as done
+    with the first one, which gets its name last.
 
     Raises:
         ConfigError: The job contradicts itself.
         MediaError: The file has no such sound; as ``DamagedFileError``: it cannot be read.
     """
-    is_plain = not (job.is_split or job.by_chapter or job.track.strip().lower() == "all")
-    if is_plain:
+    _check(job)
+    if job.is_target_file:
+        return []
+    if not (job.is_split or job.by_chapter) and job.track.strip() == "1":
         # One file, with one of a few endings: without any of them there is no need to open it.
-        stem = safe_name(job.source.stem)
-        likely = [job.target / f"{stem}{suffix}" for suffix in _SUFFIXES]
-        if not any(path.exists() for path in ([job.target] if job.is_target_file else likely)):
+        names = {name_in_folder(job, manner_of(job, is_own_kind=own)) for own in (False, True)}
+        likely = (job.target / f"{name}{suffix}" for name in names for suffix in _SUFFIXES)
+        if not any(path.exists() for path in likely):
             return []
     targets = expected_targets(job)
     if job.is_split:  # the numbers have more digits where there are many
@@ -247,11 +250,22 @@ def _read_facts(container: Any, job: ExtractJob) -> _Facts:
     return _Facts(tracks, chapters)
 
 
-def _wanted(track: _Track, facts: _Facts) -> Wanted:
+def _wanted(track: _Track, facts: _Facts, job: ExtractJob) -> Wanted:
     """What the name of a whole track says."""
-    if len(facts.tracks) == 1:
-        return Wanted()
-    return Wanted(track.number, track_language(track.stream))
+    manner = manner_of(job, is_own_kind=_is_own_kind(track.codec, job))
+    if len(facts.tracks) == 1 and (track.number == 1 or job.is_target_file):
+        return Wanted(manner=manner)
+    return Wanted(track.number, track_language(track.stream), manner=manner)
+
+
+def _is_own_kind(codec: str, job: ExtractJob) -> bool:
+    """Whether what is written anew ends like a copy."""
+    if job.spec is None:
+        return False
+    try:
+        return suffix_of(job.spec) == holder_of(codec).suffix
+    except MediaError:  # it cannot be copied
+        return False
 
 
 def _windows(facts: _Facts, job: ExtractJob) -> list[Window]:
@@ -291,7 +305,7 @@ def _copy(container: Any, facts: _Facts, work: Work) -> None:
             rate_hz = track.stream.codec_context.sample_rate
             is_late = job.keep_offset and track.late_s > 0
             holder = holder_of(track.codec, is_late=is_late)
-            names = list(_chapter_names(_wanted(track, facts), windows))
+            names = list(_chapter_names(_wanted(track, facts, job), windows))
             targets = plan_targets(job, names, holder.suffix)
             hidden = work.begin(targets)
             files = [
@@ -386,7 +400,7 @@ def _transcode(track: _Track, facts: _Facts, work: Work) -> None:
     job = work.job
     spec = job.spec or _named_spec(job) or default_spec(track.codec)
     source = TrackSource(job.source, track.number, keep_offset=job.keep_offset)
-    base = _wanted(track, facts)
+    base = _wanted(track, facts, job)
     windows = _windows(facts, job)
     names = list(_chapter_names(base, windows))
     stretches: list[tuple[Stretch, ...]]
@@ -458,7 +472,7 @@ def _named_spec(job: ExtractJob) -> SoundFileSpec | None:
     return None
 
 
-def _draw(path: Path, *, overwrite: bool) -> Path:
+def draw_waveform(path: Path, *, overwrite: bool = False) -> Path:
     """A picture of the waveform beside a file.
 
     Raises:

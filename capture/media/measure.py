@@ -17,6 +17,7 @@ from capture.levels import LevelMeter, QuietFinder, QuietStretch
 from capture.media.decode import Flattener, open_media, read_packets
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 __all__ = ["HOLE_S", "FileMeasure", "TrackMeasure", "measure_file"]
@@ -33,6 +34,9 @@ LUMA_STEP = 8
 """One pixel out of so many, each way, is looked at."""
 KEPT = 1000
 """Places kept of each kind; a file with more is past counting."""
+
+_WRITER_TAGS = frozenset({"encoded_by", "encoded-by", "software", "encoder"})
+"""What ``encoded_by`` becomes in the containers."""
 
 Place = tuple[float, float]
 """(start in s, end in s) on the time of the file."""
@@ -87,6 +91,8 @@ class FileMeasure:
     tracks: tuple[TrackMeasure, ...]
     read_error: str | None
     """Why the file could not be read to its end."""
+    written_by: str | None = None
+    """``capture`` and its version, where a sound file says that it was written by it."""
 
 
 class _Measuring(Protocol):
@@ -276,7 +282,20 @@ def measure_file(path: Path) -> FileMeasure:
             ),
             tracks=tracks,
             read_error=read_error,
+            written_by=_writer_of([container.metadata, *(stream.metadata for stream in streams)]),
         )
+
+
+def _writer_of(metadata: Iterable[Mapping[str, str]]) -> str | None:
+    for tags in metadata:
+        for key, text in tags.items():
+            # Where a container has no place for it, it is a line of the comment.
+            lines = text.splitlines() if key.lower() == "comment" else [f"{key.lower()}: {text}"]
+            for line in lines:
+                name, _, writer = line.partition(": ")
+                if name in _WRITER_TAGS and writer.startswith("capture "):
+                    return " ".join(writer.split()[:2])  # libsndfile adds its own name
+    return None
 
 
 def _seconds(ticks: int, time_base: Any) -> float:

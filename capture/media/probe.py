@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from capture.errors import DamagedFileError
+from capture.media.certificate import without_padding
 from capture.media.decode import open_media
 from capture.media.loudness import Loudness, LoudnessMeter
 from capture.media.sound_reader import SoundReader
@@ -59,6 +60,7 @@ class ProbedTrack:
     """Sound: samples per second."""
     channels: int | None = None
     layout: str | None = None
+    """``None`` also where the file says how many channels there are, and not where they belong."""
     sample_format: str | None = None
     width_px: int | None = None
     height_px: int | None = None
@@ -116,7 +118,7 @@ def probe(path: Path, *, with_loudness: bool = False) -> Probe:
             size_bytes=path.stat().st_size,
             tracks=tuple(tracks),
             chapters=read_chapters(container),
-            tags=dict(container.metadata),
+            tags={key: without_padding(text) for key, text in container.metadata.items()},
         )
     if not with_loudness:
         return found
@@ -140,7 +142,7 @@ def _track(container: Any, stream: Any, number: int) -> ProbedTrack:
         known = {
             "rate_hz": codec.sample_rate or None,
             "channels": codec.layout.nb_channels or None,
-            "layout": codec.layout.name or None,
+            "layout": _layout(codec.layout),
             "sample_format": codec.format.name if codec.format is not None else None,
         }
     elif stream.type == "video" and codec is not None:
@@ -166,6 +168,11 @@ def _track(container: Any, stream: Any, number: int) -> ProbedTrack:
         packets=stream.frames or None,
         **known,
     )
+
+
+def _layout(layout: Any) -> str | None:
+    name = str(layout.name)
+    return None if name.endswith("channels") else name or None
 
 
 def _loudness(path: Path, number: int) -> Loudness | None:

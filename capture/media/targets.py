@@ -7,18 +7,19 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from capture.errors import ConfigError, OutputError
-from capture.media.export import size_warning
+from capture.media.export import FORMATS, size_warning
 from capture.media.output import as_output_error
-from capture.naming import part_path, publish, safe_name
+from capture.model import GateSpec
+from capture.naming import LONGEST_BYTES, part_path, publish, safe_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from capture.media.sample_clock import SampleClock
-    from capture.model import ExtractedPart, ExtractJob
+    from capture.model import ExtractedPart, ExtractJob, SoundFileSpec
 
-__all__ = ["Wanted", "Work", "plan_targets"]
+__all__ = ["Wanted", "Work", "manner_of", "name_in_folder", "plan_targets"]
 
 MISSING_S = 0.5
 """A track that ends so much before its stated length was cut off."""
@@ -43,13 +44,15 @@ class Wanted:
     """Number of a message or a chapter, from 1; ``None``: the file is not cut in parts."""
     title: str | None = None
     """Of the chapter."""
+    manner: str = ""
+    """From ``manner_of``."""
 
 
 def plan_targets(job: ExtractJob, wanted: Sequence[Wanted], suffix: str) -> list[Path]:
     """The names of the files that a job makes.
 
-    ``NAME.m4a``; with several tracks ``NAME.2.deu.m4a``; parts ``NAME-01.opus``; chapters
-    ``NAME 01 Title.opus``.
+    ``NAME.m4a``; other tracks than the first ``NAME.2.deu.m4a``; parts ``NAME-01.opus``; chapters
+    ``NAME 01 Title.opus``. In a folder the name says what was done, too: ``NAME 5-10s mono.m4a``.
 
     Args:
         job: Names the folder or the file.
@@ -68,7 +71,8 @@ def plan_targets(job: ExtractJob, wanted: Sequence[Wanted], suffix: str) -> list
                 hint=f"call it {name}{suffix}, or name a format with --format",
             )
     else:
-        folder, name, ending = job.target, safe_name(job.source.stem), suffix
+        folder, ending = job.target, suffix
+        name = name_in_folder(job, wanted[0].manner if wanted else "")
     digits = max(2, len(str(max((one.part or 0 for one in wanted), default=0))))
     paths = []
     for one in wanted:
@@ -81,6 +85,72 @@ def plan_targets(job: ExtractJob, wanted: Sequence[Wanted], suffix: str) -> list
             text += f"-{one.part:0{digits}}"
         paths.append(folder / f"{text if text == name else safe_name(text)}{ending}")
     return paths
+
+
+def name_in_folder(job: ExtractJob, manner: str) -> str:
+    """What a job calls its files in a folder, without numbers and ending.
+
+    A long name is cut where it is the source's, so that what was done stays to be read.
+    """
+    name = job.name or job.source.stem
+    if not manner:
+        return safe_name(name)
+    room_bytes = LONGEST_BYTES - len(manner.encode()) - 1
+    while len(name.encode()) > room_bytes:
+        name = name[:-1]
+    return safe_name(f"{safe_name(name)} {manner}")
+
+
+def manner_of(job: ExtractJob, *, is_own_kind: bool) -> str:
+    """What a job does to the sound of a track, in words; empty where all of it stays as it is.
+
+    Two jobs that would give one track differently have different words or endings: what has a
+    name was made just so.
+
+    Args:
+        job: The job.
+        is_own_kind: Its format has the ending that a copy would have.
+    """
+    gate = job.gate or GateSpec()
+    is_gated = job.is_trim or job.is_split or job.is_speech_only
+    words = [
+        _stretch_words(job.start_s, job.end_s),
+        "trimmed" if job.is_trim else "",
+        "speech" if job.is_speech_only else "",
+        "any sound" if is_gated and gate.is_any_sound else "",
+        f"{_plain(gate.threshold_dbfs)} dBFS"
+        if is_gated and gate.threshold_dbfs is not None
+        else "",
+        f"{_plain(gate.hold_s)}s pauses" if is_gated and gate.hold_s != GateSpec().hold_s else "",
+        f"{job.rate_hz} Hz" if job.rate_hz else "",
+        "mono" if job.is_mono else "",
+        f"{_plain(job.loudness_lufs)} LUFS" if job.loudness_lufs is not None else "",
+        "delayed" if job.keep_offset else "",
+        _format_words(job.spec, is_own_kind=is_own_kind),
+    ]
+    return " ".join(filter(None, words))
+
+
+def _stretch_words(start_s: float | None, end_s: float | None) -> str:
+    if start_s is None and end_s is None:
+        return ""
+    if end_s is None:
+        return f"from {_plain(start_s or 0.0)}s"
+    return f"{_plain(start_s or 0.0)}-{_plain(end_s)}s"
+
+
+def _format_words(spec: SoundFileSpec | None, *, is_own_kind: bool) -> str:
+    if spec is None:
+        return ""
+    if spec.messenger is not None:
+        return spec.messenger
+    if FORMATS[spec.format].is_lossless or (spec.quality == "medium" and not is_own_kind):
+        return ""
+    return spec.quality
+
+
+def _plain(number: float) -> str:
+    return f"{number:.6f}".rstrip("0").rstrip(".")
 
 
 @dataclass(slots=True)
@@ -126,7 +196,7 @@ class Work:
             raise OutputError(f"{target} is a folder", hint="choose another name")
         if not self.job.overwrite and (target.exists() or target.is_symlink()):
             raise OutputError(
-                f"{target} exists already", hint="choose another name or folder, or add --force"
+                f"{target} is there already", hint="--force replaces it, --output names another"
             )
 
     def add(self, target: Path, part: ExtractedPart) -> None:
@@ -144,7 +214,7 @@ class Work:
                     publish(hidden, target, overwrite=self.job.overwrite)
                 except FileExistsError as error:
                     raise OutputError(
-                        f"{target} exists already",
+                        f"{target} is there already",
                         hint="somebody else wrote it meanwhile; choose another name",
                     ) from error
             del self._open[target]

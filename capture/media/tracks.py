@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import av
 
 from capture.errors import DamagedFileError, MediaError
+from capture.media.certificate import without_certificate
 from capture.media.decode import open_media
 
 if TYPE_CHECKING:
@@ -182,8 +183,10 @@ def source_tags(container: Any, stream: Any) -> dict[str, str]:
     for tags in (container.metadata, stream.metadata):
         for key, text in tags.items():
             name = key.lower()
-            if text.strip() and not name.startswith(_TECHNICAL):
-                found[name] = text
+            # A certificate says what the old file holds.
+            kept = without_certificate(text) if name == "comment" else text
+            if kept.strip() and not name.startswith(_TECHNICAL):
+                found[name] = kept
     title = track_title(stream)
     if title is not None:
         found["title"] = title

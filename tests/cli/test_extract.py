@@ -269,6 +269,95 @@ def test_one_file(film: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert film.with_suffix(".m4a").stat().st_ino != first
 
 
+MANNERS = {
+    "": "film.m4a",
+    "--start 0.2s --end 0.5s": "film 0.2-0.5s.m4a",
+    "--start 0.4s --end 0.8s": "film 0.4-0.8s.m4a",
+    "--start 0.4s": "film from 0.4s.m4a",
+    "--trim": "film trimmed.m4a",
+    "--trim --threshold -30": "film trimmed -30 dBFS.m4a",
+    "--mono": "film mono.m4a",
+    "--rate 16000 --mono": "film 16000 Hz mono.m4a",
+    "--normalize": "film -16 LUFS.m4a",
+    "--normalize -20": "film -20 LUFS.m4a",
+    "--format m4a": "film medium.m4a",
+    "--format m4a --quality high": "film high.m4a",
+    "--format mp3": "film.mp3",
+    "--format mp3 --quality low": "film low.mp3",
+    "--format wav --quality low": "film.wav",
+    "--for whatsapp": "film whatsapp.ogg",
+    "--keep-offset": "film delayed.m4a",
+}
+
+
+def test_nothing_is_given_that_was_made_otherwise(
+    film: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every way has a name of its own, so that what is there is what was asked for."""
+    for again in (False, True):
+        for options, name in MANNERS.items():
+            assert run(["extract", str(film), *options.split()]) == 0, options
+            shown = capsys.readouterr()
+            assert shown.out == f"{film.with_name(name)}\n"
+            assert ("already extracted" in shown.err) == again, options
+    assert {path.name for path in film.parent.iterdir()} == {"film.mp4", *MANNERS.values()}
+    cut = soundfile.info(str(film.with_name("film.wav"))).duration
+    assert cut == pytest.approx(1.5, abs=0.05)
+
+
+def test_a_name_that_is_cut_for_its_length_says_how_it_was_made(film: Path) -> None:
+    long = film.rename(film.with_name("ä" * 120 + ".mp4"))
+    for options in ((), ("--mono",), ("--mono", "--start", "0.5")):
+        assert run(["extract", str(long), *options]) == 0
+    made = sorted(path.stem.lstrip("ä") for path in film.parent.iterdir() if path != long)
+    assert made == ["", " from 0.5s mono", " mono"]
+
+
+def test_a_named_file_is_never_taken_for_another(
+    film: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = film.with_name("talk.m4a")
+    assert run(["extract", str(film), "-o", str(target), "--end", "0.5"]) == 0
+    capsys.readouterr()
+    for options in ((), ("--end", "0.5"), ("--mono",)):
+        assert run(["extract", str(film), "-o", str(target), *options]) == 1
+        shown = capsys.readouterr()
+        assert shown.out == ""
+        assert f"{target} is there already" in shown.err
+        assert "--force replaces it, --output names another" in shown.err
+
+
+def test_a_track_has_a_name_of_its_own(film: Path) -> None:
+    two = film.with_name("two.mkv")
+    run_ffmpeg(
+        *("-i", film, "-map", "0:a", "-map", "0:a", "-metadata:s:a:1", "language=deu"),
+        *("-c", "copy", two),
+    )
+    for track in ("1", "all", "2", "de"):
+        assert run(["extract", str(two), "--track", track]) == 0
+    made = {path.name for path in film.parent.iterdir()} - {film.name, two.name}
+    assert made == {"two.m4a", "two.2.deu.m4a", "two.1.m4a"}
+
+
+def test_a_picture_is_drawn_of_what_is_there(film: Path) -> None:
+    assert run(["extract", str(film)]) == 0
+    made = film.with_suffix(".m4a").stat().st_ino
+    assert run(["extract", str(film), "--picture"]) == 0
+    assert film.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    assert film.with_suffix(".m4a").stat().st_ino == made
+
+
+def test_a_batch_again_in_another_manner(samples: dict[str, Path], tmp_path: Path) -> None:
+    source, target = tmp_path / "in", tmp_path / "out"
+    fill(source, samples, 5, 0)
+    for options in ((), ("--end", "0.5"), ("--mono",)):
+        for done, skipped in ((5, 0), (0, 5)):
+            code, events, err = extract(source, "--output", target, *options)
+            assert code == 0, err
+            assert (events[-1]["done"], events[-1]["skipped"]) == (done, skipped)
+    assert len(list(target.iterdir())) == 15
+
+
 def test_a_source_that_is_newer_is_told(film: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["extract", str(film)]) == 0
     os.utime(film)
@@ -277,7 +366,7 @@ def test_a_source_that_is_newer_is_told(film: Path, capsys: pytest.CaptureFixtur
     assert (first["event"], first["kind"]) == ("file-failed", "OutputError")
     assert (last["event"], last["done"], last["failed"]) == ("result", 0, 1)
     assert run(["extract", str(film)]) == 1
-    assert "exists already" in capsys.readouterr().err
+    assert "is there already" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -298,8 +387,11 @@ def test_an_output_folder_is_made(film: Path, capsys: pytest.CaptureFixture[str]
     target = film.with_name("new folder") / "deeper"
     words = ["extract", str(film), "-o", str(target), "--start", "0.5", "--end", "1.0"]
     assert run([*words, "--format", "wav", "--mono", "--rate", "16000"]) == 0
-    assert capsys.readouterr().out == f"{target / 'film.wav'}\n"
-    info = soundfile.info(str(target / "film.wav"))
+    shown = capsys.readouterr()
+    made = target / "film 0.5-1s 16000 Hz mono.wav"
+    assert shown.out == f"{made}\n"
+    assert f"made folder {target}" in shown.err
+    info = soundfile.info(str(made))
     assert (info.frames, info.samplerate, info.channels) == (8000, 16_000, 1)
 
 
@@ -346,6 +438,11 @@ def test_a_film_that_is_cut_off_is_kept_as_far_as_it_goes(
         ["FILM", "--format", "aiff"],
         ["FILM", "FILM2", "-o", "FILM"],
         ["FILM", "FILM2", "--rate", "5"],
+        ["gone.mp4"],
+        ["FILM", "-o", "x.mp4"],
+        ["FILM", "-o", "song.mp33"],
+        ["FILM", "FILM2", "-o", "film.xyz"],
+        ["FILM", "FILM2", "-o", "film.mp3"],
     ],
 )
 def test_usage_errors(words: list[str], film: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -427,16 +524,26 @@ def test_lines_for_who_does_not_watch(samples: dict[str, Path], tmp_path: Path) 
     assert "done" not in err
 
 
-def test_probe(samples: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_probe(
+    samples: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert run(["probe", str(samples[".mp4"]), "--loudness"]) == 0
     shown = capsys.readouterr().out
     assert "sound 1" in shown
     assert "aac" in shown
     assert "LUFS" in shown
+    assert "96x64 10 pictures/s" in shown
+    assert "48000 Hz mono" in shown
+    assert "channels" not in shown
+    monkeypatch.setenv("COLUMNS", "30")
+    assert run(["probe", str(samples[".mp4"]), "--loudness"]) == 0
+    assert capsys.readouterr().out == shown
     assert run(["probe", str(samples[".mkv"]), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [track["codec"] for track in found["tracks"] if track["kind"] == "audio"] == ["opus"]
-    assert run(["probe", str(samples[".mp4"]), "gone.mp4", "--json"]) == 1
+    assert run(["probe", str(samples[".mp4"]), "gone.mp4", "--json"]) == 2
     both = capsys.readouterr()
     assert "gone.mp4" in json.loads(both.out.splitlines()[1])["error"]
     assert "error: " in both.err

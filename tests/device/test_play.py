@@ -184,8 +184,14 @@ def test_a_file_that_cannot_be_played(
     path.write_text("no film\n" * 100)
     assert run(["play", str(path)]) == 1
     assert "hint: " in capsys.readouterr().err
-    assert run(["play", str(tmp_path / "gone.wav")]) == 1
+    assert run(["play", str(tmp_path / "gone.wav")]) == 2
     assert "no file" in capsys.readouterr().err
+    short = tmp_path / "short.wav"
+    soundfile.write(short, np.zeros(9 * 8000), 8000)
+    assert run(["play", str(short), "--start", "99s"]) == 2
+    shown = capsys.readouterr().err
+    assert "short.wav has no sound at 00:01:39" in shown
+    assert "hint: it ends at 00:00:09" in shown
 
 
 def test_without_an_output_it_says_so(counted: Path) -> None:

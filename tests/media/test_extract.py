@@ -358,14 +358,14 @@ def test_silence_is_trimmed_and_messages_are_split(tmp_path: Path) -> None:
     bursts = "sine=400:duration=12,volume='between(t,1,3)+between(t,7,9)':eval=frame,volume=10dB"
     run_ffmpeg("-f", "lavfi", "-i", bursts, "-ar", "44100", source)
     (part,) = extract(ExtractJob(source, tmp_path / "a", is_trim=True)).parts
-    assert part.path.name == "in.wav"
+    assert part.path.name == "in trimmed.wav"
     assert (part.span.start_s, part.span.end_s) == pytest.approx((0.9, 9.1), abs=0.05)
     whole = samples(source)
     first = round(part.span.start_s * 44_100)
     assert np.array_equal(samples(part.path), whole[first:][: round(part.duration_s * 44_100)])
     job = ExtractJob(source, tmp_path / "b", is_split=True, gate=GateSpec(is_any_sound=True))
     result = extract(job)
-    assert names(tmp_path / "b") == ["in-01.wav", "in-02.wav"]
+    assert names(tmp_path / "b") == ["in any sound-01.wav", "in any sound-02.wav"]
     assert [part.span.start_s for part in result.parts] == pytest.approx([0.9, 6.9], abs=0.05)
     result = extract(ExtractJob(source, tmp_path / "c", is_speech_only=True))
     assert not result.parts
@@ -415,7 +415,7 @@ def test_speech_is_kept_and_music_is_not(tmp_path: Path) -> None:
     scene = build(count=4, music=True)
     source = scene.write(tmp_path / "scene.wav")
     (part,) = extract(ExtractJob(source, tmp_path / "out", is_speech_only=True)).parts
-    assert part.path.name == "scene.wav"
+    assert part.path.name == "scene speech.wav"
     heard = samples(part.path)[::2].astype(float)
     at = 0
     for place in scene.truth:  # in their order, to the bit, and hardly anything between them
@@ -525,7 +525,7 @@ def test_what_exists_stays(film: Callable[[str], Path], tmp_path: Path) -> None:
     target = tmp_path / "opus.opus"
     target.write_text("precious")
     job = ExtractJob(film("opus.ogg"), tmp_path)
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="is there already"):
         extract(job)
     assert target.read_text() == "precious"
     extract(replace(job, overwrite=True))

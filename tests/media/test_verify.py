@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -15,8 +17,13 @@ import pytest
 from capture import AudioSpec, RecordingSpec, VideoSpec, record
 from capture.errors import DamagedFileError
 from capture.media.certificate import certificate_text, parse, room, seal
+from capture.media.export import open_sound
+from capture.media.extract import extract
 from capture.media.mux import CONTAINERS, AudioTrack, container_of, open_writer
+from capture.media.probe import probe
 from capture.media.verify import Severity, VerifyReport, verify
+from capture.model import ExtractJob, SoundFileSpec
+from tests.media.broken import run_ffmpeg
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,6 +99,61 @@ def test_the_owners_comment_stays(suffix: str, films: dict[str, Path]) -> None:
         tags = {**container.metadata, **container.streams[0].metadata}
     comment = next(text for key, text in tags.items() if key.lower() == "comment")
     assert comment.startswith("Grüße\n")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_players_show_no_padding(suffix: str, films: dict[str, Path]) -> None:
+    command = ["ffprobe", "-v", "error", "-of", "json", "-show_format", "-show_streams"]
+    shown = subprocess.run([*command, films[suffix]], capture_output=True, text=True, check=True)
+    assert "capture-certificate:" in shown.stdout
+    assert "  ." not in shown.stdout
+    assert "\\u0000" not in shown.stdout
+    for tags in (probe(films[suffix]).tags, probe(films[suffix]).tracks):
+        assert "   " not in str(tags)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_what_another_program_copies_is_fine(
+    suffix: str, films: dict[str, Path], tmp_path: Path
+) -> None:
+    copy, sound = tmp_path / f"copy{suffix}", tmp_path / "sound.mka"
+    run_ffmpeg("-i", films[".mp4"], "-c", "copy", copy)
+    run_ffmpeg("-i", films[".mp4"], "-map", "0:a", "-c", "copy", sound)
+    assert faults(verify(copy)) == []
+    report = verify(sound)
+    assert faults(report) == []
+    assert "a part of a recording: 1 audio track of 1 video and 1 audio tracks" in [
+        finding.message for finding in report.findings
+    ]
+
+
+def test_what_is_extracted_has_no_certificate(films: dict[str, Path], tmp_path: Path) -> None:
+    job = ExtractJob(films[".mp4"], tmp_path)
+    trimmed = replace(job, target=tmp_path / "trimmed", is_trim=True)
+    for wanted in (job, replace(job, spec=SoundFileSpec("opus")), trimmed):
+        (part,) = extract(wanted).parts
+        report = verify(part.path)
+        assert report.certificate is None
+        assert faults(report) == []
+        with av.open(str(part.path)) as container:
+            tags = {**container.metadata, **container.streams[0].metadata}
+        comment = {key.lower(): text for key, text in tags.items()}["comment"]
+        assert comment.splitlines()[0] == "Grüße"
+        assert "certificate" not in comment
+
+
+@pytest.mark.parametrize("form", ["opus", "m4a", "mp3", "flac", "wav"])
+def test_a_message_has_no_certificate_and_is_fine(form: str, tmp_path: Path) -> None:
+    sound = (tone(3.0) * 32767).astype(np.int16)
+    sound[RATE : RATE + RATE // 2] = 0
+    path = tmp_path / f"message.{form}"
+    tags = {"encoded_by": "capture 1.2.3"}
+    with open_sound(path, SoundFileSpec(form), rate_hz=RATE, channels=1, tags=tags) as writer:
+        writer.write(sound[:, None])
+    report = verify(path)
+    assert report.written_by == "capture 1.2.3"
+    assert faults(report) == []
+    assert not any("certificate" in finding.message for finding in report.findings)
 
 
 @pytest.mark.parametrize("suffix", [".opus", ".ogg", ".flac"])
@@ -267,7 +329,9 @@ def test_another_recorders_hole_is_noted(tmp_path: Path) -> None:
     sound[RATE : 2 * RATE] = 0
     report = verify(other_film(tmp_path / "other.mp4", sound))
     assert faults(report) == []
-    notes = [finding for finding in report.findings if "breaks off" in finding.message]
+    notes = [
+        finding for finding in report.findings if "falls silent and comes back" in finding.message
+    ]
     assert len(notes) == 1
     assert notes[0].at_s == pytest.approx(1.0, abs=0.05)
 
@@ -345,4 +409,4 @@ def test_a_file_is_sealed_at_its_beginning_and_at_its_end(tmp_path: Path) -> Non
     assert len(data) == 8 + 2 * len(blank) + (3 << 20)
     text = certificate_text(FACTS, len(blank)).encode()
     assert data == b"head" + text + bytes(3 << 20) + text + b"tail"
-    assert json.loads(text.removeprefix(b"capture-certificate:")[:-1]) == FACTS
+    assert json.loads(text.removeprefix(b"capture-certificate:").rstrip(b"\0")) == FACTS
