@@ -296,6 +296,6 @@ def test_ending_the_daemon_ends_its_recorders_cleanly(store: Store, tmp_path: Pa
     with serving():
         wait_for_files(store, [job], tmp_path)
     (each,) = store.runs(job)
-    assert (each.status, each.message) == (Status.INTERRUPTED, "ended early (terminate)")
+    assert (each.status, each.message) == (Status.INTERRUPTED, "it was told to end early")
     assert measure(Path(each.paths[0])).length_s == pytest.approx(each.length_s, abs=0.1)
     assert run(["schedule", "log", "cut"]) == 0
