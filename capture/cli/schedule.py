@@ -139,7 +139,7 @@ def edit(
     when: str | None = None,
     rename: str | None = None,
     options: Options | None = None,
-    clear: Annotated[tuple[Setting, ...], Parameter(negative="")] = (),
+    clear: Annotated[tuple[Setting, ...], Parameter(negative="", show_default=False)] = (),
     database: Database = None,
     words: Words = (),
 ) -> int:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 __all__ = [
+    "ENDED_BEFORE",
     "ENDED_EARLY",
     "Adopted",
     "Child",
@@ -53,6 +54,7 @@ KEPT = "message-kept"
 """The event of ``voice`` that names a finished file."""
 HEARD_OUT = {"duration", "idle"}
 """Reasons of ``voice`` to stop that say nothing about what it heard."""
+ENDED_BEFORE = "it was told to end before anything was recorded"
 ENDED_EARLY = "it was told to end early"
 CUT_SHORT = {
     "interrupt": ENDED_EARLY,

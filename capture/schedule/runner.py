@@ -17,6 +17,7 @@ from capture.journal import boot_id, process_start
 from capture.naming import free_path
 from capture.schedule import hooks, keep
 from capture.schedule.child import (
+    ENDED_BEFORE,
     ENDED_EARLY,
     Adopted,
     Outcome,
@@ -204,7 +205,7 @@ class Runner:
             elif self._stop.is_set() and not is_here:
                 return run  # whoever comes next decides what becomes of it
             elif self._stop.is_set():
-                outcome = Outcome(Status.INTERRUPTED, message=ENDED_EARLY)
+                outcome = Outcome(Status.INTERRUPTED, message=ENDED_BEFORE)
             else:
                 outcome = Outcome(Status.SKIPPED, message="the run before was still going on")
         finally:
@@ -241,7 +242,7 @@ class Runner:
         if job.command == "voice" and run.due > now:
             wait_s = (run.due - now).total_seconds() - VOICE_LEAD_S
             if self._clock.wait(self._stop, wait_s):
-                return run, Outcome(Status.INTERRUPTED, message=ENDED_EARLY)
+                return run, Outcome(Status.INTERRUPTED, message=ENDED_BEFORE)
         run = self._store.change(
             run,
             status=Status.RUNNING,
@@ -277,7 +278,8 @@ class Runner:
         """The outcome; that a recorder had nothing yet when it was told to end is no failure."""
         if not self._stop.is_set() or outcome.has_result or outcome.status is not Status.FAILED:
             return outcome
-        return replace(outcome, status=Status.INTERRUPTED, message=ENDED_EARLY)
+        message = ENDED_EARLY if outcome.paths else ENDED_BEFORE
+        return replace(outcome, status=Status.INTERRUPTED, message=message)
 
     def _go_on(self, job: Job, run: Run, before: Outcome) -> tuple[Run, Outcome]:
         """Record the rest of a run that was interrupted, if the job makes up for what it missed."""
