@@ -19,6 +19,7 @@ from cyclopts import App, Parameter
 from capture.cli.app import EXIT_FAILED, EXIT_INTERRUPTED, print_error, say
 from capture.cli.record import EXIT_DEAD_SOURCE
 from capture.cli.schedule_views import (
+    as_found,
     ended,
     length_of,
     mention_daemon,
@@ -179,7 +180,8 @@ def list_jobs(*, json: Flag = False, database: Database = None) -> int:
         database: Another schedule than the usual one.
     """
     with _open(database) as store:
-        jobs, last = store.jobs(), store.last_runs()
+        jobs = store.jobs()
+        last = {job_id: as_found(store, run) for job_id, run in store.last_runs().items()}
         now = datetime.now(UTC)
         next_due = {job.id: job.next_due(now) for job in jobs}
         if json:
@@ -340,7 +342,7 @@ def log(
 
     with _open(database) as store:
         job = store.job(name)
-        runs = store.runs(job, last)
+        runs = [as_found(store, each) for each in store.runs(job, last)]
         folder = store.runs_folder
     if json:
         print_json({"runs": [told(job, each) for each in runs]})

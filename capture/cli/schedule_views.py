@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from capture.schedule.store import Store
 
 __all__ = [
+    "as_found",
     "ended",
     "length_of",
     "mention_daemon",
@@ -123,6 +124,20 @@ def plain_job(job: Job, due: datetime | None, last: Mapping[int, Run]) -> dict[s
         "next": None if due is None else due.isoformat(),
         "last": None if run is None else told(job, run),
     }
+
+
+def as_found(store: Store, run: Run) -> Run:
+    """The run; one that is noted as running, but has no recorder any more, says so."""
+    from capture.schedule.child import find_pid  # noqa: PLC0415 - only where needed
+
+    # Without the start of its process nobody can tell whether it lives.
+    if run.status is not Status.RUNNING or run.pid_started is None:
+        return run
+    if find_pid(store.runs_folder, run) is not None:
+        return run
+    return dataclasses.replace(
+        run, message="its recorder has ended; the daemon takes up what it has left"
+    )
 
 
 def print_runs(runs: Sequence[Run]) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from capture.cli.app import run
 from capture.errors import CaptureError
+from capture.journal import boot_id, process_start
 from capture.media.recover import measure
 from capture.schedule.child import find_pid
 from capture.schedule.install import printed, session_environment, state, systemd_unit
@@ -261,6 +262,24 @@ def test_the_log_breaks_no_path(
     assert header.split() == ["due", "length", "size", "result"]
     assert line.endswith("silent, exit code 4")
     assert details == [f"  {path}", f"  {'nothing ' * 20}"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody knows who lives")
+def test_a_run_without_its_recorder_is_not_said_to_record(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    own = {"pid": os.getpid(), "pid_started": process_start(os.getpid()), "boot_id": boot_id()}
+    with Store() as store:
+        for name, values in {"lives": own, "gone": own | {"pid_started": 1}}.items():
+            job = store.add(Job(name, "daily 09:00", "UTC"))
+            claimed = store.claim(job, 0.0)
+            assert claimed is not None
+            store.change(claimed, status=Status.RUNNING, **values)
+    for command in (("list",), ("log", "gone")):
+        assert schedule(*command) == 0
+        assert "its recorder has ended" in " ".join(capsys.readouterr().out.split())
+    assert schedule("log", "lives") == 0
+    assert "its recorder has ended" not in capsys.readouterr().out
 
 
 def test_a_job_that_is_removed_leaves_what_it_has_recorded(
