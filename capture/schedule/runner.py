@@ -47,8 +47,8 @@ ON_TIME_S = 30.0
 """A run that begins so late is still on time: the machine was busy, or has just woken up."""
 OVERLAP_SLACK_S = 2.0
 """How long the run before may take to finish its file."""
-VOICE_LEAD_S = 0.7
-"""``voice`` takes no time to begin at, and may listen a moment longer than it was asked to."""
+VOICE_LEAD_S = 0.9
+"""``voice`` takes no time to begin at; from its start to its first sound it needs 0.6 to 1.4 s."""
 GO_ON_S = 5.0
 """Less of an interrupted run than this is not worth a file of its own."""
 NOBODY = "nothing ran the schedule then"
