@@ -196,7 +196,9 @@ def wait_until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
 def test_nohup_lets_a_run_go_on_without_its_terminal(tmp_path: Path) -> None:
+    assert sys.platform != "win32"  # for the type checker
     words = ("--for", "1s", "--name", "card", "--to", str(tmp_path / "out"))
     assert schedule("add", "daily 09:00", *words, "--", *CARD) == 0
     code = (
