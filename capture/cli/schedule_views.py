@@ -135,9 +135,7 @@ def as_found(store: Store, run: Run) -> Run:
         return run
     if find_pid(store.runs_folder, run) is not None:
         return run
-    return dataclasses.replace(
-        run, message="its recorder has ended; the daemon takes up what it has left"
-    )
+    return dataclasses.replace(run, message="its recorder has ended")
 
 
 def print_runs(runs: Sequence[Run]) -> None:
