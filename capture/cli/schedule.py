@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from cyclopts import App, Parameter
 
 from capture.cli.app import EXIT_FAILED, EXIT_INTERRUPTED, print_error, say
-from capture.cli.record import EXIT_DEAD_SOURCE
 from capture.cli.schedule_views import (
     as_found,
     ended,
@@ -30,7 +29,6 @@ from capture.cli.schedule_views import (
     tell,
     with_offsets,
 )
-from capture.cli.schedule_words import checked
 from capture.cli.values import Duration
 from capture.cli.views import print_json
 from capture.errors import ConfigError
@@ -49,6 +47,8 @@ schedule = App(name="schedule", help="Record at set times, unattended.")
 
 NEXT_SHOWN = 10
 LOG_SHOWN = 20
+EXIT_DEAD_SOURCE = 4
+"""As ``record --strict``, whose module is slow to load."""
 LOOK_EVERY_S = 0.5
 """How soon Windows, which does not interrupt a wait, learns of ^C."""
 _EXIT_CODES = {
@@ -121,6 +121,8 @@ def add(
         database: Another schedule than the usual one.
         words: The options of the recorder.
     """
+    from capture.cli.schedule_words import checked  # noqa: PLC0415 - only where needed
+
     now = time.time()
     job = _changed(Job("", when, local_zone(), created_s=now, active_s=now), options)
     with _open(database) as store:
@@ -155,6 +157,8 @@ def edit(
         database: Another schedule than the usual one.
         words: The options of the recorder, all of them.
     """
+    from capture.cli.schedule_words import checked  # noqa: PLC0415 - only where needed
+
     with _open(database) as store:
         before = store.job(name)
         fields = {"for": "for_s", "until": "until_s", "runs": "runs_left", "to": "target"}
