@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
 import signal
@@ -11,55 +12,56 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from cyclopts import App, Parameter
-from cyclopts.exceptions import CycloptsError
 
-from capture.cli import app as cli
-from capture.cli.app import EXIT_FAILED, print_error, say
+from capture.cli.app import EXIT_FAILED, EXIT_INTERRUPTED, print_error, say
 from capture.cli.schedule_views import (
+    as_found,
     ended,
-    local,
+    length_of,
     mention_daemon,
     next_of,
     plain_job,
+    print_runs,
     print_table,
     tell,
     with_offsets,
 )
-from capture.cli.values import Duration, format_clock, format_size
+from capture.cli.values import Duration
 from capture.cli.views import print_json
-from capture.errors import ConfigError, DeviceNotFoundError
-from capture.naming import safe_name
-from capture.schedule.jobs import Job, Missed, Overlap, Run, Status, utc
-from capture.schedule.when import local_zone, parse_moment, parse_when
+from capture.errors import ConfigError
+from capture.schedule.jobs import Job, Missed, Overlap, Run, Status
+from capture.schedule.when import local_zone, parse_moment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator
 
     from capture.schedule.store import Store
 
 __all__ = ["schedule"]
 
+T = TypeVar("T")
 schedule = App(name="schedule", help="Record at set times, unattended.")
 
 NEXT_SHOWN = 10
 LOG_SHOWN = 20
-_OWN_OPTIONS = {
-    "output": "--to",
-    "folder": "--to",
-    "duration": "--for",
-    "at": None,
-    "delay": None,
-    "json": None,
-    "quiet": None,
-    "overwrite": None,
+EXIT_DEAD_SOURCE = 4
+"""As ``record --strict``, whose module is slow to load."""
+LOOK_EVERY_S = 0.5
+"""How soon Windows, which does not interrupt a wait, learns of ^C."""
+_EXIT_CODES = {
+    Status.DONE: 0,
+    Status.SILENT: EXIT_DEAD_SOURCE,
+    Status.BLACK: EXIT_DEAD_SOURCE,
+    Status.DEAD: EXIT_DEAD_SOURCE,
+    Status.INTERRUPTED: EXIT_INTERRUPTED,
 }
-"""Options of a recorder that the schedule decides, and where they are given instead."""
-
+"""Of a run by hand; all other ends are failures."""
 Database = Annotated[Path | None, Parameter(metavar="FILE")]
 Flag = Annotated[bool, Parameter(negative="")]
+Setting = Literal["for", "until", "runs", "keep", "to", "on-done", "on-fail"]
 Words = Annotated[tuple[str, ...], Parameter(parse=False)]
 
 
@@ -119,14 +121,16 @@ def add(
         database: Another schedule than the usual one.
         words: The options of the recorder.
     """
+    from capture.cli.schedule_words import checked  # noqa: PLC0415 - only where needed
+
     now = time.time()
     job = _changed(Job("", when, local_zone(), created_s=now, active_s=now), options)
     with _open(database) as store:
         taken = {known.name for known in store.jobs()}
         free = next(n for n in map(str, range(1, len(taken) + 2)) if f"job-{n}" not in taken)
-        job = _checked(dataclasses.replace(job, name=name or f"job-{free}"), words)
+        job, warnings = checked(dataclasses.replace(job, name=name or f"job-{free}"), words)
         job = store.add(job)
-        tell(store, job)
+        tell(store, job, warnings)
     return 0
 
 
@@ -138,7 +142,7 @@ def edit(
     when: str | None = None,
     rename: str | None = None,
     options: Options | None = None,
-    clear: tuple[Literal["for", "until", "runs", "keep", "to", "on-done", "on-fail"], ...] = (),
+    clear: Annotated[tuple[Setting, ...], Parameter(negative="", show_default=False)] = (),
     database: Database = None,
     words: Words = (),
 ) -> int:
@@ -153,6 +157,8 @@ def edit(
         database: Another schedule than the usual one.
         words: The options of the recorder, all of them.
     """
+    from capture.cli.schedule_words import checked  # noqa: PLC0415 - only where needed
+
     with _open(database) as store:
         before = store.job(name)
         fields = {"for": "for_s", "until": "until_s", "runs": "runs_left", "to": "target"}
@@ -161,11 +167,11 @@ def edit(
         if when is not None:
             job = dataclasses.replace(job, created_s=time.time())
         job = _changed(job, options)
-        job = _checked(job, words or (job.command, *job.words))
+        job, warnings = checked(job, words or (job.command, *job.words))
         if (job.when, job.zone, job.until_s) != (before.when, before.zone, before.until_s):
             job = dataclasses.replace(job, active_s=time.time())
         store.update(job)
-        tell(store, job)
+        tell(store, job, warnings)
     return 0
 
 
@@ -178,17 +184,24 @@ def list_jobs(*, json: Flag = False, database: Database = None) -> int:
         database: Another schedule than the usual one.
     """
     with _open(database) as store:
-        jobs, last = store.jobs(), store.last_runs()
+        jobs = store.jobs()
+        last = {job_id: as_found(store, run) for job_id, run in store.last_runs().items()}
         now = datetime.now(UTC)
         next_due = {job.id: job.next_due(now) for job in jobs}
         if json:
             print_json({"jobs": [plain_job(job, next_due[job.id], last) for job in jobs]})
             return 0
         rows = [
-            (job.name, job.when, next_of(job, next_due[job.id]), ended(last.get(job.id)))
+            (
+                job.name,
+                job.when,
+                length_of(job),
+                next_of(job, next_due[job.id]),
+                ended(last.get(job.id), with_path=False),
+            )
             for job in jobs
         ]
-        print_table(("job", "when", "next run", "last run"), rows, "no jobs yet")
+        print_table(("job", "when", "length", "next run", "last run"), rows, "no jobs yet")
         mention_daemon(store)
     return 0
 
@@ -240,8 +253,10 @@ def remove(name: str, /, *, database: Database = None) -> int:
     """
     with _open(database) as store:
         job = store.job(name)
+        folders = {r.path.parent for r in store.recordings(job) if r.path.exists()}
         store.remove(job)
-    say(f"removed: {name}; its recordings are in {job.folder}")
+    places = " and ".join(map(str, sorted(folders)))
+    say(f"removed: {name}" + (f"; its recordings stay in {places}" if places else ""))
     return 0
 
 
@@ -276,7 +291,10 @@ def resume(name: str, /, *, database: Database = None) -> int:
 
 @schedule.command
 def run(name: str, /, *, json: Flag = False, database: Database = None) -> int:
-    """Run a job now, here, without the daemon.
+    """Run a job now, here, without the daemon; ^C ends it and keeps what was recorded.
+
+    Exits with 0 if all went well, 4 if it recorded silence, a black picture or a source that gave
+    nothing, 130 if it was ended early, 1 if it failed.
 
     Args:
         name: The job.
@@ -288,11 +306,7 @@ def run(name: str, /, *, json: Flag = False, database: Database = None) -> int:
 
     with _open(database) as store:
         job, runner = store.job(name), Runner(store)
-        previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
-            done = _in_thread(runner, job)
-        finally:
-            signal.signal(signal.SIGTERM, previous)
+        done = _until_told(runner.stop, lambda: runner.run_here(job))
         if json:
             print_json(told(job, done))
         else:
@@ -300,9 +314,12 @@ def run(name: str, /, *, json: Flag = False, database: Database = None) -> int:
                 print(path)  # noqa: T201 - the result
     for finding in done.findings:
         say(f"warning: {finding}")
-    if not done.status.is_success:
+    code = _EXIT_CODES.get(done.status, EXIT_FAILED)
+    if code == EXIT_FAILED:
         print_error(f"{job.name}: {ended(done)}")
-    return 0 if done.status.is_success else EXIT_FAILED
+    elif code:
+        say(f"{job.name}: {done.status}" + (f": {done.message}" if done.message else ""))
+    return code
 
 
 @schedule.command
@@ -329,22 +346,12 @@ def log(
 
     with _open(database) as store:
         job = store.job(name)
-        runs = store.runs(job, last)
+        runs = [as_found(store, each) for each in store.runs(job, last)]
         folder = store.runs_folder
     if json:
         print_json({"runs": [told(job, each) for each in runs]})
         return 0
-    rows = []
-    for each in runs:
-        length = "" if each.length_s is None else format_clock(each.length_s)
-        size = "" if each.size_bytes is None else format_size(each.size_bytes)
-        tries = f", {each.attempt} attempts" if each.attempt > 1 else ""
-        details = [*each.paths, *([each.message] if each.message else []), *each.findings]
-        code = "" if each.exit_code is None else str(each.exit_code)
-        rows.append(
-            (local(each.due), f"{each.status}{tries}", code, length, size, "\n".join(details))
-        )
-    print_table(("due", "result", "exit", "length", "size", "details"), rows, "no runs yet")
+    print_runs(runs)
     if text and runs:
         with_log = log_paths(folder, runs[0])[1]
         say(with_log.read_text(encoding="utf-8") if with_log.exists() else "nothing was said")
@@ -365,8 +372,6 @@ def serve(*, database: Database = None) -> int:
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
 
     def on_change(changed: Run) -> None:
         begun = f"records to {changed.output}" if changed.status is Status.RUNNING else None
@@ -375,7 +380,8 @@ def serve(*, database: Database = None) -> int:
     with _open(database) as store:
         if serving_pid(store.path) is None:
             say(f"serving {store.path} with {len(store.jobs())} jobs; ^C ends it")
-        Daemon(store, on_change=on_change).serve(stop)
+        daemon = Daemon(store, on_change=on_change)
+        _until_told(stop.set, lambda: daemon.serve(stop))
     return 0
 
 
@@ -454,94 +460,45 @@ def _changed(job: Job, options: Options | None) -> Job:
     )
 
 
-def _checked(job: Job, words: Sequence[str]) -> Job:
-    """The job with the recorder's words, all of it sound.
+def _until_told(stop: Callable[[], None], work: Callable[[], T]) -> T:
+    """Do the work; ^C, SIGTERM and the closing of the terminal have it end in order.
 
-    Raises:
-        ConfigError: The time, the words, or what they amount to makes no sense.
+    It is done in a thread: a handler in the thread that holds a lock could wait for it for ever.
+
+    Args:
+        stop: Called by each of these signals; the work returns soon after.
+        work: What is done meanwhile.
     """
-    if safe_name(job.name) != job.name or job.name.startswith("-"):
-        raise ConfigError(
-            f"{job.name!r} cannot be a folder's name", hint=f"write {safe_name(job.name)!r}"
-        )
-    rule = parse_when(job.when, job.zone, utc(job.created_s))
-    first = rule.next_after(datetime.now(UTC))
-    if first is None or (job.until_s is not None and first.timestamp() > job.until_s):
-        raise ConfigError(
-            f"{job.when} does not come any more", hint="look at its time, and at --until"
-        )
-    command, rest = _command_of(words)
-    at = rest.index("--") if "--" in rest else len(rest)
-    options, program = rest[:at], rest[at + 1 :]
-    try:
-        function, bound, ignored = cli.app.parse_args(
-            [command, *options], print_error=False, exit_on_error=False
-        )
-    except CycloptsError as error:
-        said = str(error).strip().splitlines()[-1]
-        raise ConfigError(
-            f"the recorder does not take this: {said}", hint=f"see `capture {command} --help`"
-        ) from error
-    for given in bound.arguments:
-        if given in _OWN_OPTIONS:
-            instead = _OWN_OPTIONS[given]
-            raise ConfigError(
-                f"the {given.replace('_', '-')} of a recording is the schedule's to decide",
-                hint=f"write {instead} before the `--`" if instead else "leave it out",
-            )
-    if program and shutil.which(program[0]) is None:
-        raise DeviceNotFoundError(
-            f"there is no program {program[0]!r}", hint="check the command after the second `--`"
-        )
-    if _is_length_given(bound.arguments.get("for_", ())):
-        raise ConfigError(
-            "how long it listens is the schedule's to decide", hint="write --for before the `--`"
-        )
-    with_picture = bool(bound.arguments.get("video", command == "record"))
-    job = dataclasses.replace(job, command=command, words=tuple(rest), with_picture=with_picture)
-    if "is_trial" in ignored:
-        place = {"folder": job.folder} if command == "voice" else {"output": job.output(first)}
-        bound.arguments |= {"is_trial": True, **place}
-        function(*bound.args, **bound.kwargs)
-    return job
-
-
-def _is_length_given(purposes: Sequence[str]) -> bool:
-    """Whether ``--for`` of ``voice`` names more than messengers."""
-    from capture.cli.voice import MESSENGERS  # noqa: PLC0415 - for its jobs alone
-
-    return any(word.casefold() not in MESSENGERS for word in purposes)
-
-
-def _command_of(words: Sequence[str]) -> tuple[str, list[str]]:
-    """Which recorder is meant, and what it gets."""
-    if not words or words[0].startswith("-"):
-        return "record", list(words)
-    if words[0] not in {"record", "voice"}:
-        raise ConfigError(
-            f"{words[0]!r} cannot be scheduled",
-            hint="after `--` come the options of record, or voice and its options",
-        )
-    return words[0], list(words[1:])
-
-
-def _in_thread(runner: Any, job: Job) -> Run:
-    """Run a job so that ^C ends its recorder, and its end is still noted."""
-    found: list[Run | Exception] = []
+    found: list[T | Exception] = []
 
     def main() -> None:
         try:
-            found.append(runner.run_here(job))
+            found.append(work())
         except Exception as error:  # noqa: BLE001 - raised again in the caller's thread
             found.append(error)
 
-    thread = threading.Thread(target=main, name="capture-run-here")
-    thread.start()
-    while thread.is_alive():
-        try:
-            thread.join()
-        except KeyboardInterrupt:
-            runner.stop()
-    if isinstance(found[0], Exception):
-        raise found[0]
-    return found[0]
+    thread = threading.Thread(target=main, name="capture-schedule")
+    with _handling(stop):
+        thread.start()
+        while thread.is_alive():
+            thread.join(LOOK_EVERY_S)
+    (done,) = found
+    if isinstance(done, Exception):
+        raise done
+    return done
+
+
+@contextlib.contextmanager
+def _handling(stop: Callable[[], None]) -> Iterator[None]:
+    """Call this for the signals that end a program, instead of ending."""
+    before: dict[int, Any] = {}
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is None or (name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN):
+            continue  # nohup: the terminal may go
+        before[number] = signal.signal(number, lambda *_: stop())
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from capture.cli.app import say
+from capture.cli.values import format_clock, format_size
 from capture.cli.views import table_of
 from capture.schedule.jobs import Job, Run, Status
 from capture.schedule.when import oddity_of, zone_of
@@ -17,11 +18,13 @@ if TYPE_CHECKING:
     from capture.schedule.store import Store
 
 __all__ = [
+    "as_found",
     "ended",
-    "local",
+    "length_of",
     "mention_daemon",
     "next_of",
     "plain_job",
+    "print_runs",
     "print_table",
     "tell",
     "with_offsets",
@@ -35,12 +38,15 @@ _NOBODY_SERVES = (
 )
 
 
-def tell(store: Store, job: Job) -> None:
-    """Say what a job that was added or changed will do."""
+def tell(store: Store, job: Job, warnings: Sequence[str] = ()) -> None:
+    """Say what a job that was added or changed will do, and what may keep it from that."""
     rule = job.rule
     due = job.next_due(datetime.now(UTC), rule)
     shown = "paused" if job.is_paused else "over" if due is None else local(due, job.zone)
-    say(f"{job.name}: next run {shown}, to {job.folder}")
+    length = f"{length_of(job)} " if job.for_s is not None else ""
+    say(f"{job.name}: next run {shown}, {length}to {job.folder}")
+    for line in warnings:
+        say(f"warning: {line}")
     odd = oddity_of(job.when, job.zone) if rule.once else None
     for line in ([odd] if odd else []) + rule.oddities(datetime.now(UTC)):
         say(f"note: {line}")
@@ -73,12 +79,22 @@ def next_of(job: Job, due: datetime | None) -> str:
     return "over" if due is None else local(due, job.zone)
 
 
-def ended(last: Run | None) -> str:
+def length_of(job: Job) -> str:
+    """How long each recording is, as it would be written; or what is known instead."""
+    if job.for_s is None:
+        return "ends by itself" if job.has_end else "without end"
+    minutes, seconds = divmod(round(job.for_s, 1), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    parts = ((hours, "h"), (minutes, "m"), (seconds, "s"))
+    return "".join(f"{number:g}{unit}" for number, unit in parts if number)
+
+
+def ended(last: Run | None, *, with_path: bool = True) -> str:
     """How a run ended, in a few words."""
     if last is None:
         return "not yet"
     said = last.message or (last.findings[0] if last.findings else "")
-    if last.status is Status.DONE and not said and last.paths:
+    if with_path and last.status is Status.DONE and not said and last.paths:
         said = last.paths[0]
     return f"{last.status}: {said}" if said else str(last.status)
 
@@ -110,6 +126,46 @@ def plain_job(job: Job, due: datetime | None, last: Mapping[int, Run]) -> dict[s
     }
 
 
+def as_found(store: Store, run: Run) -> Run:
+    """The run; one that is noted as running, but has no recorder any more, says so."""
+    from capture.schedule.child import find_pid  # noqa: PLC0415 - only where needed
+
+    # Without the start of its process nobody can tell whether it lives.
+    if run.status is not Status.RUNNING or run.pid_started is None:
+        return run
+    if find_pid(store.runs_folder, run) is not None:
+        return run
+    return dataclasses.replace(run, message="its recorder has ended")
+
+
+def print_runs(runs: Sequence[Run]) -> None:
+    """The history on stdout: a line a run, and below it its files and what there is to say.
+
+    Those lines are never folded, so that a path can be copied.
+    """
+    if not runs:
+        say("no runs yet")
+        return
+    lines = [("due", "length", "size", "result")]
+    for run in runs:
+        length = "" if run.length_s is None else format_clock(run.length_s)
+        size = "" if run.size_bytes is None else format_size(run.size_bytes)
+        tries = f", {run.attempt} attempts" if run.attempt > 1 else ""
+        code = f", exit code {run.exit_code}" if run.exit_code else ""
+        lines.append((local(run.due), length, size, f"{run.status}{tries}{code}"))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    _print_cells(lines[0], widths)
+    for run, line in zip(runs, lines[1:], strict=True):
+        _print_cells(line, widths)
+        for detail in (*run.paths, *filter(None, [run.message]), *run.findings):
+            print(f"  {detail}")  # noqa: T201 - the result
+
+
+def _print_cells(cells: Sequence[str], widths: Sequence[int]) -> None:
+    padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+    print("  ".join(padded).rstrip())  # noqa: T201 - the result
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
     """A table on stdout; where it has no rows, a sentence on stderr."""
     if not rows:
@@ -118,8 +174,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: st
     if len(rows) > MANY_ROWS:
         widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
         for row in (columns, *rows):
-            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            print("  ".join(cells).rstrip())  # noqa: T201 - the result
+            _print_cells(row, widths)
         return
     from rich.console import Console  # noqa: PLC0415 - slow to load
 

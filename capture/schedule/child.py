@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 __all__ = [
+    "ENDED_BEFORE",
+    "ENDED_EARLY",
     "Adopted",
     "Child",
     "Outcome",
@@ -52,8 +54,15 @@ KEPT = "message-kept"
 """The event of ``voice`` that names a finished file."""
 HEARD_OUT = {"duration", "idle"}
 """Reasons of ``voice`` to stop that say nothing about what it heard."""
-CUT_SHORT = {"interrupt", "terminate", "abort", "disk"}
-"""Reasons to stop that nobody planned."""
+ENDED_BEFORE = "it was told to end before anything was recorded"
+ENDED_EARLY = "it was told to end early"
+CUT_SHORT = {
+    "interrupt": ENDED_EARLY,
+    "terminate": ENDED_EARLY,
+    "abort": "it was told to end at once",
+    "disk": "there was no more space on the disk",
+}
+"""Reasons to stop that nobody planned, in words."""
 
 
 class Child(Protocol):
@@ -230,11 +239,11 @@ def read_outcome(folder: Path, run: Run, exit_code: int | None) -> Outcome:
             began_s=told.began_s,
         )
     status = _judged(told.dead)
-    stopped_by = told.result.get("stopped_by")
+    stopped_by = str(told.result.get("stopped_by"))
     if told.result.get("messages") == [] and stopped_by in HEARD_OUT:
         status = Status.SILENT  # ``voice`` has listened for as long as it was asked to
     elif stopped_by in CUT_SHORT:
-        status, message = Status.INTERRUPTED, message or f"ended early ({stopped_by})"
+        status, message = Status.INTERRUPTED, message or CUT_SHORT[stopped_by]
     elif exit_code not in {0, None, EXIT_DEAD_SOURCE} or (exit_code is None and message):
         status = Status.FAILED
     paths = tuple(map(Path, dict.fromkeys((*told.paths, *_strings(told.result.get("paths"))))))

@@ -52,7 +52,7 @@ class Status(enum.StrEnum):
     MISSED = "missed"
     SKIPPED = "skipped"
     INTERRUPTED = "interrupted"
-    """The recorder was killed; nothing of it was left."""
+    """It was told to end before its time, or was killed and left nothing."""
     RECOVERED = "recovered"
     """The recorder was killed; what it had written is a clean file now."""
 
@@ -61,6 +61,9 @@ class Status(enum.StrEnum):
         """All went as it should."""
         return self is Status.DONE
 
+
+_ENDERS = frozenset({"--", "--stop-when", "--max-size", "--window", "--count", "--once", "--idle"})
+"""Words with which a recorder ends by itself; ``--`` is followed by a program that does."""
 
 FINAL = frozenset(Status) - {Status.CLAIMED, Status.QUEUED, Status.RUNNING}
 """Runs that have ended."""
@@ -123,6 +126,12 @@ class Job:
         due = (rule or self.rule).next_after(after)
         is_over = due is None or (self.until_s is not None and due.timestamp() > self.until_s)
         return None if is_over else due
+
+    @property
+    def has_end(self) -> bool:
+        """Whether something ends each recording: its length, or what the recorder waits for."""
+        words = {word.partition("=")[0] for word in self.words}
+        return self.for_s is not None or not words.isdisjoint(_ENDERS)
 
     @property
     def folder(self) -> Path:

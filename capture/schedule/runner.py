@@ -17,6 +17,8 @@ from capture.journal import boot_id, process_start
 from capture.naming import free_path
 from capture.schedule import hooks, keep
 from capture.schedule.child import (
+    ENDED_BEFORE,
+    ENDED_EARLY,
     Adopted,
     Outcome,
     Process,
@@ -45,8 +47,8 @@ ON_TIME_S = 30.0
 """A run that begins so late is still on time: the machine was busy, or has just woken up."""
 OVERLAP_SLACK_S = 2.0
 """How long the run before may take to finish its file."""
-VOICE_LEAD_S = 0.7
-"""``voice`` takes no time to begin at, and may listen a moment longer than it was asked to."""
+VOICE_LEAD_S = 0.9
+"""``voice`` takes no time to begin at; from its start to its first sound it needs 0.6 to 1.4 s."""
 GO_ON_S = 5.0
 """Less of an interrupted run than this is not worth a file of its own."""
 NOBODY = "nothing ran the schedule then"
@@ -119,7 +121,7 @@ class Runner:
         run = self._store.claim(job, self._clock.now().timestamp())
         if run is None:
             raise CaptureError(f"the job {job.name!r} has had all its runs")
-        return self._run(job, run, None)
+        return self._run(job, run, None, is_here=True)
 
     def note_missed(self, job: Job, dues: Sequence[datetime]) -> None:
         """Note due times that will not be made up for: the last one, saying how many there were."""
@@ -192,17 +194,18 @@ class Runner:
     def _miss(self, job: Job, run: Run, message: str) -> Run:
         return self._conclude(job, run, Outcome(Status.MISSED, message=message))
 
-    def _run(self, job: Job, run: Run, child: Child | None) -> Run:
+    def _run(self, job: Job, run: Run, child: Child | None, *, is_here: bool = False) -> Run:
         self._enter(job, run)
         try:
             if child is not None:
-                outcome = self._await(run, child)
-                outcome = repaired(run, outcome)
+                outcome = self._unless_told(repaired(run, self._await(run, child)))
                 run, outcome = self._go_on(job, run, outcome)
             elif self._may_begin(job, run):
                 run, outcome = self._attempts(job, run)
-            elif self._stop.is_set():
+            elif self._stop.is_set() and not is_here:
                 return run  # whoever comes next decides what becomes of it
+            elif self._stop.is_set():
+                outcome = Outcome(Status.INTERRUPTED, message=ENDED_BEFORE)
             else:
                 outcome = Outcome(Status.SKIPPED, message="the run before was still going on")
         finally:
@@ -237,7 +240,9 @@ class Runner:
         )
         self._expect_end(job, run, begins, length_s)
         if job.command == "voice" and run.due > now:
-            self._clock.wait(self._stop, (run.due - now).total_seconds() - VOICE_LEAD_S)
+            wait_s = (run.due - now).total_seconds() - VOICE_LEAD_S
+            if self._clock.wait(self._stop, wait_s):
+                return run, Outcome(Status.INTERRUPTED, message=ENDED_BEFORE)
         run = self._store.change(
             run,
             status=Status.RUNNING,
@@ -257,7 +262,7 @@ class Runner:
         self._on_change(run)
         outcome = self._await(run, child)
         self._names.discard(output)
-        return run, repaired(run, outcome)
+        return run, self._unless_told(repaired(run, outcome))
 
     def _await(self, run: Run, child: Child) -> Outcome:
         self._children[run.id] = child
@@ -269,9 +274,17 @@ class Runner:
             del self._children[run.id]
         return read_outcome(self._store.runs_folder, run, exit_code)
 
+    def _unless_told(self, outcome: Outcome) -> Outcome:
+        """The outcome; that a recorder had nothing yet when it was told to end is no failure."""
+        if not self._stop.is_set() or outcome.has_result or outcome.status is not Status.FAILED:
+            return outcome
+        message = ENDED_EARLY if outcome.paths else ENDED_BEFORE
+        return replace(outcome, status=Status.INTERRUPTED, message=message)
+
     def _go_on(self, job: Job, run: Run, before: Outcome) -> tuple[Run, Outcome]:
         """Record the rest of a run that was interrupted, if the job makes up for what it missed."""
-        if before.has_result or job.missed is not Missed.RUN_LATE or job.for_s is None:
+        is_wanted = job.missed is Missed.RUN_LATE and not self._stop.is_set()
+        if before.has_result or not is_wanted or job.for_s is None:
             return run, before
         end = run.due + timedelta(seconds=job.for_s)
         left_s = (end - self._clock.now()).total_seconds()
@@ -344,7 +357,7 @@ class Runner:
         not in its way.
         """
         if job.overlap is Overlap.PARALLEL:
-            return True
+            return not self._stop.is_set()
         with self._changed:
             if job.overlap is Overlap.QUEUE:
                 if self._before(job, run):

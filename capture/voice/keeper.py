@@ -173,7 +173,9 @@ class VoiceKeeper:
                 self._finished.wait()
             self._finished.set()
             raise
-        self._teller.emit(EventKind.STARTED, f"listening to {self._source.label}")
+        began_at_s = time.time() - (now_ns() - self._started_ns) / NS_PER_S
+        message = f"listening to {self._source.label}"
+        self._teller.emit(EventKind.STARTED, message, began_at_s=began_at_s)
 
     def stop(self, reason: str = "request") -> None:
         """Stop listening; an open message is kept. Does nothing the second time."""

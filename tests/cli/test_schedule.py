@@ -5,20 +5,27 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from capture.cli.app import run
 from capture.errors import CaptureError
+from capture.journal import boot_id, process_start
 from capture.media.recover import measure
+from capture.schedule.child import find_pid
 from capture.schedule.install import printed, session_environment, state, systemd_unit
 from capture.schedule.jobs import Job, Status
 from capture.schedule.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CARD = ("--test-card", "320x240", "--audio", "synthetic")
 
@@ -150,6 +157,152 @@ def test_a_run_by_hand_records_and_is_in_the_log(
     assert len(told(capsys, "log", "card")["runs"]) == 2
     assert schedule("log", "card", "--text") == 0
     assert "--test-card 320x240" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("is_early", [True, False])
+def test_a_run_by_hand_that_is_ended_is_interrupted(
+    name: str,
+    is_early: bool,  # noqa: FBT001 - a parameter of the test
+    tmp_path: Path,
+) -> None:
+    words = ("--for", "60s", "--name", "card", "--to", str(tmp_path / "out"))
+    assert schedule("add", "daily 09:00", *words, "--", *CARD) == 0
+    command = [sys.executable, "-m", "capture", "schedule", "run", "card"]
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with Store() as store, subprocess.Popen(command, text=True, **pipes) as process:
+        job = store.job("card")
+        wait_until(lambda: [r.status for r in store.runs(job)] == [Status.RUNNING])
+        if not is_early:
+            wait_until(lambda: any(p.stat().st_size > 20_000 for p in job.folder.glob("*.mp4")))
+        process.send_signal(getattr(signal, name))
+        out, err = process.communicate(timeout=30)
+        (done,) = store.runs(job)
+        assert find_pid(store.runs_folder, done) is None
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert done.status is Status.INTERRUPTED
+    assert f"card: interrupted: {done.message}" in err
+    assert out.splitlines() == [*done.paths]
+    assert is_early or measure(Path(done.paths[0])).length_s > 0
+    assert not [*job.folder.glob(".*")]  # no journal either
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
+def test_nohup_lets_a_run_go_on_without_its_terminal(tmp_path: Path) -> None:
+    words = ("--for", "1s", "--name", "card", "--to", str(tmp_path / "out"))
+    assert schedule("add", "daily 09:00", *words, "--", *CARD) == 0
+    code = (
+        "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "from capture.cli.app import run; raise SystemExit(run(['schedule', 'run', 'card']))"
+    )
+    with Store() as store, subprocess.Popen([sys.executable, "-c", code]) as process:
+        job = store.job("card")
+        wait_until(lambda: bool(store.runs(job)))
+        process.send_signal(1)  # SIGHUP, by a name that Windows lacks
+        assert process.wait(30) == 0
+        assert [each.status for each in store.runs(job)] == [Status.DONE]
+
+
+def test_what_may_keep_a_job_from_recording_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for name in ("DISPLAY", "PULSE_SERVER", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    said = {}
+    for name, words in {
+        "film": ("--", "--audio", "mic"),
+        "sound": ("--for", "5m", "--", "--no-video"),
+        "voice": ("--", "voice", "--from", "mic", "--once"),
+        "alone": ("--", "--private-desktop", "640x480", "--", sys.executable),
+        "card": ("--", *CARD, "--stop-when", "silence:5s"),
+    }.items():
+        assert schedule("add", "daily 09:00", "--name", name, *words) == 0
+        lines = capsys.readouterr().err.splitlines()
+        said[name] = [line for line in lines if line.startswith("warning: ")]
+    assert "there is no screen to read" in said["film"][0]
+    assert "no sound server answers (--audio mic)" in said["film"][1]
+    assert "nothing ends these recordings" in said["film"][2]
+    assert [line.partition(": ")[2] for line in said["sound"]] == [
+        "not there now: no sound server answers (--audio system)"
+    ]
+    assert [line.partition(": ")[2] for line in said["voice"]] == [
+        "not there now: no sound server answers (--from mic)"
+    ]
+    assert said["alone"] == said["card"] == []
+    assert schedule("list") == 0
+    shown = capsys.readouterr().out
+    assert (shown.count("without end"), shown.count("ends by itself")) == (1, 3)
+    assert " 5m " in shown
+
+
+def test_the_log_breaks_no_path(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    folder = tmp_path / ("a long name " * 8).strip()
+    with Store() as store:
+        job = store.add(Job("long", "daily 09:00", "UTC", target=str(folder)))
+        done = store.claim(job, 0.0)
+        assert done is not None
+        path = str(folder / "long.mp4")
+        store.finish(
+            done, status=Status.SILENT, exit_code=4, paths=(path,), findings=("nothing " * 20,)
+        )
+    assert schedule("log", "long") == 0
+    header, line, *details = capsys.readouterr().out.splitlines()
+    assert header.split() == ["due", "length", "size", "result"]
+    assert line.endswith("silent, exit code 4")
+    assert details == [f"  {path}", f"  {'nothing ' * 20}"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody knows who lives")
+def test_a_run_without_its_recorder_is_not_said_to_record(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    own = {"pid": os.getpid(), "pid_started": process_start(os.getpid()), "boot_id": boot_id()}
+    with Store() as store:
+        for name, values in {"lives": own, "gone": own | {"pid_started": 1}}.items():
+            job = store.add(Job(name, "daily 09:00", "UTC"))
+            claimed = store.claim(job, 0.0)
+            assert claimed is not None
+            store.change(claimed, status=Status.RUNNING, **values)
+    for command in (("list",), ("log", "gone")):
+        assert schedule(*command) == 0
+        assert "its recorder has ended" in " ".join(capsys.readouterr().out.split())
+    assert schedule("log", "lives") == 0
+    assert "its recorder has ended" not in capsys.readouterr().out
+
+
+def test_a_job_that_is_removed_leaves_what_it_has_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--for", "0.5s", "--to", str(tmp_path / "out"))
+    for name in ("never", "once"):
+        assert schedule("add", "daily 09:00", "--name", name, *words, "--", *CARD) == 0
+    assert schedule("run", "once") == 0
+    capsys.readouterr()
+    assert schedule("remove", "never") == schedule("remove", "once") == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["removed: never", f"removed: once; its recordings stay in {tmp_path / 'out'}"]
+    assert len([*(tmp_path / "out").iterdir()]) == 1
+
+
+def test_no_option_is_there_by_accident(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("add", "edit", "list", "next", "remove", "run", "log", "serve", "install"):
+        assert schedule(command, "--help") == 0
+        shown = capsys.readouterr().out
+        assert "--empty" not in shown
+        assert "--no-" not in shown
 
 
 def test_a_run_that_fails_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

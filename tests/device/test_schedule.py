@@ -296,6 +296,40 @@ def test_ending_the_daemon_ends_its_recorders_cleanly(store: Store, tmp_path: Pa
     with serving():
         wait_for_files(store, [job], tmp_path)
     (each,) = store.runs(job)
-    assert (each.status, each.message) == (Status.INTERRUPTED, "ended early (terminate)")
+    assert (each.status, each.message) == (Status.INTERRUPTED, "it was told to end early")
     assert measure(Path(each.paths[0])).length_s == pytest.approx(each.length_s, abs=0.1)
     assert run(["schedule", "log", "cut"]) == 0
+
+
+@pytest.mark.usefixtures("_slow")
+def test_a_run_by_hand_of_silence_ends_as_a_dead_source_does(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = add(store, "quiet", due_in(3600), tmp_path, "--no-video", for_s=7.0)
+    assert run(["schedule", "run", "quiet"]) == 4
+    shown = capsys.readouterr()
+    (each,) = store.runs(job)
+    assert shown.out.splitlines() == [*each.paths]
+    assert "quiet: silent" in shown.err
+    assert "error" not in shown.err
+    assert run(["schedule", "log", "quiet"]) == 0
+    assert "  silent\n" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("_slow")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_daemon_that_is_ended_before_the_time_leaves_nothing_running(
+    name: str, store: Store, tmp_path: Path
+) -> None:
+    job = add(store, "early", due_in(5), tmp_path, "--test-card", "320x240", for_s=60.0)
+    with serving() as daemon:
+        deadline = time.monotonic() + 20
+        while not [each for each in store.runs(job) if each.pid is not None]:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        daemon.send_signal(getattr(signal, name))
+        assert daemon.wait(60) == 0
+    (each,) = store.runs(job)
+    assert (each.status, each.paths) == (Status.INTERRUPTED, ())
+    assert each.message == "it was told to end before anything was recorded"
+    assert find_pid(store.runs_folder, each) is None
