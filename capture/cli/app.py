@@ -1,8 +1,8 @@
 """The ``capture`` command: its beginning and end, and what is common to all sub-commands.
 
 stdout carries results, stderr everything else. Exit codes: 0 done, 1 failed, 2 usage, 3 some of a
-batch failed, 4 recorded but a source was dead (``--strict``), 130 interrupted before anything was
-kept.
+batch failed, 4 recorded but a source was dead (``--strict``), 130 interrupted: before anything was
+kept, or a run of the schedule.
 
 Little is loaded here: ^C ends a command with one sentence from its first moment on, and that
 includes the tenths of a second in which libraries load (``main``).

@@ -69,6 +69,8 @@ TICK_S = 0.2
 """Sound is moved on in batches of so long: nobody waits for it, and few wake-ups cost little."""
 BLOCKS_WAITING_FRAMES = 240 * RATE_HZ
 """Between source and gate, over all streams: a disk may stand still for a minute or more."""
+EARLY_BLOCKS = 250
+"""So many blocks of a stream are held until its event comes: 5 s, where milliseconds will do."""
 LEAD_IN_S = 0.3
 """A lane begins so long before its first block, in silence: room for a message's padding."""
 LANE_REST_S = 5.0
@@ -400,7 +402,7 @@ class VoiceKeeper:
             self._lanes[""].push(block)
         elif (key := self._apps.get(block.stream)) is not None:
             self._lane_of(key, block).push(block)
-        else:
+        elif len(self._early[block.stream]) < EARLY_BLOCKS:
             # Its event is on its way, from another thread.
             self._early[block.stream].append(block)
 
