@@ -96,10 +96,10 @@ def test_the_hint_names_the_help_of_the_command(
     assert hint in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["voice", "extract"])
-def test_a_level_that_is_none(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("command", "what"), [("voice", "level"), ("extract", "number")])
+def test_a_level_that_is_none(command: str, what: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([command, "--threshold", "-50x", "a.wav"]) == 2
-    assert "-50x is no number" in capsys.readouterr().err
+    assert f"-50x is no {what}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
