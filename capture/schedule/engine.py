@@ -17,6 +17,7 @@ from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from capture.errors import OutputError
 from capture.schedule.store import LOCKED_AFTER_S
@@ -94,7 +95,8 @@ class Alarm:
         store = SQLAlchemyJobStore(
             url=f"sqlite:///{database}",
             tablename="alarms",
-            engine_options={"connect_args": {"timeout": LOCKED_AFTER_S}},
+            # A pool would leave its connections to the garbage collector, thread by thread.
+            engine_options={"connect_args": {"timeout": LOCKED_AFTER_S}, "poolclass": NullPool},
         )
         self._scheduler = BackgroundScheduler(
             jobstores={"default": store},

@@ -217,6 +217,10 @@ def test_transcoding_is_exact_to_the_sample(
     source = film(name)
     (part,) = extract(ExtractJob(source, tmp_path, spec=spec)).parts
     ours, theirs = samples(part.path), samples(source)
+    if name == "aac.mp4":
+        # FFmpeg before 8.1 plays the last packet whole, later ones heed the length in the edit list.
+        assert 0 <= len(theirs) - len(ours) < 1024 * 2
+        theirs = theirs[: len(ours)]
     assert len(ours) == len(theirs)
     # Decoders with floats differ by 1e-7 between versions of FFmpeg: now and then 1 of 32768.
     slack = 0 if name.startswith(("mp3", "flac")) else 1
