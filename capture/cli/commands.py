@@ -26,13 +26,14 @@ app = App(
     "With --debug a command that fails unexpectedly says where.",
     version=version,
     default_parameter=Parameter(show_default=_shown),
+    help_format="plaintext",  # Markdown takes as long to load as all the rest
 )
 
 
 def _add(name: str, words: str, sentence: str) -> None:
     """Named by path: a command's module, and all that it needs, is loaded when it is called."""
     usage = f"Usage: capture {name} [OPTIONS] {words}".rstrip()
-    app.command(f"capture.cli.{name}:{name}", help=sentence, usage=usage)
+    app.command(f"capture.cli.{name}:{name}", help=sentence, usage=usage, help_format="markdown")
 
 
 _add("record", "[OUTPUT] [-- COMMAND]", "Record the screen with its sound.")

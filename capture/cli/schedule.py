@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["schedule"]
 
 T = TypeVar("T")
-schedule = App(name="schedule", help="Record at set times, unattended.")
+schedule = App(name="schedule", help="Record at set times, unattended.", help_format="markdown")
 
 NEXT_SHOWN = 10
 LOG_SHOWN = 20

@@ -218,7 +218,7 @@ def test_transcoding_is_exact_to_the_sample(
     (part,) = extract(ExtractJob(source, tmp_path, spec=spec)).parts
     ours, theirs = samples(part.path), samples(source)
     if name == "aac.mp4":
-        # FFmpeg before 8.1 plays the last packet whole, later ones heed the length in the edit list.
+        # FFmpeg before 8.1 plays the last packet whole, later ones heed the edit list.
         assert 0 <= len(theirs) - len(ours) < 1024 * 2
         theirs = theirs[: len(ours)]
     assert len(ours) == len(theirs)
