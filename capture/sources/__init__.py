@@ -51,7 +51,7 @@ def open_audio(
         spec: ``system``, ``system:ID``, ``mic``, ``mic:ID``, ``app:NAME`` or ``synthetic``.
         rate_hz: Of all blocks; whoever delivers another rate resamples.
         follow_default: Without a name: go over to the new default device when it changes.
-        is_patient: Sound may come in batches of some 60 ms where that saves wake-ups.
+        is_patient: Sound may come in batches of some 120 ms where that saves wake-ups.
 
     Raises:
         ConfigError: If the spec is of no known form.

@@ -75,8 +75,8 @@ OVERSLEPT_NS = 150_000_000
 with a fragment on top it is less than ``SILENCE_NS``."""
 CATCH_UP_NS = NS_PER_S // 2
 """After that the server is not asked: what it could not send yet is in every answer."""
-REST_S = 0.06
-"""How long a patient reader lets sound gather: three blocks of an application's stream."""
+REST_S = 0.12
+"""How long a patient reader lets sound gather: six blocks of an application's stream."""
 STALL_NS = 5 * NS_PER_S
 """A reader that slept longer starts anew: the server drops silently after 10.9 s of this format."""
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PulseSource"]
 
-LISTEN_S = 0.1
+LISTEN_S = 0.2
 """How long the watch sleeps at most: it bounds ``close()`` and the reaction to a lost reader."""
 WARN_AFTER_S = 0.3
 """A new stream on PipeWire is muted for a moment while it is set up."""
@@ -45,7 +45,7 @@ class PulseSource(AudioSource):
     Args:
         server: As in PULSE_SERVER; ``None`` is the environment's.
         rate_hz: Of all blocks; the server resamples.
-        is_patient: Deliver in batches of some 60 ms, at a third of the cost.
+        is_patient: Deliver in batches of some 120 ms, at a third of the cost.
 
     Raises:
         BackendUnavailableError: If there is no server.
@@ -118,7 +118,7 @@ class PulseSource(AudioSource):
         self._thread.start()
 
     def close(self) -> None:
-        """Stop both threads and disconnect; takes up to 0.1 s. Idempotent."""
+        """Stop both threads and disconnect; takes up to 0.2 s. Idempotent."""
         self._closing.set()
         if self._thread is not None:
             self._thread.join()

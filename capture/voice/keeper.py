@@ -65,7 +65,7 @@ AUTO = "auto"
 """The source that is every application, each followed alone."""
 RATE_HZ = 48_000
 CHANNELS = 2
-TICK_S = 0.2
+TICK_S = 0.4
 """Sound is moved on in batches of so long: nobody waits for it, and few wake-ups cost little."""
 BLOCKS_WAITING_FRAMES = 240 * RATE_HZ
 """Between source and gate, over all streams: a disk may stand still for a minute or more."""
