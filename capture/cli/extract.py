@@ -263,7 +263,7 @@ def _extract_one(job: ExtractJob, *, is_json: bool, is_quiet: bool) -> int:
 
 
 def _settle() -> None:
-    """Have the disk keep what was written: once, since file by file would take twice as long."""
+    """Have the disk keep what a batch wrote: once, since file by file would take twice as long."""
     if sys.platform != "win32":
         os.sync()
 
