@@ -74,18 +74,19 @@ def extract(job: ExtractJob) -> ExtractResult:
         OutputError: A file exists already, is the source itself, or cannot be written.
     """
     _check(job)
-    with open_sound_file(job.source) as container:
-        facts = _read_facts(container, job)
-        work = Work(job)
-        try:
-            if job.spec is None and not _changes(job):
+    is_copy = job.spec is None and not _changes(job)
+    work = Work(job)
+    try:
+        with open_sound_file(job.source) as container:
+            facts = _read_facts(container, job)
+            if is_copy:
                 _copy(container, facts, work)
-            else:
-                for track in facts.tracks:
-                    _transcode(track, facts, work)
-            work.publish()
-        finally:
-            work.clean()
+        # Whoever decodes opens it again: the index of a long film is not held twice.
+        for track in () if is_copy else facts.tracks:
+            _transcode(track, facts, work)
+        work.publish()
+    finally:
+        work.clean()
     parts = tuple(work.parts)
     if job.with_picture:
         for part in parts:
