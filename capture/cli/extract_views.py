@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from capture.cli.app import say
 from capture.cli.values import format_clock
-from capture.cli.views import LINE_EVERY_NS, print_json, table_of
+from capture.cli.views import LINE_EVERY_NS, Shown, print_json, table_of
 from capture.clock import now_ns
 from capture.model import NS_PER_S
 
@@ -70,7 +70,7 @@ class Tally:
         return ", ".join(parts)
 
 
-class BatchView:
+class BatchView(Shown):
     """The paths of the results on stdout, and nothing else; the others build on it."""
 
     is_machine_read = False
@@ -78,17 +78,6 @@ class BatchView:
 
     def __init__(self, tally: Tally) -> None:
         self.tally = tally
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Nothing to give back."""
 
     def note(self, text: str) -> None:
         """Something that whoever looks on should know."""

@@ -27,6 +27,7 @@ __all__ = [
     "JsonView",
     "LineView",
     "MeterView",
+    "Shown",
     "View",
     "choose_view",
     "print_json",
@@ -39,8 +40,8 @@ LINE_EVERY_NS = 2 * NS_PER_S
 """How often a line is printed where there is no terminal."""
 
 
-class View:
-    """Shows nothing; the others build on it."""
+class Shown:
+    """Something that is shown as long as it is entered; it has nothing to give back."""
 
     def __enter__(self) -> Self:
         return self
@@ -52,6 +53,10 @@ class View:
         trace: TracebackType | None,
     ) -> None:
         """Nothing to give back."""
+
+
+class View(Shown):
+    """Shows nothing; the others build on it."""
 
     def on_event(self, event: Event) -> None:
         """Called from several threads with everything that happens."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from capture.cli.app import say
 from capture.cli.values import format_clock, format_dbfs, format_size
-from capture.cli.views import LINE_EVERY_NS, POLL_S, print_json
+from capture.cli.views import LINE_EVERY_NS, POLL_S, Shown, print_json
 from capture.clock import now_ns
 from capture.errors import CaptureError
 from capture.model import Event, EventKind, VoiceState
@@ -45,19 +45,8 @@ LISTED = 8
 """So many of the kept messages stay in sight."""
 
 
-class VoiceView:
+class VoiceView(Shown):
     """Says nothing but the paths of what is kept; the others build on it."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Nothing to give back."""
 
     def on_event(self, event: Event) -> None:
         """Called from several threads; the path of a kept message is the result."""

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections import namedtuple
@@ -19,6 +18,7 @@ from capture.disk import DiskWatch
 from capture.errors import OutputError
 from capture.media.mux import container_of
 from capture.media.recover import measure, recover
+from tests.media.disks import mounted
 from tests.media.films import read_sound
 
 if TYPE_CHECKING:
@@ -63,19 +63,7 @@ def check_kept(session: Session, error: OutputError, path: Path, at_least_s: flo
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 4 MB."""
-    mount, umount = shutil.which("mount"), shutil.which("umount")
-    place = tmp_path / "disk"
-    place.mkdir()
-    command = [str(mount), "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)]
-    if (
-        None in {mount, umount}
-        or subprocess.run(command, check=False, capture_output=True).returncode
-    ):
-        pytest.skip("mounting takes root")
-    try:
-        yield place
-    finally:
-        subprocess.run([str(umount), str(place)], check=True)
+    yield from mounted(tmp_path / "disk", "4m")
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ from capture.media.export import (
 )
 from capture.media.sndfile import as_float32, as_int16, as_int32
 from capture.model import SoundFileSpec
+from tests.media.disks import mounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -447,19 +448,7 @@ def test_places_that_cannot_be_written(name: str, tmp_path: Path) -> None:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 256 kB."""
-    mount, umount = shutil.which("mount"), shutil.which("umount")
-    place = tmp_path / "disk"
-    place.mkdir()
-    command = [str(mount), "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)]
-    if (
-        None in {mount, umount}
-        or subprocess.run(command, check=False, capture_output=True).returncode
-    ):
-        pytest.skip("mounting takes root")
-    try:
-        yield place
-    finally:
-        subprocess.run([str(umount), str(place)], check=True)
+    yield from mounted(tmp_path / "disk", "256k")
 
 
 @pytest.mark.parametrize("name", FORMATS)
