@@ -88,7 +88,9 @@ class X11Display:
             if not self.core.QueryExtension(len(name), name).reply().present:
                 return None
             extension = self.connection(module.key)
-            extension.QueryVersion(*version).reply()
+            # XInput 1 has taken the plain name.
+            ask = getattr(extension, "XIQueryVersion", None) or extension.QueryVersion
+            ask(*version).reply()
             return extension
 
     def new_id(self) -> int:

@@ -6,7 +6,8 @@ note where it hasn't:
 * XDamage says what changed, so that a still screen costs nothing.
 * MIT-SHM gives pixels without the copies that mss makes: the whole area straight into the kept
   picture, parts of it into memory beside it.
-* XFixes gives the pointer's picture, which screenshots lack.
+* XFixes gives the pointer's picture, which screenshots lack; XInput says that it moves, so that a
+  still screen is not even asked.
 * Composite gives a window's own pixels, whatever lies over it (``_x11_window``).
 """
 
@@ -22,10 +23,12 @@ import xcffib
 import xcffib.damage
 import xcffib.shm
 import xcffib.xfixes
+import xcffib.xinput
 import xcffib.xproto
 
+from capture.clock import now_ns
 from capture.errors import DeviceLostError
-from capture.model import Rect
+from capture.model import NS_PER_S, Rect
 from capture.sources._x11_display import X11Display
 from capture.sources._x11_window import FollowedWindow, find_window, list_windows
 
@@ -41,6 +44,11 @@ __all__ = ["X11Display", "X11Helper", "find_window", "list_windows", "merged"]
 _READ_COST_PX: Final = 64 * 1024
 
 _ALL_PLANES: Final = 0xFFFFFFFF
+
+REST_AFTER_NS: Final = NS_PER_S // 4
+"""A screen on which nothing has happened for so long is at rest: what happens next is an event."""
+GLANCE_NS: Final = NS_PER_S // 5
+"""How often it is asked all the same: a pointer that a program or a touch moves sends no event."""
 
 
 class X11Helper:
@@ -81,6 +89,8 @@ class X11Helper:
         self._window: FollowedWindow | None = None
         self._damage: _Damage | None = None
         self._pointer: _Pointer | None = None
+        self._sprite: tuple[Rect, NDArray[np.uint8]] | None = None
+        self._news_ns = self._asked_ns = 0
         try:
             self._look_around(window, with_cursor=with_cursor)
         except BaseException:
@@ -107,7 +117,12 @@ class X11Helper:
         self,
     ) -> tuple[Rect | None, tuple[Rect, ...] | None, tuple[Rect, NDArray[np.uint8]] | None]:
         """What happened since the last call; see ``screen_mss.Helper``."""
+        at_ns = now_ns()
         with self._display.guarded():
+            self._display.drain()
+            if self._is_at_rest(at_ns):
+                return self.area, (), self._sprite
+            self._asked_ns = at_ns
             # Asked first: all damage up to the answers has arrived when they have.
             pointer = self._pointer.ask() if self._pointer else None
             area: Rect | None = self.area
@@ -127,8 +142,25 @@ class X11Helper:
                 is_replaced = (area, self._display.desktop) != (self.area, self._desktop)
             if is_replaced:
                 changed = (area,)
-            self.area, self._desktop = area, self._display.desktop
+            if changed != () or sprite is not self._sprite:
+                self._news_ns = at_ns
+            self.area, self._desktop, self._sprite = area, self._display.desktop, sprite
             return area, changed, sprite
+
+    def _is_at_rest(self, at_ns: int) -> bool:
+        """Whether nothing happens on this screen, as far as the server tells without being asked.
+
+        Only after a while: a server that is drawing tells late, and an answer waits for it.
+        """
+        if self._window or self._damage is None or at_ns - self._news_ns < REST_AFTER_NS:
+            return False
+        is_pointer_still = self._pointer is None or self._pointer.watch()
+        return (
+            is_pointer_still
+            and at_ns - self._asked_ns < GLANCE_NS
+            and not self._damage.is_pending
+            and self._display.desktop == self._desktop
+        )
 
     def read(self, rect: Rect) -> NDArray[np.uint8]:
         """Pixels of a rectangle inside the area; see ``screen_mss.Helper``."""
@@ -195,6 +227,9 @@ class _Damage:
 
     Of the report levels, non-empty sends one event until it is subtracted, however much is
     drawn; what was drawn is then fetched as one region (0.04 ms, even of 180 rectangles).
+
+    Attributes:
+        is_pending: Something was drawn since the last ``take()``.
     """
 
     def __init__(self, display: X11Display, damage: Any, fixes: Any, drawable: int) -> None:
@@ -204,7 +239,7 @@ class _Damage:
         self._id = display.new_id()
         level = xcffib.damage.ReportLevel.NonEmpty
         damage.CreateChecked(self._id, drawable, level).check()
-        self._is_pending = False
+        self.is_pending = False
         display.listen(self._on_event)
 
     @classmethod
@@ -222,9 +257,9 @@ class _Damage:
         It is taken off before anything is read: what is drawn in between is in the pixels
         already and reported once more, never lost.
         """
-        if not self._is_pending:
+        if not self.is_pending:
             return ()
-        self._is_pending = False
+        self.is_pending = False
         self._extension.Subtract(self._id, xcffib.NONE, self._region)
         try:
             found = self._fixes.FetchRegion(self._region).reply().rectangles
@@ -235,7 +270,7 @@ class _Damage:
 
     def _on_event(self, event: Any) -> None:
         if isinstance(event, xcffib.damage.NotifyEvent) and event.damage == self._id:
-            self._is_pending = True
+            self.is_pending = True
 
 
 class _Pointer:
@@ -243,11 +278,13 @@ class _Pointer:
 
     def __init__(self, display: X11Display, fixes: Any) -> None:
         self._display, self._fixes = display, fixes
+        self._motion = _Motion.open(display)
         mask = xcffib.xfixes.CursorNotifyMask.DisplayCursor
         fixes.SelectCursorInputChecked(display.root, mask).check()
         self._is_stale = True
         self._hot_px = (0, 0)
         self._image = np.zeros((1, 1, 4), np.uint8)
+        self._last: tuple[Rect, NDArray[np.uint8]] | None = None
         display.listen(self._on_event)
 
     @classmethod
@@ -258,12 +295,19 @@ class _Pointer:
         with display.guarded():
             return cls(display, fixes)
 
+    def watch(self) -> bool:
+        """Have it told when the pointer moves or looks different; whether neither was told yet."""
+        return self._motion is not None and self._motion.watch() and not self._is_stale
+
     def ask(self) -> Any:
         """Send the question where it is."""
         return self._display.core.QueryPointer(self._display.root)
 
     def sprite(self, question: Any) -> tuple[Rect, NDArray[np.uint8]] | None:
-        """Its place on the desktop and premultiplied BGRA; ``None``: it is on another screen."""
+        """Its place on the desktop and premultiplied BGRA; ``None``: it is on another screen.
+
+        The same object as long as nothing changes.
+        """
         answer = question.reply()
         self._display.drain()
         if not answer.same_screen:
@@ -274,7 +318,10 @@ class _Pointer:
                 self._fetch()
         height, width = self._image.shape[:2]
         left, top = answer.root_x - self._hot_px[0], answer.root_y - self._hot_px[1]
-        return Rect(left, top, width, height), self._image
+        sprite = Rect(left, top, width, height), self._image
+        if self._last is None or self._last[0] != sprite[0] or self._last[1] is not sprite[1]:
+            self._last = sprite
+        return self._last
 
     def _fetch(self) -> None:
         cursor = self._fixes.GetCursorImage().reply()
@@ -286,6 +333,39 @@ class _Pointer:
     def _on_event(self, event: Any) -> None:
         if isinstance(event, xcffib.xfixes.CursorNotifyEvent):
             self._is_stale = True
+
+
+class _Motion:
+    """Tells that the pointer begins to move: one event, however fast a mouse sends them."""
+
+    _MASTERS: Final = 1  # XIAllMasterDevices
+
+    def __init__(self, display: X11Display, extension: Any) -> None:
+        self._display, self._extension = display, extension
+        self._is_watching = False
+        display.listen(self._on_event)
+
+    @classmethod
+    def open(cls, display: X11Display) -> _Motion | None:
+        # Raw events of other programs' windows came with 2.0, whatever grabs the pointer with 2.1.
+        extension = display.extension(xcffib.xinput, 2, 1)
+        return None if extension is None else cls(display, extension)
+
+    def watch(self) -> bool:
+        """Ask to be told; whether that was done before, and nothing has moved since."""
+        if self._is_watching:
+            return True
+        self._select(xcffib.xinput.XIEventMask.RawMotion)
+        return False
+
+    def _select(self, mask: int) -> None:
+        masks = [xcffib.xinput.EventMask.synthetic(self._MASTERS, 1, [mask])]
+        self._extension.XISelectEvents(self._display.root, len(masks), masks)
+        self._is_watching = bool(mask)
+
+    def _on_event(self, event: Any) -> None:
+        if isinstance(event, xcffib.xinput.RawMotionEvent) and self._is_watching:
+            self._select(0)
 
 
 class _SharedMemory:

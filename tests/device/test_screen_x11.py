@@ -14,6 +14,7 @@ import xcffib
 import xcffib.randr
 import xcffib.xfixes
 import xcffib.xproto
+import xcffib.xtest
 
 from capture.errors import (
     AccessDeniedError,
@@ -26,7 +27,7 @@ from capture.errors import (
 from capture.model import Rect, ScreenPicture, VideoSpec, Window
 from capture.sources import list_monitors, list_windows, open_screen
 from capture.sources.screen_mss import MssScreen, differing
-from capture.sources.screen_x11 import X11Display, merged
+from capture.sources.screen_x11 import GLANCE_NS, REST_AFTER_NS, X11Display, X11Helper, merged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +41,7 @@ pytestmark = pytest.mark.device
 
 WIDTH, HEIGHT = 640, 480
 EVERYWHERE = np.s_[:, :]
+MOTION_NOTIFY = 6  # of the X protocol
 RED, GREEN, BLUE, GREY = 0xFF0000, 0x00FF00, 0x0000FF, 0x404040
 
 
@@ -260,6 +262,18 @@ def test_places_off_the_screen_are_refused(screen_display: str) -> None:
 # ------------------------------------------------------------------------------------ the pointer
 
 
+def rest(source: ScreenSource) -> None:
+    """Look at a screen on which nothing happens until it is at rest."""
+    until = time.monotonic() + 2 * REST_AFTER_NS / 1e9
+    while time.monotonic() < until:
+        source.grab()
+        time.sleep(0.01)
+
+
+def part(pixels: NDArray[np.uint8], spot: Rect) -> NDArray[np.uint8]:
+    return pixels[spot.top_px : spot.bottom_px, spot.left_px : spot.right_px]
+
+
 def pointer_image(painter: Painter) -> tuple[int, int, NDArray[np.uint8]]:
     fixes = painter.connection(xcffib.xfixes.key)
     fixes.QueryVersion(4, 0).reply()
@@ -319,6 +333,50 @@ def test_without_the_pointer_there_is_none(screen_display: str, painter: Painter
         picture = source.grab()
         assert picture.changed == ()
         assert colours(picture.pixels) == {GREY}
+
+
+@pytest.mark.parametrize("how", ["mouse", "program"])
+def test_a_pointer_that_moves_after_a_rest_is_seen(
+    screen_display: str, painter: Painter, how: str
+) -> None:
+    xtest = painter.connection(xcffib.xtest.key)
+    with opened(screen_display, with_cursor=True) as source:
+        painter.warp(50, 60)
+        rest(source)
+        for x in range(200, 210):  # a mouse says so before it is asked, a program does not
+            if how == "mouse":
+                xtest.FakeInputChecked(MOTION_NOTIFY, 0, 0, painter.root, x, 100, 0).check()
+            else:
+                painter.warp(x, 100)
+                time.sleep(GLANCE_NS / 1e9)
+            assert source.grab().changed
+            left, top, image = pointer_image(painter)
+            spot = Rect(left, top, *image.shape[1::-1])
+            picture = source.grab()
+            assert picture.changed == ()
+            assert len(colours(part(picture.pixels, spot))) > 1
+            assert colours(picture.pixels[:80]) == {GREY}
+
+
+def test_a_screen_at_rest_is_hardly_asked_and_misses_nothing(
+    screen_display: str, painter: Painter
+) -> None:
+    with X11Display(screen_display) as display:
+        helper = X11Helper(display, Rect(0, 0, WIDTH, HEIGHT))
+        until = time.monotonic() + 2 * REST_AFTER_NS / 1e9
+        while time.monotonic() < until:
+            helper.look()
+        before = display.core.NoOperation().sequence
+        until, looks = time.monotonic() + 1, 0
+        while time.monotonic() < until:
+            assert helper.look()[1] == ()
+            looks += 1
+        asked = display.core.NoOperation().sequence - before
+        assert looks > 100
+        assert asked < 10
+        painter.fill(painter.root, Rect(10, 20, 30, 40), BLUE)
+        time.sleep(0.01)  # the server tells all its clients in turn
+        assert helper.look()[1] == (Rect(10, 20, 30, 40),)
 
 
 # ---------------------------------------------------------------------------------------- windows
