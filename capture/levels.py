@@ -97,10 +97,12 @@ class LevelMeter:
         self._peak = 0.0
         self._highest = 0.0
         self._is_clipped = False
+        self._last = Level(-math.inf, -math.inf)
 
     def accumulate(self, samples: NDArray[np.float32]) -> None:
-        """Add a block, shape (frames, channels), -1..1."""
+        """Add a block, shape (frames, channels), -1..1; an empty one ends the one before."""
         if samples.size == 0:
+            self._last = Level(-math.inf, -math.inf)
             return
         flat = samples.reshape(-1)
         energy = float(np.dot(flat, flat))
@@ -119,13 +121,18 @@ class LevelMeter:
         return dbfs_of(self._highest)
 
     def take(self) -> Level:
-        """The loudness since the last call; -inf if nothing came."""
+        """The loudness since the last call; where nothing came since, that of the last call.
+
+        Sound comes in batches, and meters look more often. -inf before the first block.
+        """
         with self._lock:
+            if not self._count:
+                return self._last
             energy, count, peak = self._energy, self._count, self._peak
             is_clipped = self._is_clipped
             self._energy, self._count, self._peak, self._is_clipped = 0.0, 0, 0.0, False
-        rms = math.sqrt(energy / count) if count else 0.0
-        return Level(dbfs_of(rms), dbfs_of(peak), is_clipped)
+            self._last = Level(dbfs_of(math.sqrt(energy / count)), dbfs_of(peak), is_clipped)
+            return self._last
 
 
 @dataclass(frozen=True, slots=True)

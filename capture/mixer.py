@@ -203,8 +203,7 @@ class Mixer:
             loudness.accumulate(samples)
         kept = self._mix(alone)
         for meter, samples in zip(self._meters, kept, strict=True):
-            if len(samples):
-                meter.accumulate(samples)
+            meter.accumulate(samples)  # none in a pause
         self.recorded_frames += len(kept[0]) if kept else 0
         return kept
 
@@ -213,7 +212,7 @@ class Mixer:
         return self._horizon >= end_frame
 
     def levels(self) -> dict[str, Level]:
-        """Loudness of each track since the last call."""
+        """Loudness of each track since the last call; see ``LevelMeter.take``."""
         return {
             track.name: meter.take() for track, meter in zip(self.tracks, self._meters, strict=True)
         }

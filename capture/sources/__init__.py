@@ -43,7 +43,6 @@ def open_audio(
     *,
     rate_hz: int = 48_000,
     follow_default: bool = True,
-    is_patient: bool = False,
 ) -> AudioSource:
     """The source that a spec names, checked but not started.
 
@@ -51,7 +50,6 @@ def open_audio(
         spec: ``system``, ``system:ID``, ``mic``, ``mic:ID``, ``app:NAME`` or ``synthetic``.
         rate_hz: Of all blocks; whoever delivers another rate resamples.
         follow_default: Without a name: go over to the new default device when it changes.
-        is_patient: Sound may come in batches of some 120 ms where that saves wake-ups.
 
     Raises:
         ConfigError: If the spec is of no known form.
@@ -78,15 +76,13 @@ def open_audio(
     from capture.sources import audio_pulse  # noqa: PLC0415
 
     if spec.kind == "system":
-        return audio_pulse.PulseOutput(
-            spec.name, rate_hz=rate_hz, follow_default=follow_default, is_patient=is_patient
-        )
+        return audio_pulse.PulseOutput(spec.name, rate_hz=rate_hz, follow_default=follow_default)
     if spec.kind == "mic":
         return audio_pulse.PulseMicrophone(
-            spec.name, rate_hz=rate_hz, follow_default=follow_default, is_patient=is_patient
+            spec.name, rate_hz=rate_hz, follow_default=follow_default
         )
     assert spec.name is not None
-    return audio_pulse.PulseApp(spec.name, rate_hz=rate_hz, is_patient=is_patient)
+    return audio_pulse.PulseApp(spec.name, rate_hz=rate_hz)
 
 
 def open_players(
@@ -94,7 +90,6 @@ def open_players(
     rate_hz: int = 48_000,
     name: str | None = None,
     with_mix: bool = False,
-    is_patient: bool = False,
 ) -> PlayerSource:
     """All applications that play, or those of one name, each stream alone; not started.
 
@@ -104,7 +99,6 @@ def open_players(
         rate_hz: Of all blocks; the server resamples.
         name: As in ``app:NAME``; ``None``: every application.
         with_mix: Also deliver what the default output plays, as the stream ``MIX_STREAM``.
-        is_patient: As in ``open_audio``; a new stream is still followed at once.
 
     Raises:
         BackendUnavailableError: If this machine cannot do that, or no sound server runs.
@@ -113,7 +107,7 @@ def open_players(
         raise _no_apps()
     from capture.sources import audio_pulse  # noqa: PLC0415
 
-    return audio_pulse.PulseApp(name, rate_hz=rate_hz, with_mix=with_mix, is_patient=is_patient)
+    return audio_pulse.PulseApp(name, rate_hz=rate_hz, with_mix=with_mix)
 
 
 def list_audio_devices() -> tuple[AudioDevice, ...]:

@@ -102,7 +102,6 @@ class PulseApp(PulseSource, PlayerSource):
         server: str | None = None,
         rate_hz: int = 48_000,
         with_mix: bool = False,
-        is_patient: bool = False,
     ) -> None:
         self._wished = name.casefold() if name is not None else None
         self._name = name
@@ -119,7 +118,7 @@ class PulseApp(PulseSource, PlayerSource):
         self._full_sinks: set[int] = set()  # at 100 %
         self._looked_ns = 0
         self._playing: dict[int, tuple[str, bool, bool]] = {}
-        super().__init__(server=server, rate_hz=rate_hz, is_patient=is_patient)
+        super().__init__(server=server, rate_hz=rate_hz)
 
     def playing(self) -> dict[int, tuple[str, bool, bool]]:
         """As of the last look at the server; see ``PlayerSource``."""

@@ -71,12 +71,13 @@ SILENCE_NS = NS_PER_S // 5
 """No data for so long may be a pause in which the server's indexes stood still (PipeWire)."""
 IMPLAUSIBLE_NS = 5 * NS_PER_S
 OVERSLEPT_NS = 150_000_000
-"""A longer round is this thread not having run (a busy machine, SIGSTOP), not the server silent;
-with a fragment on top it is less than ``SILENCE_NS``."""
+"""A longer round, rests apart, is this thread not having run (a busy machine, SIGSTOP), not the
+server silent; with a fragment on top it is less than ``SILENCE_NS``."""
 CATCH_UP_NS = NS_PER_S // 2
 """After that the server is not asked: what it could not send yet is in every answer."""
 REST_S = 0.12
-"""How long a patient reader lets sound gather: six blocks of an application's stream."""
+"""How long sound gathers once all streams are settled: a wake-up costs more than what is done in
+it, six blocks of an application's stream."""
 STALL_NS = 5 * NS_PER_S
 """A reader that slept longer starts anew: the server drops silently after 10.9 s of this format."""
 
@@ -178,10 +179,19 @@ class _Stream:
 
         The frames that waited are counted on, with the origin known from before.
         """
-        self._last_data_ns += slept_ns
+        self.not_heard(slept_ns)
         if self._origins:
             self._forget_questions()
             self._ask_from_ns = now_ns() + CATCH_UP_NS
+
+    def not_heard(self, for_ns: int) -> None:
+        """Nobody listened for a while: that no data came says nothing."""
+        self._last_data_ns += for_ns
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether there is a whole window of answers."""
+        return self._last_data_ns - self._begun_ns > ORIGIN_WINDOW_NS
 
     @property
     def age_ns(self) -> int:
@@ -231,8 +241,8 @@ class _Stream:
         self._last_data_ns = arrival_ns
         self._held.append((samples, self._received_frames, arrival_ns))
         self._received_frames += len(samples)
-        is_settled = arrival_ns - self._begun_ns > SETTLED_NS
-        ask_at_ns = self._asked_ns + (ASK_EVERY_NS if is_settled else 0)
+        is_seldom = arrival_ns - self._begun_ns > SETTLED_NS
+        ask_at_ns = self._asked_ns + (ASK_EVERY_NS if is_seldom else 0)
         if not self._operations and arrival_ns >= max(ask_at_ns, self._ask_from_ns):
             self._asked_ns = arrival_ns
             self._ask()
@@ -307,8 +317,6 @@ class PulseReader:
             when. With it such a stream is opened at once, before it is known whose it is: the
             question would cost the first milliseconds of its sound. What comes of it is
             delivered if it is wanted within 1 s; else it is forgotten, heard by nobody.
-        is_patient: Let sound gather for ``REST_S`` once all streams run. A wake-up costs more than
-            what is done in it.
     """
 
     def __init__(
@@ -320,9 +328,7 @@ class PulseReader:
         on_state: Callable[[Want, bool], None],
         *,
         on_new: Callable[[int, int], None] | None = None,
-        is_patient: bool = False,
     ) -> None:
-        self._is_patient = is_patient
         self._hurried = threading.Event()
         self._has_changed = threading.Event()  # the streams are those that are wanted
         self._server = server
@@ -401,9 +407,9 @@ class PulseReader:
                     self._subscribe(context)
                     self._round(context, now_ns() - last_ns)
                 last_ns = now_ns()
-                if self._is_patient and self._is_settled:
-                    self._hurried.wait(REST_S)
-                    self._hurried.clear()
+                if self._is_settled:
+                    self._rest()
+                    last_ns = min(now_ns(), last_ns + round(REST_S * NS_PER_S))
         finally:
             for want in list(self._streams):
                 self._drop(want)
@@ -418,8 +424,24 @@ class PulseReader:
 
     @property
     def _is_settled(self) -> bool:
-        """Whether all that is wanted runs, and nothing else is under way."""
-        return not self._guesses and self._running == self._wanted == self._streams.keys()
+        """Whether all that is wanted runs and has its times, and nothing else is under way."""
+        return (
+            not self._guesses
+            and self._running == self._wanted == self._streams.keys()
+            and all(stream.is_settled for stream in self._streams.values())
+        )
+
+    def _rest(self) -> None:
+        """Let sound gather, and take it.
+
+        What the poll then waits for is fresh: the server is asked while that is as old as it says.
+        """
+        begun_ns = now_ns()
+        self._hurried.wait(REST_S)
+        self._hurried.clear()
+        for stream in self._streams.values():
+            stream.not_heard(now_ns() - begun_ns)
+        self._drain()
 
     def _drain(self) -> None:
         """Take what else has come, without giving the GIL away.

@@ -45,7 +45,6 @@ class PulseSource(AudioSource):
     Args:
         server: As in PULSE_SERVER; ``None`` is the environment's.
         rate_hz: Of all blocks; the server resamples.
-        is_patient: Deliver in batches of some 120 ms, at a third of the cost.
 
     Raises:
         BackendUnavailableError: If there is no server.
@@ -54,8 +53,7 @@ class PulseSource(AudioSource):
 
     is_idle_silent = False
 
-    def __init__(self, *, server: str | None, rate_hz: int, is_patient: bool = False) -> None:
-        self._is_patient = is_patient
+    def __init__(self, *, server: str | None, rate_hz: int) -> None:
         self.rate_hz = rate_hz
         self.channels = CHANNELS
         self.notes = []
@@ -159,7 +157,6 @@ class PulseSource(AudioSource):
             self._take,
             self._stream_changed,
             on_new=self._new_streams(),
-            is_patient=self._is_patient,
         )
         try:
             pulse.event_mask_set("sink", "source", "sink_input", "server")

@@ -44,12 +44,11 @@ class _PulseDevice(PulseSource):
         follow_default: bool = True,
         server: str | None = None,
         rate_hz: int = 48_000,
-        is_patient: bool = False,
     ) -> None:
         self._name = name
         self._recorded: str | None = None  # name of the device of the last plan
         self._follow_default = follow_default and name is None
-        super().__init__(server=server, rate_hz=rate_hz, is_patient=is_patient)
+        super().__init__(server=server, rate_hz=rate_hz)
 
     @abstractmethod
     def _devices(self, view: View) -> list[Any]:

@@ -390,10 +390,10 @@ class VoiceKeeper:
                 clock = SessionClock(now_ns())
                 setting = SourceSetting("mix", CHANNELS)
                 self._mix = Mixer([setting], TrackMode.SEPARATE, clock, RATE_HZ)
-            return open_players(rate_hz=RATE_HZ, with_mix=with_mix, is_patient=True)
+            return open_players(rate_hz=RATE_HZ, with_mix=with_mix)
         if kind == "app" and name:
-            return open_players(rate_hz=RATE_HZ, name=name, is_patient=True)
-        return open_audio(AudioSpec(self.spec.source), rate_hz=RATE_HZ, is_patient=True)
+            return open_players(rate_hz=RATE_HZ, name=name)
+        return open_audio(AudioSpec(self.spec.source), rate_hz=RATE_HZ)
 
     def _route(self, block: AudioBlock) -> None:
         if block.stream == MIX_STREAM and self._mix is not None:
