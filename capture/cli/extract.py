@@ -293,7 +293,7 @@ def _is_own(one: Input, template: ExtractJob) -> bool:
     ending = one.path.suffix.lower()
     if template.spec is None:
         return ending in SOUND_ENDINGS
-    from capture.media.export import suffix_of  # noqa: PLC0415 - av is slow to load
+    from capture.media.formats import suffix_of  # noqa: PLC0415 - only folders ask
 
     return ending == suffix_of(template.spec)
 

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from capture.config import version
-from capture.levels import QuietFinder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -106,6 +105,8 @@ class QuietLog:
     """
 
     def __init__(self, rate_hz: int) -> None:
+        from capture.levels import QuietFinder  # noqa: PLC0415 - numpy; who only reads does without
+
         self._finder = QuietFinder(rate_hz, QUIET_DBFS, QUIET_MIN_S)
         self._longest: list[tuple[float, float, float]] = []
         self._floor_s = 0.0

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from capture.errors import ConfigError, DamagedFileError, MediaError
 from capture.media.copy_track import PacketFile, TrackCopy, copy_packets, holder_of
-from capture.media.export import FORMATS, check_sound_spec, suffix_of
-from capture.media.loudness import check_loudness
+from capture.media.formats import FORMATS, check_sound_spec, suffix_of
 from capture.media.output import as_output_error
 from capture.media.targets import Wanted, Work, manner_of, name_in_folder, plan_targets
 from capture.media.tracks import (
@@ -51,6 +50,8 @@ _STATES_LENGTH = ("mov,", "matroska", "wav", "flac", "w64", "aiff", "caf")
 """Containers whose stated length is a fact; in others FFmpeg guesses it from the bit rate."""
 _SUFFIXES = (".m4a", ".opus", ".mp3", ".flac", ".ogg", ".wav", ".ac3", ".eac3", ".mka", ".wma")
 """All endings that we give."""
+_RANGE_LUFS = (-70.0, -5.0)
+"""What FFmpeg's ``loudnorm`` brings sound to, too; below -70 nothing is measured (EBU R128)."""
 
 
 def extract(job: ExtractJob) -> ExtractResult:
@@ -171,7 +172,7 @@ def _check(job: ExtractJob) -> None:
     """Refuse what contradicts itself, before anything is opened."""
     if job.spec is not None:
         check_sound_spec(job.spec)
-    check_loudness(job.loudness_lufs)
+    _check_loudness(job.loudness_lufs)
     for name, value in (("start", job.start_s), ("end", job.end_s)):
         if value is not None and not (math.isfinite(value) and value >= 0):
             raise ConfigError(f"the {name} must be a time from 0, not {value}")
@@ -186,6 +187,15 @@ def _check(job: ExtractJob) -> None:
         raise ConfigError(
             "speech is kept in one file or cut in many, not both",
             hint="splitting keeps nothing but speech anyway",
+        )
+
+
+def _check_loudness(wanted_lufs: float | None) -> None:
+    low, high = _RANGE_LUFS
+    if wanted_lufs is not None and not low <= wanted_lufs <= high:
+        raise ConfigError(
+            f"sound can't be brought to {wanted_lufs:g} LUFS",
+            hint=f"between {low:g} and {high:g}; -16 is usual for speech, -23 for broadcasts",
         )
 
 

@@ -18,8 +18,6 @@ import av
 import numpy as np
 from av.filter import Graph
 
-from capture.errors import ConfigError
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -34,7 +32,6 @@ __all__ = [
     "Leveller",
     "Loudness",
     "LoudnessMeter",
-    "check_loudness",
     "layout_of",
     "next_gain",
 ]
@@ -56,7 +53,6 @@ SILENT_LUFS = -69.0
 """FFmpeg says -70 where nothing passes the gate of the measurement."""
 _OVERSAMPLED = 4
 _LAYOUTS = ("", "mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1")
-_RANGE_LUFS = (-70.0, -5.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,20 +80,6 @@ class Gain:
     gain_db: float = 0.0
     ceiling_dbtp: float | None = None
     """``None``: the gain leaves all peaks below the ceiling anyway."""
-
-
-def check_loudness(wanted_lufs: float | None) -> None:
-    """Whether a file can be made as loud.
-
-    Raises:
-        ConfigError: It cannot.
-    """
-    low, high = _RANGE_LUFS
-    if wanted_lufs is not None and not low <= wanted_lufs <= high:
-        raise ConfigError(
-            f"sound can't be brought to {wanted_lufs:g} LUFS",
-            hint=f"between {low:g} and {high:g}; -16 is usual for speech, -23 for broadcasts",
-        )
 
 
 def layout_of(channels: int) -> str:

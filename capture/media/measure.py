@@ -14,7 +14,8 @@ import numpy as np
 
 from capture.errors import DamagedFileError
 from capture.levels import LevelMeter, QuietFinder, QuietStretch
-from capture.media.decode import Flattener, open_media, read_packets
+from capture.media.decode import Flattener, read_packets
+from capture.media.input import open_media
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from capture.errors import DamagedFileError
 from capture.media.certificate import without_padding
-from capture.media.decode import open_media
+from capture.media.input import open_media
 from capture.media.loudness import Loudness, LoudnessMeter
 from capture.media.sound_reader import SoundReader
 from capture.media.tracks import (

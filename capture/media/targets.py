@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from capture.errors import ConfigError, OutputError
-from capture.media.export import FORMATS, size_warning
+from capture.media.formats import FORMATS, size_warning
 from capture.media.output import as_output_error
 from capture.model import GateSpec
 from capture.naming import LONGEST_BYTES, part_path, publish, safe_name

@@ -17,7 +17,7 @@ import av
 
 from capture.errors import DamagedFileError, MediaError
 from capture.media.certificate import without_certificate
-from capture.media.decode import open_media
+from capture.media.input import open_media
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

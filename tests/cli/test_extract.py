@@ -269,6 +269,25 @@ def test_one_file(film: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert film.with_suffix(".m4a").stat().st_ino != first
 
 
+def test_a_copy_does_without_what_decodes(samples: dict[str, Path], tmp_path: Path) -> None:
+    code = (
+        "import sys; from capture.cli.app import run; into, *sources = sys.argv[1:];"
+        "codes = [run(['extract', one, '--output', into, *more]) for one in sources"
+        " for more in ([], ['--start', '0.2s', '--end', '1s'])];"
+        "decoding = {'numpy', 'soundfile', 'cv2', 'capture.media.transcode'} & set(sys.modules);"
+        "sys.exit(any(codes) or ', '.join(decoding) or 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "out", *samples.values()],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 2 * len(samples)
+
+
 MANNERS = {
     "": "film.m4a",
     "--start 0.2s --end 0.5s": "film 0.2-0.5s.m4a",

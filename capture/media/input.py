@@ -1,0 +1,61 @@
+"""Files that are read: open, or what is wrong with them.
+
+Loads no numpy: sound that is copied as it is does without, and long files need the memory.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, Any
+
+import av
+
+from capture.errors import DamagedFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["open_media"]
+
+
+def open_media(path: Path, options: Mapping[str, str] | None = None) -> Any:
+    """The container of a media file; closing it is the caller's.
+
+    Args:
+        path: An ordinary file. A pipe is refused: it cannot be read twice, and may never end.
+        options: For FFmpeg's demuxer.
+
+    Raises:
+        DamagedFileError: It cannot be read.
+    """
+    _refuse_what_is_no_file(path)
+    try:
+        return av.open(str(path), options=dict(options or {}))
+    except (av.FFmpegError, OSError) as error:
+        raise DamagedFileError(
+            f"{path} cannot be read: {error.strerror}", hint="is it a media file, and is it whole?"
+        ) from error
+
+
+def _refuse_what_is_no_file(path: Path) -> None:
+    """Say what is wrong before FFmpeg does, which waits for pipes and has one word for the rest."""
+    try:
+        status = path.stat()
+        if stat.S_ISREG(status.st_mode):
+            os.close(os.open(path, os.O_RDONLY))
+    except FileNotFoundError as error:
+        raise DamagedFileError(f"there is no file {path}", hint="check the name") from error
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        reason = getattr(error, "strerror", None) or str(error)
+        hint = "ask for the right to read it" if isinstance(error, PermissionError) else None
+        raise DamagedFileError(f"{path} cannot be read: {reason}", hint=hint) from error
+    if stat.S_ISDIR(status.st_mode):
+        raise DamagedFileError(f"{path} is a folder", hint="name the files in it")
+    if not stat.S_ISREG(status.st_mode):
+        raise DamagedFileError(
+            f"{path} is no ordinary file", hint="save what comes out of it in a file first"
+        )
+    if not status.st_size:
+        raise DamagedFileError(f"{path} is empty", hint="was it copied or downloaded to its end?")
