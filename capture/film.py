@@ -143,6 +143,10 @@ class Film:
         was_paused = False
         while True:
             stride = self.divisor
+            quiet_ns = 0 if was_paused else self._rest(clock, planned_end())
+            quiet = max(0, int((quiet_ns - clock.start_ns) / self._slot_ns) - slot) // stride
+            slot += quiet * stride
+            self.unchanged += quiet
             missed = max(0, int((now_ns() - clock.start_ns) / self._slot_ns) - slot) // stride
             if not was_paused:
                 self.dropped += missed
@@ -170,6 +174,21 @@ class Film:
                 was_paused = False
                 self._count(captured_ns)
 
+    def _rest(self, clock: SessionClock, end_ns: int | None) -> int:
+        """Sleep while nothing happens on the screen; until when that was so, or 0."""
+        media_ns = clock.media_ns(now_ns())
+        if self._screen is None or self._is_pending or media_ns is None:
+            return 0
+        # Half a slot early: the next one is that of the repeated picture.
+        wait_ns = self._handed_ns + REPEAT_AFTER_NS - media_ns - round(self._slot_ns / 2)
+        until_ns = now_ns() + wait_ns
+        if end_ns is not None:
+            until_ns = min(until_ns, end_ns)
+        try:
+            return min(now_ns(), until_ns) if self._screen.rest(until_ns) else 0
+        except DeviceLostError:
+            return 0  # the next look says so
+
     def _hand_over(self, media_ns: int, *, is_new: bool, is_key: bool) -> bool:
         """Give the encoder what it needs at this moment; whether that was anything."""
         if is_new or self._is_pending:
@@ -186,6 +205,11 @@ class Film:
         if not self._is_pending:
             self._handed_ns = media_ns
         return not self._is_pending
+
+    def hurry(self) -> None:
+        """Wake ``run``: its end was brought forward. Any thread."""
+        if (screen := self._screen) is not None:
+            screen.hurry()
 
     def close(self) -> None:
         """Close the source; the kept picture stays."""

@@ -179,6 +179,8 @@ class Session:
                 planned_ns = self._planned_end()
                 self._end_ns = now_ns() if planned_ns is None else min(planned_ns, now_ns())
                 self._stop_asked.set()
+                if self._film is not None:
+                    self._film.hurry()
 
     def abort(self) -> None:
         """End at once, without waiting for what is still in the boxes; the file stays whole."""

@@ -64,6 +64,25 @@ class ScreenSource(Closing):
             DeviceLostError: The display went away.
         """
 
+    def rest(self, until_ns: int) -> bool:
+        """Sleep as long as nothing at all happens on the screen.
+
+        Args:
+            until_ns: Capture clock at which to come back at the latest.
+
+        Returns:
+            Whether nothing had happened up to now, or up to what ended the sleep; false at once
+            if something has, or if that cannot be told.
+
+        Raises:
+            DeviceLostError: The display went away.
+        """
+        del until_ns
+        return False
+
+    def hurry(self) -> None:
+        """Have ``rest()`` return, now and from now on. Any thread."""
+
 
 class AudioSource(Closing):
     """Sound of an output, an application or a microphone.

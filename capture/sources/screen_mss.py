@@ -69,6 +69,12 @@ class Helper(Protocol):
     def read_kept(self, area: Rect) -> NDArray[np.uint8]:
         """The same of the whole area, the caller's to keep and draw into until the next call."""
 
+    def rest(self, until_ns: int) -> bool:
+        """See ``ScreenSource.rest``."""
+
+    def hurry(self) -> None:
+        """See ``ScreenSource.hurry``."""
+
     def close(self) -> None:
         """Give everything back; idempotent."""
 
@@ -151,6 +157,15 @@ class MssScreen(ScreenSource):
         self._draw_pointer(sprite)
         dirty = self._fit(dirty)
         return ScreenPicture(self._fitted, tuple(dirty), captured_ns)
+
+    def rest(self, until_ns: int) -> bool:
+        """See ``ScreenSource.rest``."""
+        return self._helper is not None and self._helper.rest(until_ns)
+
+    def hurry(self) -> None:
+        """See ``ScreenSource.hurry``."""
+        if self._helper:
+            self._helper.hurry()
 
     def close(self) -> None:
         """Disconnect; idempotent."""

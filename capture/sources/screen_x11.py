@@ -14,6 +14,8 @@ note where it hasn't:
 from __future__ import annotations
 
 import ctypes
+import select
+import socket
 import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -91,6 +93,9 @@ class X11Helper:
         self._pointer: _Pointer | None = None
         self._sprite: tuple[Rect, NDArray[np.uint8]] | None = None
         self._news_ns = self._asked_ns = 0
+        self._bell, self._rope = (
+            socket.socketpair()
+        )  # what is written to one can be read at the other
         try:
             self._look_around(window, with_cursor=with_cursor)
         except BaseException:
@@ -147,6 +152,23 @@ class X11Helper:
             self.area, self._desktop, self._sprite = area, self._display.desktop, sprite
             return area, changed, sprite
 
+    def rest(self, until_ns: int) -> bool:
+        """Sleep until the server has something to say; see ``ScreenSource.rest``."""
+        with self._display.guarded():
+            self._display.drain()
+            at_ns = now_ns()
+            if not self._is_at_rest(at_ns):
+                return False
+            wait_s = (min(until_ns, self._asked_ns + GLANCE_NS) - at_ns) / NS_PER_S
+            news = self._display.connection.get_file_descriptor()
+            select.select([news, self._bell], [], [], max(0.0, wait_s))
+            return True
+
+    def hurry(self) -> None:
+        """Ring; it is never read, so that nobody rests any more."""
+        with suppress(OSError):  # closed already
+            self._rope.send(b"!")
+
     def _is_at_rest(self, at_ns: int) -> bool:
         """Whether nothing happens on this screen, as far as the server tells without being asked.
 
@@ -194,6 +216,8 @@ class X11Helper:
     def close(self) -> None:
         """Disconnect; idempotent."""
         self._display.close()
+        self._bell.close()
+        self._rope.close()
         for memory in (self._whole, self._parts):
             if memory:
                 memory.close()
