@@ -124,7 +124,6 @@ class X11Helper:
         """What happened since the last call; see ``screen_mss.Helper``."""
         at_ns = now_ns()
         with self._display.guarded():
-            self._display.drain()
             if self._is_at_rest(at_ns):
                 return self.area, (), self._sprite
             self._asked_ns = at_ns
@@ -154,9 +153,8 @@ class X11Helper:
 
     def rest(self, until_ns: int) -> bool:
         """Sleep until the server has something to say; see ``ScreenSource.rest``."""
+        at_ns = now_ns()
         with self._display.guarded():
-            self._display.drain()
-            at_ns = now_ns()
             if not self._is_at_rest(at_ns):
                 return False
             wait_s = (min(until_ns, self._asked_ns + GLANCE_NS) - at_ns) / NS_PER_S
@@ -176,6 +174,7 @@ class X11Helper:
         """
         if self._window or self._damage is None or at_ns - self._news_ns < REST_AFTER_NS:
             return False
+        self._display.drain()
         is_pointer_still = self._pointer is None or self._pointer.watch()
         return (
             is_pointer_still
