@@ -28,6 +28,7 @@ from capture.batch import (
 from capture.cli.app import EXIT_FAILED, EXIT_INTERRUPTED, say
 from capture.cli.extract_views import Tally, choose_batch_view, show_failures
 from capture.cli.inputs import SOUND_ENDINGS, Input, check_file, find_inputs
+from capture.cli.memory import return_large_blocks
 from capture.cli.recover import EXIT_SOME_FAILED
 from capture.cli.values import Duration
 from capture.clock import now_ns
@@ -232,6 +233,7 @@ _ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}")
 
 def _extract_one(job: ExtractJob, *, is_json: bool, is_quiet: bool) -> int:
     """Here and now: a pool of processes would take longer than most files."""
+    return_large_blocks()
     _clear([job])
     makes_folder = not (job.is_target_file or job.target.exists())
     begun_ns = now_ns()

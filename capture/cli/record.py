@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import os
 import shutil
@@ -17,6 +16,7 @@ from cyclopts import Parameter
 from capture.cli.app import EXIT_FAILED, EXIT_INTERRUPTED, print_error, say
 from capture.cli.recover import mention_orphans
 from capture.cli.signals import StopSignals
+from capture.cli.memory import return_large_blocks
 from capture.cli.values import Dimensions, Duration, Moment, RectOption, Size
 from capture.cli.views import View, choose_view
 from capture.config import default_output
@@ -38,10 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["record", "run_recording"]
 
 EXIT_DEAD_SOURCE = 4
-MALLOC_MMAP_THRESHOLD = -3
-"""M_MMAP_THRESHOLD of malloc.h: blocks from this size on are mapped one by one."""
-LARGE_BLOCK_BYTES = 1 << 20
-"""Pictures are; what is made and freed many times a second is smaller, or kept."""
 COMMAND_GRACE_S = 3.0
 """A command that we started has so long to end by itself after the recording."""
 READY_S = 4.0
@@ -182,15 +178,6 @@ def record(
     return code
 
 
-def _return_memory() -> None:
-    """Have large blocks go back to the system when they are freed: 165 MB at most, not 240.
-
-    glibc otherwise keeps blocks of whatever size was freed once, for every thread apart.
-    """
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # only glibc has this
-        ctypes.CDLL(None).mallopt(MALLOC_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
-
-
 def _may_hold_video(path: Path) -> bool:
     from capture.media.mux import container_of  # noqa: PLC0415 - loads av
 
@@ -242,7 +229,7 @@ def run_recording(
         CaptureError: It could not start, or nothing was kept.
         KeyboardInterrupt: A signal came before anything was recorded.
     """
-    _return_memory()
+    return_large_blocks()
     from capture.session import Session  # noqa: PLC0415 - NumPy is slow to load
 
     if words and shutil.which(words[0]) is None:

@@ -50,6 +50,7 @@ __all__ = [
     "SampleSpec",
     "SourceOutputCallback",
     "StreamRequestCallback",
+    "StreamSuccessCallback",
     "SubscriptionCallback",
     "TimingInfo",
     "load",
@@ -134,6 +135,9 @@ SourceOutputCallback = ctypes.PYFUNCTYPE(None, c_void_p, POINTER(SourceOutputInf
 """Gets the answers of ``pa_context_get_source_output_info``; NULL ends them."""
 
 StreamRequestCallback = ctypes.PYFUNCTYPE(None, c_void_p, c_size_t, c_void_p)
+StreamSuccessCallback = ctypes.PYFUNCTYPE(None, c_void_p, c_int, c_void_p)
+"""Cast it to ``c_void_p``: who only looks at the operation passes ``None``."""
+
 SubscriptionCallback = ctypes.PYFUNCTYPE(None, c_void_p, c_int, c_uint32, c_void_p)
 """Gets what changed on the server: an event's type and facility in one number, and an index."""
 

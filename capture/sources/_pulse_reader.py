@@ -125,6 +125,7 @@ class _Stream:
         self._operations: list[Any] = []  # the questions on their way, the last one last
         self._buffered_us = 0
         self._on_info = _libpulse.SourceOutputCallback(self._take_info)
+        self._on_timing = _libpulse.StreamSuccessCallback(self._take_timing)
         self._opened_ns = self._last_data_ns = self._begun_ns = self._asked_ns = now_ns()
         self._ask_from_ns = 0
         self._is_fresh = True  # no block delivered since the stream began or paused
@@ -161,7 +162,9 @@ class _Stream:
         lib = self._lib
         index = lib.pa_stream_get_index(self._stream)
         info = lib.pa_context_get_source_output_info(self._context, index, self._on_info, None)
-        timing = lib.pa_stream_update_timing_info(self._stream, None, None)
+        timing = lib.pa_stream_update_timing_info(
+            self._stream, ctypes.cast(self._on_timing, ctypes.c_void_p), None
+        )
         self._operations = [operation for operation in (info, timing) if operation]
 
     def _take_info(self, _context: Any, info: Any, _end: int, _data: Any) -> None:
@@ -210,7 +213,11 @@ class _Stream:
 
     def look(self) -> None:
         """Place what has arrived, and keep it."""
-        self._take_answer()
+        if not any(
+            self._lib.pa_operation_get_state(each) == _libpulse.OPERATION_RUNNING
+            for each in self._operations
+        ):
+            self._forget_questions()
         arrived, self._arrivals = self._arrivals, []
         for samples, arrival_ns in arrived:
             self._arrived(samples, arrival_ns)
@@ -247,17 +254,13 @@ class _Stream:
             self._asked_ns = arrival_ns
             self._ask()
 
-    def _take_answer(self) -> None:
-        """Turn an answer of the server, if there is one, into an origin."""
-        lib = self._lib
-        if not self._operations or any(
-            lib.pa_operation_get_state(each) == _libpulse.OPERATION_RUNNING
-            for each in self._operations
-        ):
-            return
-        self._forget_questions()
-        pointer = lib.pa_stream_get_timing_info(self._stream)
-        if not pointer or pointer.contents.write_index <= 0:
+    def _take_timing(self, _stream: Any, is_answered: int, _data: Any) -> None:
+        """Turn an answer of the server into an origin, in the middle of a dispatch.
+
+        Later would be too late: libpulse adds to the index what arrives after the answer.
+        """
+        pointer = self._lib.pa_stream_get_timing_info(self._stream)
+        if not is_answered or not pointer or pointer.contents.write_index <= 0:
             return
         info = pointer.contents
         now = now_ns()
@@ -436,6 +439,7 @@ class PulseReader:
 
         What the poll then waits for is fresh: the server is asked while that is as old as it says.
         """
+        self._drain()  # sends the questions: not a rest later
         begun_ns = now_ns()
         self._hurried.wait(REST_S)
         self._hurried.clear()

@@ -131,7 +131,8 @@ def test_a_writer_that_stops_costs_pictures_not_memory_and_no_sound(
     print(max(weights), max(memory), dropped)  # noqa: T201 - shown with -s, and when it fails
     assert max(weights) < MB  # the sound is let in beyond the bound
     assert max(memory) < 100 * MB  # of which six pictures are 50
-    assert max(memory[35:]) - max(memory[:35]) < 5 * MB  # and there it stays
+    # And there it stays, a picture of 8 MB more or less: unbounded it would grow by a gigabyte.
+    assert max(memory[35:]) - max(memory[:35]) < 20 * MB
     assert dropped > 60
     assert any(event.kind is EventKind.OVERLOAD for event in events)
     assert result.tracks[1].silence_inserted_s == 0

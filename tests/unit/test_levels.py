@@ -53,12 +53,17 @@ def test_decibels_and_back() -> None:
     assert dbfs_of(gain_of(-23.0)) == pytest.approx(-23.0)
 
 
-def test_meter_joins_blocks_and_starts_anew() -> None:
+def test_meter_joins_blocks_and_holds_until_the_next_one() -> None:
     meter = LevelMeter()
+    assert meter.take().rms_dbfs == -math.inf
     whole = sine(0.3)
     for block in np.split(whole, 50):
         meter.accumulate(block)
     assert meter.take().rms_dbfs == pytest.approx(measure(whole).rms_dbfs, abs=1e-4)
+    assert meter.take().rms_dbfs == pytest.approx(measure(whole).rms_dbfs, abs=1e-4)
+    meter.accumulate(whole / 10)
+    assert meter.take().rms_dbfs == pytest.approx(measure(whole).rms_dbfs - 20, abs=1e-4)
+    meter.accumulate(whole[:0])  # a pause
     assert meter.take().rms_dbfs == -math.inf
 
 
