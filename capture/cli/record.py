@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from capture.cli.app import EXIT_FAILED, EXIT_INTERRUPTED, print_error, say
+from capture.cli.memory import return_large_blocks
 from capture.cli.recover import mention_orphans
 from capture.cli.signals import StopSignals
-from capture.cli.memory import return_large_blocks
 from capture.cli.values import Dimensions, Duration, Moment, RectOption, Size
 from capture.cli.views import View, choose_view
 from capture.config import default_output

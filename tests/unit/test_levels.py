@@ -61,7 +61,7 @@ def test_meter_joins_blocks_and_holds_until_the_next_one() -> None:
         meter.accumulate(block)
     assert meter.take().rms_dbfs == pytest.approx(measure(whole).rms_dbfs, abs=1e-4)
     assert meter.take().rms_dbfs == pytest.approx(measure(whole).rms_dbfs, abs=1e-4)
-    meter.accumulate(whole / 10)
+    meter.accumulate(whole * np.float32(0.1))
     assert meter.take().rms_dbfs == pytest.approx(measure(whole).rms_dbfs - 20, abs=1e-4)
     meter.accumulate(whole[:0])  # a pause
     assert meter.take().rms_dbfs == -math.inf
