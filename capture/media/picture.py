@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING, Final
 import av
 import numpy as np
 
+from capture.model import Rect
 from capture.opencv import cv2
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
-
-    from capture.model import Rect
 
 __all__ = ["KeptPicture", "PackedPicture", "PlanarPicture", "kept_picture"]
 
@@ -47,6 +46,10 @@ BLACK: Final = 24
 
 SPARE_FRAMES: Final = 3
 """One that is filled, one that is encoded, one on its way; a frame has 3 MB at 1080p."""
+CHANGES_KEPT: Final = 64
+"""A frame comes back after three pictures of a few rectangles each."""
+PART_OF_ALL: Final = 0.5
+"""Copying rectangles that are more than this of the picture costs as much as copying it."""
 
 # One thread: the second core belongs to the encoder, and splitting 2 ms of work costs more CPU
 # than it saves time.
@@ -70,8 +73,12 @@ class KeptPicture(ABC):
 
     def __init__(self) -> None:
         self._spare: deque[av.VideoFrame] = deque(maxlen=SPARE_FRAMES)
+        self._changes: deque[Rect] = deque(maxlen=CHANGES_KEPT)
+        self._change_count = 0
+        # By id: how many changes there had been when a frame was filled. A new frame, which may
+        # have the id of one that is gone, is filled before it is looked up.
+        self._filled: dict[int, int] = {}
 
-    @abstractmethod
     def update(self, pixels_bgra: NDArray[np.uint8], rect: Rect) -> None:
         """Take over what changed.
 
@@ -80,6 +87,19 @@ class KeptPicture(ABC):
                 to the constructor; only ``rect`` of it, grown to even borders, is read.
             rect: Where it changed, inside the picture.
         """
+        left, top = rect.left_px & ~1, rect.top_px & ~1
+        even = Rect(left, top, _even(rect.right_px) - left, _even(rect.bottom_px) - top)
+        self._take_over(pixels_bgra, even)
+        self._changes.append(even)
+        self._change_count += 1
+
+    @abstractmethod
+    def _take_over(self, pixels_bgra: NDArray[np.uint8], rect: Rect) -> None:
+        """Do that; ``rect`` has even borders, and may reach beyond an odd picture."""
+
+    @abstractmethod
+    def _copy(self, frame: av.VideoFrame, rects: Iterable[Rect]) -> None:
+        """Write parts of the picture, with even borders, into a frame."""
 
     @property
     @abstractmethod
@@ -92,9 +112,29 @@ class KeptPicture(ABC):
         # A few pixels tell of nearly every picture; only where those are dark all are looked at.
         return bool(light[::8, ::8].max() <= BLACK and light.max() <= BLACK)
 
-    @abstractmethod
     def to_frame(self) -> av.VideoFrame:
         """A tagged frame with a copy: later updates don't reach it. Its pts may be an old one."""
+        try:
+            frame = self._spare.pop()
+        except IndexError:
+            frame = _tagged(av.VideoFrame(*self.size_px, self.pixel_format), self.color_tags)
+            self._filled.pop(id(frame), None)
+        frame.make_writable()  # what an encoder should still hold is left to it
+        self._copy(frame, self._lacking(frame))
+        if len(self._filled) > CHANGES_KEPT:
+            self._filled.clear()
+        self._filled[id(frame)] = self._change_count
+        return frame
+
+    def _lacking(self, frame: av.VideoFrame) -> list[Rect]:
+        """What has changed since a frame was filled; the whole picture where that is simpler."""
+        whole = Rect(0, 0, *self.size_px)
+        filled = self._filled.get(id(frame))
+        if filled is None or self._change_count - filled > len(self._changes):
+            return [whole]
+        rects = list(self._changes)[len(self._changes) - (self._change_count - filled) :]
+        is_much = sum(rect.area_px for rect in rects) > PART_OF_ALL * whole.area_px
+        return [whole] if is_much else rects
 
     def recycle(self, frame: av.VideoFrame) -> None:
         """Take a frame back that nobody looks at any more; any thread may give it.
@@ -102,15 +142,6 @@ class KeptPicture(ABC):
         The system hands out fresh memory page by page, and clears it: as long as the conversion.
         """
         self._spare.append(frame)
-
-    def _blank(self) -> av.VideoFrame:
-        """A frame to be written over."""
-        try:
-            frame = self._spare.pop()
-        except IndexError:
-            return _tagged(av.VideoFrame(*self.size_px, self.pixel_format), self.color_tags)
-        frame.make_writable()  # what an encoder should still hold is left to it
-        return frame
 
 
 def kept_picture(width_px: int, height_px: int, *, is_lossless: bool = False) -> KeptPicture:
@@ -150,11 +181,10 @@ class PlanarPicture(KeptPicture):
         self._channel_scratch = np.empty((5, area // 4), np.uint8)
         self._edge_scratch = np.empty(area * 4 if self.size_px != self._screen_px else 0, np.uint8)
 
-    def update(self, pixels_bgra: NDArray[np.uint8], rect: Rect) -> None:
-        """Convert one rectangle; see ``KeptPicture.update``."""
-        left, top = rect.left_px & ~1, rect.top_px & ~1
-        right, bottom = _even(rect.right_px), _even(rect.bottom_px)
-        width, height = right - left, bottom - top
+    def _take_over(self, pixels_bgra: NDArray[np.uint8], rect: Rect) -> None:
+        """Convert one rectangle."""
+        left, top, right, bottom = rect.left_px, rect.top_px, rect.right_px, rect.bottom_px
+        width, height = rect.width_px, rect.height_px
         source = self._with_edge(pixels_bgra[top:bottom, left:right], width, height)
         is_whole = (width, height) == self.size_px
 
@@ -180,12 +210,14 @@ class PlanarPicture(KeptPicture):
     def _light(self) -> NDArray[np.uint8]:
         return self._y
 
-    def to_frame(self) -> av.VideoFrame:
-        """A copy for the encoder; see ``KeptPicture.to_frame``."""
-        frame = self._blank()
-        for plane, kept in zip(frame.planes, (self._y, self._u, self._v), strict=True):
-            _copy_rows(kept, plane)
-        return frame
+    def _copy(self, frame: av.VideoFrame, rects: Iterable[Rect]) -> None:
+        luma, *chroma = (_rows(plane) for plane in frame.planes)
+        for rect in rects:
+            part = _part(rect)
+            luma[part] = self._y[part]
+            part = _part(rect, 2)
+            for target, kept in zip(chroma, (self._u, self._v), strict=True):
+                target[part] = kept[part]
 
     def _with_edge(self, source: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
         """The pixels, grown to an even size by repeating the last column or row."""
@@ -218,15 +250,15 @@ class PackedPicture(KeptPicture):
         self.size_px = width, height = _even(width_px), _even(height_px)
         self._pixels = np.zeros((height, width, 4), np.uint8)
 
-    def update(self, pixels_bgra: NDArray[np.uint8], rect: Rect) -> None:
-        """Copy one rectangle; see ``KeptPicture.update``."""
-        rows = slice(rect.top_px, rect.bottom_px)
-        columns = slice(rect.left_px, rect.right_px)
-        self._pixels[rows, columns] = pixels_bgra[rows, columns]
+    def _take_over(self, pixels_bgra: NDArray[np.uint8], rect: Rect) -> None:
+        """Copy one rectangle."""
         width, height = self._screen_px
-        if rect.right_px == width < self.size_px[0]:
+        rows = slice(rect.top_px, min(rect.bottom_px, height))
+        columns = slice(rect.left_px, min(rect.right_px, width))
+        self._pixels[rows, columns] = pixels_bgra[rows, columns]
+        if rect.right_px > width:
             self._pixels[rows, width] = self._pixels[rows, width - 1]
-        if rect.bottom_px == height < self.size_px[1]:
+        if rect.bottom_px > height:
             # Whole rows, as the corner belongs to neither.
             self._pixels[height] = self._pixels[height - 1]
 
@@ -234,11 +266,12 @@ class PackedPicture(KeptPicture):
     def _light(self) -> NDArray[np.uint8]:
         return self._pixels[..., :3]
 
-    def to_frame(self) -> av.VideoFrame:
-        """A copy for the encoder; see ``KeptPicture.to_frame``."""
-        frame = self._blank()
-        _copy_rows(self._pixels.reshape(self.size_px[1], -1), frame.planes[0])
-        return frame
+    def _copy(self, frame: av.VideoFrame, rects: Iterable[Rect]) -> None:
+        target = _rows(frame.planes[0])
+        kept = self._pixels.reshape(self.size_px[1], -1)
+        for rect in rects:
+            part = _part(Rect(rect.left_px * 4, rect.top_px, rect.width_px * 4, rect.height_px))
+            target[part] = kept[part]
 
 
 def _even(length_px: int) -> int:
@@ -264,12 +297,16 @@ def _split_i420(
     )
 
 
-def _copy_rows(rows: NDArray[np.uint8], plane: av.video.plane.VideoPlane) -> None:
-    """Fill a plane, whose rows FFmpeg may have padded, from an array of bytes."""
-    target = np.frombuffer(memoryview(plane), np.uint8)
-    height, width = rows.shape
-    stride = plane.line_size
-    np.copyto(target[: height * stride].reshape(height, stride)[:, :width], rows)
+def _rows(plane: av.video.plane.VideoPlane) -> NDArray[np.uint8]:
+    """The rows of a plane, to be written to; FFmpeg may have padded them."""
+    height, stride = plane.height, plane.line_size
+    return np.frombuffer(memoryview(plane), np.uint8)[: height * stride].reshape(height, stride)
+
+
+def _part(rect: Rect, per_px: int = 1) -> tuple[slice, slice]:
+    """Where a rectangle is in a plane that has one sample for so many pixels each way."""
+    rows = slice(rect.top_px // per_px, rect.bottom_px // per_px)
+    return rows, slice(rect.left_px // per_px, rect.right_px // per_px)
 
 
 def _tagged(frame: av.VideoFrame, tags: Mapping[str, int]) -> av.VideoFrame:
