@@ -143,13 +143,15 @@ class Film:
         was_paused = False
         while True:
             stride = self.divisor
-            quiet_ns = 0 if was_paused else self._rest(clock, planned_end())
-            quiet = max(0, int((quiet_ns - clock.start_ns) / self._slot_ns) - slot) // stride
-            slot += quiet * stride
-            self.unchanged += quiet
-            missed = max(0, int((now_ns() - clock.start_ns) / self._slot_ns) - slot) // stride
+            missed = self._slots_between(slot, now_ns(), clock) // stride
             if not was_paused:
-                self.dropped += missed
+                slot += missed * stride
+                quiet = self._slots_between(slot, self._rest(clock, planned_end()), clock) // stride
+                slot += quiet * stride
+                late = self._slots_between(slot, now_ns(), clock) // stride
+                self.unchanged += quiet
+                self.dropped += missed + late
+                missed = late
             # The next one that the stride divides: a coarser grid keeps the phase of the finer.
             slot = (slot // stride + missed + 1) * stride
             due_ns = clock.start_ns + round(slot * self._slot_ns)
@@ -173,6 +175,10 @@ class Film:
             if self._hand_over(media_ns, is_new=is_changed or was_paused, is_key=was_paused):
                 was_paused = False
                 self._count(captured_ns)
+
+    def _slots_between(self, slot: int, at_ns: int, clock: SessionClock) -> int:
+        """How many slots after this one have begun at a moment."""
+        return max(0, int((at_ns - clock.start_ns) / self._slot_ns) - slot)
 
     def _rest(self, clock: SessionClock, end_ns: int | None) -> int:
         """Sleep while nothing happens on the screen; until when that was so, or 0."""

@@ -193,8 +193,9 @@ class _Stream:
 
     @property
     def is_settled(self) -> bool:
-        """Whether there is a whole window of answers."""
-        return self._last_data_ns - self._begun_ns > ORIGIN_WINDOW_NS
+        """Whether there is a whole window of answers, and nothing to catch up with."""
+        is_caught_up = now_ns() > self._ask_from_ns
+        return is_caught_up and self._last_data_ns - self._begun_ns > ORIGIN_WINDOW_NS
 
     @property
     def age_ns(self) -> int:

@@ -256,7 +256,7 @@ def test_a_recorder_that_is_stopped_for_three_seconds_loses_no_sound(
     assert result["duration_s"] == pytest.approx(6.5, abs=0.6)
     assert holes_s(samples, 0.001) == []
     assert result["tracks"][1]["silence_inserted_s"] == 0
-    assert result["dropped_pictures"] >= 80
+    assert result["dropped_pictures"] >= 70  # the first half second was to be slept through anyway
     assert any("was stopped for 3" in warning for warning in result["warnings"])
     assert not any("too busy" in warning for warning in result["warnings"])
     assert result["dead"] == ["picture"] * ("picture" in result["dead"])  # the desktop is black

