@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -362,8 +362,8 @@ def test_a_pointer_that_moves_after_a_rest_is_seen(
 def test_a_screen_at_rest_is_hardly_asked_and_misses_nothing(
     screen_display: str, painter: Painter
 ) -> None:
-    with X11Display(screen_display) as display:
-        helper = X11Helper(display, Rect(0, 0, WIDTH, HEIGHT))
+    display = X11Display(screen_display)
+    with closing(X11Helper(display, Rect(0, 0, WIDTH, HEIGHT))) as helper:
         until = time.monotonic() + 2 * REST_AFTER_NS / 1e9
         while time.monotonic() < until:
             helper.look()
