@@ -10,6 +10,7 @@ includes the tenths of a second in which libraries load (``main``).
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 
@@ -87,6 +88,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Entry point of the ``capture`` script."""
+    _open_closed_streams()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not in the background
         signal.signal(signal.SIGINT, _on_interrupt)
         sys.unraisablehook = _on_unraisable
@@ -99,8 +101,24 @@ def main() -> None:
         # Whoever read our output has gone; there is nobody left to tell.
         sys.stdout = None
         code = EXIT_FAILED
+    except OSError as error:  # what was still to be written finds no room
+        sys.stdout = None
+        print_error(f"cannot write what there is to say: {error.strerror}")
+        code = EXIT_FAILED
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is over: Python's own end is not told of
     sys.exit(code)
+
+
+def _open_closed_streams() -> None:
+    """Have 0, 1 and 2 lead nowhere if they were closed (``>&-``).
+
+    The next file that is opened would get the number, and what is meant for the terminal with it.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # pathlib takes long to load; this is closed by the end of the process.
+            nowhere = open(os.devnull, mode, encoding="utf-8")  # noqa: PTH123, SIM115
+            setattr(sys, name, nowhere)
 
 
 # ----------------------------------------------------------------------------------- interruptions

@@ -147,6 +147,25 @@ def test_words_after_dashes_are_refused_where_they_mean_nothing(
     assert "--" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX")
+@pytest.mark.parametrize(
+    ("ending", "code"), [(">&-", 0), (">&- 2>&-", 0), (">/dev/full", 1), ("<&- >&- 2>&-", 0)]
+)
+def test_output_that_leads_nowhere_is_no_traceback(ending: str, code: int) -> None:
+    command = ["sh", "-c", f'exec "$0" -m capture --help {ending}', sys.executable]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert ("No space left" in done.stderr) == (code == 1)
+
+
+def test_a_film_does_not_get_the_number_of_a_closed_stream(tmp_path: Path) -> None:
+    film = tmp_path / "card.mkv"
+    command = f'exec "$0" -m capture record "{film}" --test-card 160x128 --audio none --duration 1s --json >&-'
+    subprocess.run(["sh", "-c", command, sys.executable], check=True)
+    assert film.read_bytes()[:4] == b"\x1a\x45\xdf\xa3"  # EBML, and nothing in front of it
+
+
 def test_importing_the_package_loads_no_native_library() -> None:
     code = (
         "import sys, capture; capture.RecordingSpec; capture.VideoSpec;"
