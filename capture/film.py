@@ -76,8 +76,8 @@ class Film:
 
     @property
     def like(self) -> VideoFrame:
-        """A picture of the size, pixel format and colour tags that all will have."""
-        return self._picture.to_frame()
+        """A frame of the size, pixel format and colour tags that all will have; not filled."""
+        return self._picture.like()
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -46,6 +46,8 @@ BLACK: Final = 24
 
 SPARE_FRAMES: Final = 3
 """One that is filled, one that is encoded, one on its way; a frame has 3 MB at 1080p."""
+BAND_PX: Final = 256 * 1024
+"""Converted at once: what lies between the steps stays in the cache, and takes 1 MB of memory."""
 CHANGES_KEPT: Final = 64
 """A frame comes back after three pictures of a few rectangles each."""
 PART_OF_ALL: Final = 0.5
@@ -112,12 +114,16 @@ class KeptPicture(ABC):
         # A few pixels tell of nearly every picture; only where those are dark all are looked at.
         return bool(light[::8, ::8].max() <= BLACK and light.max() <= BLACK)
 
+    def like(self) -> av.VideoFrame:
+        """A frame of the size, pixel format and colour tags that all have; nobody has filled it."""
+        return _tagged(av.VideoFrame(*self.size_px, self.pixel_format), self.color_tags)
+
     def to_frame(self) -> av.VideoFrame:
         """A tagged frame with a copy: later updates don't reach it. Its pts may be an old one."""
         try:
             frame = self._spare.pop()
         except IndexError:
-            frame = _tagged(av.VideoFrame(*self.size_px, self.pixel_format), self.color_tags)
+            frame = self.like()
             self._filled.pop(id(frame), None)
         frame.make_writable()  # what an encoder should still hold is left to it
         self._copy(frame, self._lacking(frame))
@@ -169,31 +175,31 @@ class PlanarPicture(KeptPicture):
         super().__init__()
         self._screen_px = (width_px, height_px)
         self.size_px = width, height = _even(width_px), _even(height_px)
-        self._planes = np.empty((height * 3 // 2, width), np.uint8)
-        self._y, self._u, self._v = _split_i420(self._planes, width, height)
         # Black in this format is not zero.
-        self._y.fill(16)
-        self._u.fill(128)
-        self._v.fill(128)
-        area = width * height
+        self._y = np.full((height, width), 16, np.uint8)
+        self._u, self._v = (np.full((height // 2, width // 2), 128, np.uint8) for _ in "uv")
+        area = min(width * height, max(BAND_PX, 2 * width))
         self._i420_scratch = np.empty(area * 3 // 2, np.uint8)
         self._half_scratch = np.empty(area, np.uint8)
         self._channel_scratch = np.empty((5, area // 4), np.uint8)
         self._edge_scratch = np.empty(area * 4 if self.size_px != self._screen_px else 0, np.uint8)
 
     def _take_over(self, pixels_bgra: NDArray[np.uint8], rect: Rect) -> None:
-        """Convert one rectangle."""
+        """Convert one rectangle, band by band."""
+        rows = max(BAND_PX // rect.width_px & ~1, 2)
+        for top in range(rect.top_px, rect.bottom_px, rows):
+            height = min(rows, rect.bottom_px - top)
+            self._convert(pixels_bgra, Rect(rect.left_px, top, rect.width_px, height))
+
+    def _convert(self, pixels_bgra: NDArray[np.uint8], rect: Rect) -> None:
         left, top, right, bottom = rect.left_px, rect.top_px, rect.right_px, rect.bottom_px
         width, height = rect.width_px, rect.height_px
         source = self._with_edge(pixels_bgra[top:bottom, left:right], width, height)
-        is_whole = (width, height) == self.size_px
 
-        # Luma comes with a chroma that is written over, or left behind in the scratch memory.
-        i420_shape = (height * 3 // 2, width)
-        i420 = self._planes if is_whole else _shaped(self._i420_scratch, i420_shape)
+        # Luma comes with a chroma that is left behind in the scratch memory.
+        i420 = _shaped(self._i420_scratch, (height * 3 // 2, width))
         cv2.cvtColor(source, cv2.COLOR_BGRA2YUV_I420, dst=i420)
-        if not is_whole:
-            self._y[top:bottom, left:right] = i420[:height]
+        self._y[top:bottom, left:right] = i420[:height]
 
         half_shape = (height // 2, width // 2)
         half = _shaped(self._half_scratch, (*half_shape, 4))
@@ -281,20 +287,6 @@ def _even(length_px: int) -> int:
 def _shaped(scratch: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """The beginning of a flat piece of memory as an array: OpenCV writes into what fits exactly."""
     return scratch[: prod(shape)].reshape(shape)
-
-
-def _split_i420(
-    planes: NDArray[np.uint8], width: int, height: int
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
-    """Views of Y, U and V in the one contiguous array that OpenCV calls I420."""
-    flat = planes.reshape(-1)
-    luma, quarter = width * height, width * height // 4
-    half_shape = (height // 2, width // 2)
-    return (
-        flat[:luma].reshape(height, width),
-        flat[luma : luma + quarter].reshape(half_shape),
-        flat[luma + quarter :].reshape(half_shape),
-    )
 
 
 def _rows(plane: av.video.plane.VideoPlane) -> NDArray[np.uint8]:

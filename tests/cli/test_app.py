@@ -161,7 +161,8 @@ def test_output_that_leads_nowhere_is_no_traceback(ending: str, code: int) -> No
 
 def test_a_film_does_not_get_the_number_of_a_closed_stream(tmp_path: Path) -> None:
     film = tmp_path / "card.mkv"
-    command = f'exec "$0" -m capture record "{film}" --test-card 160x128 --audio none --duration 1s --json >&-'
+    options = "--test-card 160x128 --audio none --duration 1s --json"
+    command = f'exec "$0" -m capture record "{film}" {options} >&-'
     subprocess.run(["sh", "-c", command, sys.executable], check=True)
     assert film.read_bytes()[:4] == b"\x1a\x45\xdf\xa3"  # EBML, and nothing in front of it
 
