@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["measure_load", "show_load"]
 
 
+PEER_PAIRS = 3
+"""In so many rounds all recorders take part, then only the first two: an hour is long enough."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cost:
     """Of one recording.
@@ -61,8 +65,9 @@ def measure_load(
             with show(name, desktop, folder):
                 for pair in range(pairs):
                     say(f"load: {name}, pair {pair + 1} of {pairs}")
-                    turn = pair % len(recorders)
-                    order = recorders[turn:] + recorders[:turn]
+                    here = recorders if pair < PEER_PAIRS else recorders[:2]
+                    turn = pair % len(here)
+                    order = here[turn:] + here[:turn]
                     costs.append({r.name: _cost(r, desktop, folder, seconds, fps) for r in order})
             found[name] = {r.name: _together(r.name, costs) for r in recorders}
     return {"seconds": seconds, "pairs": pairs, "fps": fps, "desktops": found}
@@ -109,5 +114,6 @@ def _cost(
 
 def _together(name: str, costs: list[dict[str, Cost]]) -> dict[str, Any]:
     figures = Cost.__dataclass_fields__
-    values = {f: spread([getattr(pair[name], f) for pair in costs]) for f in figures}
-    return values | {"of_ffmpeg": spread([p[name].cpu / p[FFMPEG.name].cpu for p in costs])}
+    rounds = [pair for pair in costs if name in pair]
+    values = {f: spread([getattr(pair[name], f) for pair in rounds]) for f in figures}
+    return values | {"of_ffmpeg": spread([p[name].cpu / p[FFMPEG.name].cpu for p in rounds])}
