@@ -54,7 +54,14 @@ def main() -> None:
         parts[part] = _measure(part, options)
         print(f"\n{part}\n\n{SHOWS[part](parts[part])}\n", flush=True)
         if options.write:
-            _write(part if options.fps == DEFAULT_FPS else f"{part} {options.fps}", parts[part])
+            _write(_name_of(part, options), parts[part])
+
+
+def _name_of(part: str, options: argparse.Namespace) -> str:
+    """What figures are kept as: measured otherwise, they stand beside the usual ones."""
+    if part == "load" and options.fps != DEFAULT_FPS:
+        return f"{part} {options.fps}"
+    return f"{part} {options.behind}" if part == "sync" and options.behind else part
 
 
 def _parse() -> argparse.Namespace:
@@ -66,6 +73,7 @@ def _parse() -> argparse.Namespace:
     more("--pairs", type=int, default=3, help="how often each of load is recorded (3)")
     more("--desktops", nargs="+", choices=DESKTOPS, default=DESKTOPS, help="of load, size")
     more("--events", type=int, default=50, help="flashes and beeps of sync (50)")
+    more("--behind", choices=DESKTOPS, help="what is to be seen around the flashes of sync")
     more("--times", type=int, default=5, help="how often start and voice start (5)")
     more("--listen", type=float, default=60, help="how long voice listens (60)")
     more("--files", type=int, default=500, help="in each batch of extract (500)")
@@ -90,7 +98,9 @@ MEASURES: dict[str, Callable[[PrivateDesktop, Path, argparse.Namespace], dict[st
     ),
     "size": lambda desktop, folder, options: measure_size(desktop, folder, options.desktops),
     "colour": lambda desktop, folder, _: measure_colour(desktop, folder),
-    "sync": lambda desktop, folder, options: measure_sync(desktop, folder, events=options.events),
+    "sync": lambda desktop, folder, options: measure_sync(
+        desktop, folder, events=options.events, behind=options.behind
+    ),
     "start": lambda desktop, folder, options: measure_start(desktop, folder, times=options.times),
     "voice": lambda desktop, folder, options: measure_voice(
         desktop, folder, seconds=options.listen, times=options.times

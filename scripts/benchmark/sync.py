@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scripts.benchmark.desktops import show
 from scripts.benchmark.recorders import FFMPEG_SOUND_FIRST, RECORDERS, Run
 from scripts.benchmark.report import say, table
 from tests.device import flashbeep
@@ -21,18 +23,35 @@ if TYPE_CHECKING:
 __all__ = ["RATES_FPS", "measure_sync", "show_sync"]
 
 RATES_FPS = (60, 30)
+SIDE_PX = 400
+"""Of the square that flashes before something else."""
 
 
-def measure_sync(desktop: PrivateDesktop, folder: Path, *, events: int) -> dict[str, Any]:
-    """Sound minus picture of every recorder, in milliseconds; positive: the sound is late."""
+def measure_sync(
+    desktop: PrivateDesktop, folder: Path, *, events: int, behind: str | None
+) -> dict[str, Any]:
+    """Sound minus picture of every recorder, in milliseconds; positive: the sound is late.
+
+    Args:
+        desktop: Where.
+        folder: For files.
+        events: Flashes and beeps.
+        behind: Which of ``DESKTOPS`` is to be seen around the flashes; ``None``: they fill it.
+    """
     found: dict[str, Any] = {}
-    for fps in RATES_FPS:
-        for recorder in (*RECORDERS, FFMPEG_SOUND_FIRST):
-            if recorder.is_here():
-                say(f"sync: {recorder.name} at {fps} pictures a second")
-                measured = _measure(recorder, desktop, folder, fps, events)
-                found.setdefault(str(fps), {})[recorder.name] = measured
-    return {"events": events, "rates": found}
+    with contextlib.ExitStack() as stack:
+        if behind:
+            stack.enter_context(show(behind, desktop, folder))
+        for fps in RATES_FPS:
+            for recorder in (*RECORDERS, FFMPEG_SOUND_FIRST):
+                if recorder.is_here():
+                    say(f"sync: {recorder.name} at {fps} pictures a second")
+                    side_px = SIDE_PX if behind else None
+                    measured = _measure(
+                        recorder, desktop, folder, fps, events=events, side_px=side_px
+                    )
+                    found.setdefault(str(fps), {})[recorder.name] = measured
+    return {"events": events, "behind": behind, "rates": found}
 
 
 def show_sync(found: dict[str, Any]) -> str:
@@ -47,10 +66,17 @@ def show_sync(found: dict[str, Any]) -> str:
 
 
 def _measure(
-    recorder: Recorder, desktop: PrivateDesktop, folder: Path, fps: int, events: int
+    recorder: Recorder,
+    desktop: PrivateDesktop,
+    folder: Path,
+    fps: int,
+    *,
+    events: int,
+    side_px: int | None,
 ) -> dict[str, Any]:
     run = Run(recorder, desktop, folder / "film", fps)
     client = [sys.executable, str(Path(flashbeep.__file__)), "--events", str(events)]
+    client += ["--side", str(side_px)] if side_px else []
     code = desktop.run([*client, "--out", str(folder / "truth.jsonl")]).wait()
     film = run.end()
     if code:

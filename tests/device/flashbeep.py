@@ -219,22 +219,23 @@ def _start_ns(info: _TimingInfo) -> int:
 
 
 class Screen:
-    """A window over the whole screen, of one colour."""
+    """A window over the whole screen, or a square in the middle of it, of one colour."""
 
-    def __init__(self) -> None:
+    def __init__(self, side_px: int | None = None) -> None:
         self._connection = connection = xcffib.connect()
         root = connection.get_setup().roots[0]
         self._window = connection.generate_id()
         self._context = connection.generate_id()
         self._white, self._black = root.white_pixel, root.black_pixel
-        self._size = root.width_in_pixels, root.height_in_pixels
+        whole = root.width_in_pixels, root.height_in_pixels
+        self._size = (side_px, side_px) if side_px else whole
+        place = ((have - own) // 2 for have, own in zip(whole, self._size, strict=True))
         cw, gc = xcffib.xproto.CW, xcffib.xproto.GC
         connection.core.CreateWindow(
             root.root_depth,
             self._window,
             root.root,
-            0,
-            0,
+            *place,
             *self._size,
             0,
             xcffib.xproto.WindowClass.InputOutput,
@@ -294,10 +295,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--lead", type=float, default=LEAD_S, help="seconds before the first")
     parser.add_argument("--tail", type=float, default=TAIL_S, help="seconds after the last")
+    parser.add_argument("--side", type=int, help="of a square in the middle, in pixels; else all")
     parser.add_argument("--out", type=Path, required=True, help="the true times, JSON lines")
     options = parser.parse_args()
     beeps = plan_events(options.events, options.seed, options.lead)
-    screen, player = Screen(), Player(draw_sound(beeps))
+    screen, player = Screen(options.side), Player(draw_sound(beeps))
     while player.heard_ns(0) is None:
         player.ask()
         time.sleep(POLL_S)
