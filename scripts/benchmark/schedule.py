@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import time
@@ -41,7 +40,7 @@ def measure_schedule(folder: Path, *, seconds: float, times: int) -> dict[str, A
         time.sleep(seconds)
         idle = (cpu_s(daemon.pid) - used_s) / (time.monotonic() - begun_s)
     finally:
-        daemon.send_signal(signal.SIGINT)
+        daemon.terminate()
         daemon.wait()
     return {"jobs": JOBS, "times": times, "list_s": spread(lists), "seconds": seconds, "idle": idle}
 
