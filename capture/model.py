@@ -564,6 +564,9 @@ class RecordingResult:
     markers_s: tuple[float, ...] = ()
     dead: tuple[str, ...] = ()
     """Tracks that recorded nothing of use for 5 s or throughout; the warnings say why."""
+    command_exit_code: int | None = None
+    """Of the command that was recorded, 128 and more for a signal, as in a shell; ``None``: there
+    was none, or it still ran at the end and was ended by us."""
 
     @property
     def path(self) -> Path:
