@@ -355,9 +355,7 @@ def test_a_sound_counts_from_the_time_on(desktop_env: PrivateDesktop, tmp_path: 
     assert (loud[-1] - loud[0]) / RATE_HZ == pytest.approx(1.0, abs=0.01)
 
 
-@pytest.mark.parametrize(
-    "is_there_before", [False, pytest.param(True, marks=pytest.mark.usefixtures("_slow"))]
-)
+@pytest.mark.parametrize("is_there_before", [False, True])
 def test_a_window_starts_and_stops_it(
     is_there_before: bool,  # noqa: FBT001 - a parameter of the test
     desktop_env: PrivateDesktop,
