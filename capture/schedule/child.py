@@ -52,7 +52,7 @@ EXIT_DEAD_SOURCE = 4
 """Recorded, but a source was dead (``capture record --strict``)."""
 KEPT = "message-kept"
 """The event of ``voice`` that names a finished file."""
-HEARD_OUT = {"duration", "idle"}
+HEARD_OUT = {"duration", "idle", "silence", "window-closed", "app-ended"}
 """Reasons of ``voice`` to stop that say nothing about what it heard."""
 ENDED_BEFORE = "it was told to end before anything was recorded"
 ENDED_EARLY = "it was told to end early"

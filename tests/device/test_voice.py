@@ -407,6 +407,13 @@ def test_a_recovery_that_is_killed_leaves_nothing_behind(tmp_path: Path) -> None
         (("--count", "0"), 2, "0 messages"),
         (("--hold", "10ms"), 2, "hold"),
         (("--for", "1s"), 1, "no message was heard"),
+        (("--stop-when", "silence:1s"), 1, "no message was heard"),
+        (("--start-when", "sound"), 2, "every message begins with its sound"),
+        (("--start-when", "rain"), 2, "nothing can be started when 'rain'"),
+        (("--start-within", "1s"), 2, "needs something to wait for"),
+        (("--stop-when", "window-closed"), 2, "does not say which"),
+        (("--stop-when", "size:0"), 2, "more than nothing"),
+        (("--start-when", "app:none", "--start-within", "0.2s"), 1, "app:none did not come within"),
     ],
 )
 def test_bad_input_is_one_sentence(

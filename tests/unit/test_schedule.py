@@ -386,6 +386,7 @@ def test_what_recorded_nothing_of_use_is_marked(
     [
         ({"messages": [{"path": "a"}], "stopped_by": "duration"}, 0, Status.DONE),
         ({"messages": [], "stopped_by": "duration"}, 1, Status.SILENT),
+        ({"messages": [], "stopped_by": "app-ended"}, 1, Status.SILENT),
         ({"messages": [], "stopped_by": "error"}, 1, Status.FAILED),
         ({"paths": ["a"], "stopped_by": "duration"}, 4, Status.DONE),
         ({"paths": ["a"], "stopped_by": "terminate"}, 0, Status.INTERRUPTED),
