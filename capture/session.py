@@ -85,7 +85,6 @@ class Session:
         self._teller = Teller(on_event)
         self._state = State.READY
         self._device_changes = 0
-        self._awaited: dict[str, str] = {}
         """Applications that play nothing yet, and what was said of them."""
         self._stopped_by = ""
         self._error: BaseException | None = None
@@ -569,13 +568,7 @@ class Session:
     def _on_source_event(self, event: Event) -> None:
         if event.kind in DEVICE_CHANGES:
             self._device_changes += 1
-        if event.kind in {EventKind.WARNING, EventKind.DEVICE_LOST, EventKind.GAP}:
-            self._teller.keep(event.message)
-        if event.details.get("waiting") and event.source is not None:
-            self._awaited[event.source] = event.message
-        elif event.kind is EventKind.STREAM_STARTED and event.source in self._awaited:
-            self._teller.forget(self._awaited.pop(event.source))
-        self._teller.tell(event)
+        self._teller.pass_on(event)
         if event.kind is EventKind.DEVICE_LOST and self.spec.is_strict:
             self._fail(DeviceLostError(event.message))
             self.stop("device-lost")

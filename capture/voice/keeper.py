@@ -326,9 +326,7 @@ class VoiceKeeper:
         if event.kind in {EventKind.STREAM_STARTED, EventKind.STREAM_ENDED}:
             with contextlib.suppress(MailboxClosedError):
                 self._box.put(event, force=True)
-        elif event.kind in {EventKind.WARNING, EventKind.DEVICE_LOST, EventKind.GAP}:
-            self._teller.keep(event.message)
-        self._teller.tell(event)
+        self._teller.pass_on(event)
 
     def _each(self, action: Callable[[Lane], None]) -> None:
         """Have the capture-voice thread do something to all lanes."""
