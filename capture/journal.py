@@ -169,8 +169,14 @@ def is_message(path: Path) -> bool:
     return isinstance(recipe, dict) and recipe.get("kind") == MESSAGE_RECIPE
 
 
-def find_orphans(folder: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+def find_orphans(
+    folder: Path, *, with_folders: bool = False
+) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
     """The unfinished recordings in a folder, oldest name first.
+
+    Args:
+        folder: Need not exist.
+        with_folders: Also in the folders below it.
 
     Returns:
         Those that were cut off, and those that are being recorded now.
@@ -178,8 +184,9 @@ def find_orphans(folder: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
     orphans: list[Path] = []
     living: list[Path] = []
     with contextlib.suppress(OSError):
-        for journal in sorted(folder.glob(".*.journal")):
-            path = folder / journal.name[1 : -len(".journal")]
+        find = folder.rglob if with_folders else folder.glob
+        for journal in sorted(find(".*.journal")):
+            path = journal.parent / journal.name[1 : -len(".journal")]
             if path.is_file():
                 (living if is_recording(path) else orphans).append(path)
     return tuple(orphans), tuple(living)

@@ -1,9 +1,14 @@
-"""Gathers what rules are held against: which windows are open, who plays, when sound was heard."""
+"""Holds rules against the world: which windows are open, who plays, when sound was heard.
+
+A recording and a keeper of messages wait for their start rules with a ``Patience``, and are ended
+by their stop rules on a thread of ``watch_for_end``.
+"""
 
 from __future__ import annotations
 
+import os
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -11,15 +16,16 @@ from capture import sources
 from capture.clock import now_ns
 from capture.errors import CaptureError
 from capture.levels import gain_of
-from capture.model import NS_PER_S
-from capture.rules import Facts
+from capture.model import NS_PER_S, EventKind, State
+from capture.rules import Ending, Facts, has_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
-    from capture.model import AudioBlock, Rule
+    from capture.model import AudioBlock, RecordingSpec, Rule, VoiceSpec
+    from capture.teller import Teller
 
-__all__ = ["Ear", "Lookout"]
+__all__ = ["Ear", "Lookout", "Patience", "Stoppable", "name_players", "watch_for_end"]
 
 SOUND_DBFS = -50.0
 """RMS of 20 ms: above the noise of a microphone in a quiet room, below the quietest speech."""
@@ -28,6 +34,8 @@ EPISODE_GAP_S = 0.5
 """A shorter pause lies within speech; what sounds after a longer one is a new beginning."""
 ASK_EVERY_NS = NS_PER_S // 2
 """Windows and applications are asked for this often: 3 ms of work each time."""
+RULES_TICK_S = 0.05
+"""How often rules are looked at."""
 
 
 class Ear:
@@ -99,6 +107,113 @@ class Lookout:
                 self._apps = _players()
         heard_ns = self._ear.heard_ns if self._ear is not None else None
         return Facts(at_ns, heard_ns, self._windows, self._apps)
+
+
+class Patience:
+    """Waits for start rules, until it is stopped or has waited too long. Used from one thread.
+
+    Args:
+        spec: Whose rules, and how long they have.
+        teller: Told what is waited for.
+        wait_for_stop: Sleeps so many seconds; true once it was stopped.
+    """
+
+    def __init__(
+        self,
+        spec: RecordingSpec | VoiceSpec,
+        teller: Teller,
+        wait_for_stop: Callable[[float], bool],
+    ) -> None:
+        self._spec = spec
+        self._teller = teller
+        self._wait_for_stop = wait_for_stop
+        self._deadline_ns: int | None = None
+
+    def begin(self, rules: Sequence[Rule]) -> None:
+        """Tell what is waited for; the time that it has begins now."""
+        self._teller.emit(EventKind.WAITING, f"waiting for {' and '.join(map(str, rules))}")
+        within_s = self._spec.start_within_s
+        self._deadline_ns = None if within_s is None else now_ns() + round(within_s * NS_PER_S)
+
+    def rest(self, wait_s: float = RULES_TICK_S) -> None:
+        """Sleep.
+
+        Raises:
+            CaptureError: It was stopped meanwhile, or what it waits for did not come in time.
+        """
+        if self._wait_for_stop(wait_s):
+            raise CaptureError("nothing was recorded: it was stopped before it began")
+        if self._deadline_ns is not None and now_ns() >= self._deadline_ns:
+            waited = " and ".join(map(str, self._spec.start_when))
+            raise CaptureError(
+                f"nothing was recorded: {waited} did not come within "
+                f"{self._spec.start_within_s:g} s",
+                hint="--start-within says how long it is waited for",
+            )
+
+    def wait_for_others(self, rules: Sequence[Rule]) -> None:
+        """Wait until these windows and applications are there.
+
+        Raises:
+            CaptureError: As ``rest()``.
+        """
+        lookout = Lookout(rules, None)
+        self.begin(rules)
+        while not has_all(rules, lookout.look()):
+            self.rest()
+        self._deadline_ns = None
+
+
+class Stoppable(Protocol):
+    """What stop rules end: a recording, or a keeper of messages."""
+
+    @property
+    def state(self) -> str:
+        """Where it stands; paused as in ``State``."""
+
+    def stop(self, reason: str) -> None:
+        """End it."""
+
+    def wait_for_stop(self, timeout_s: float) -> bool:
+        """Wait at most so long for the end to come near; true once it did."""
+
+
+def watch_for_end(
+    stoppable: Stoppable, spec: RecordingSpec | VoiceSpec, ear: Ear | None, start_ns: int
+) -> None:
+    """Have a thread, capture-rules, stop it when a stop rule holds; without rules: nothing.
+
+    Nobody waits for the thread: a screen that does not answer must not hold up the end.
+
+    Args:
+        stoppable: What is stopped; the rule's kind is the reason.
+        spec: From ``with_rules``; its start rules have held.
+        ear: Hears the sources; ``None`` where no rule is about sound.
+        start_ns: Capture clock of the start.
+    """
+
+    def watch() -> None:
+        lookout = Lookout(spec.stop_when, ear)
+        ending = Ending(spec.stop_when, start_ns, spec.start_when)
+        while not stoppable.wait_for_stop(RULES_TICK_S):
+            facts = lookout.look()
+            if stoppable.state == State.PAUSED:
+                ending.rest(facts.at_ns)
+            elif (kind := ending.step(facts)) is not None:
+                stoppable.stop(kind)
+
+    if spec.stop_when:
+        threading.Thread(target=watch, name="capture-rules", daemon=True).start()
+
+
+def name_players() -> str:
+    """Which applications play now, in words: ``there are: A, B``, or ``nothing is playing``."""
+    try:
+        apps = [app for app in sources.list_audio_apps() if app.is_playing]
+    except CaptureError:
+        return "the sound server does not say which are"
+    names = sorted({app.name for app in apps if app.pid != os.getpid()}, key=str.casefold)
+    return f"there are: {', '.join(names)}" if names else "nothing is playing"
 
 
 def _titles() -> tuple[str, ...] | None:

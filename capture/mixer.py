@@ -30,7 +30,7 @@ MISSING_AFTER_S = 0.6
 """A source that gave nothing for so long gets silence, so that the file goes on."""
 HOLDBACK_S = 0.5
 """How far behind now that silence ends: sound that is merely late still finds its place."""
-LONGEST_TICK_S = 0.12
+LONGEST_TICK_S = 0.25
 """More than this between two calls is this process sleeping (SIGSTOP, suspend), not the source."""
 MIN_CHUNK_S = 0.02
 """Nothing is handed on below this: one wake-up of the encoders per audio fragment is enough."""

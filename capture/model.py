@@ -333,7 +333,7 @@ class AudioSpec:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A condition on which a recording starts or stops (``capture.rules``)."""
+    """A condition on which recording, or listening, starts or stops (``capture.rules``)."""
 
     kind: str
     """To start: sound, window, app; to stop: silence, window-closed, app-ended, size, duration."""
@@ -442,6 +442,14 @@ class VoiceSpec:
     """Listen for so long in all."""
     idle_s: float | None = None
     """Give up when nothing was heard for so long."""
+    start_when: tuple[Rule, ...] = ()
+    """Windows and applications that all have to be there before it listens."""
+    start_within_s: float | None = None
+    """How long the start rules have; ``None``: as long as it takes."""
+    stop_when: tuple[Rule, ...] = ()
+    """The first one that holds ends the listening; an open message is kept."""
+    max_size_bytes: int | None = None
+    """Stop when the files together are so large."""
     keep_last_s: float = 120.0
     """So much of what sounded last is held in memory, for ``save_last``; 0: nothing is."""
     with_picture: bool = False
@@ -564,6 +572,9 @@ class RecordingResult:
     markers_s: tuple[float, ...] = ()
     dead: tuple[str, ...] = ()
     """Tracks that recorded nothing of use for 5 s or throughout; the warnings say why."""
+    command_exit_code: int | None = None
+    """Of the command that was recorded, 128 and more for a signal, as in a shell; ``None``: there
+    was none, or it still ran at the end and was ended by us."""
 
     @property
     def path(self) -> Path:
@@ -597,6 +608,7 @@ class VoiceState(enum.StrEnum):
     """Where a ``VoiceKeeper`` stands."""
 
     READY = "ready"
+    WAITING = "waiting"
     LISTENING = "listening"
     HEARING = "hearing"
     HOLDING = "holding"
@@ -638,7 +650,7 @@ class VoiceResult:
     """How often something sounded that was no message."""
     warnings: tuple[str, ...]
     stopped_by: str
-    """count, duration, idle, request, disk, error."""
+    """count, duration, idle, size, request, disk, error, or a stop rule's kind."""
 
 
 @dataclass(frozen=True, slots=True)

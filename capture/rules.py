@@ -2,24 +2,23 @@
 
 To start, ``sound``, ``window:TITLE``, ``app:NAME``; to stop, ``silence:10s``, ``window-closed``,
 ``app-ended``, ``size:1GB``, ``duration:45m``. The two in the middle mean what is recorded, or what
-was waited for; ``window-closed:TITLE`` and ``app-ended:NAME`` name another one. Pure: texts become
-rules, and rules are held against facts that somebody else has gathered.
+was waited for; ``window-closed:TITLE`` and ``app-ended:NAME`` name another one. ``voice`` waits for
+sound anyway and refuses that rule. Pure: texts become rules, and rules are held against facts that
+somebody else has gathered.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from capture.errors import ConfigError
-from capture.model import NS_PER_S, Rule
+from capture.model import NS_PER_S, AudioSpec, RecordingSpec, Rule, VoiceSpec
 from capture.units import parse_duration, parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from capture.model import RecordingSpec
+    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = ["Ending", "Facts", "has_all", "parse_start", "parse_stop", "with_rules"]
 
@@ -28,6 +27,9 @@ APP_GONE_S = 2.0
 
 _START_HINT = "write sound, window:TITLE or app:NAME"
 _STOP_HINT = "write silence:10s, window-closed, app-ended, size:1GB or duration:45m"
+_Spec = TypeVar("_Spec", RecordingSpec, VoiceSpec)
+_BEGINNINGS = {"window-closed": "window", "app-ended": "app"}
+"""Stop rules to the start rules that wait for the same."""
 _COUNTED = {"silence": parse_duration, "duration": parse_duration, "size": parse_size}
 
 
@@ -83,28 +85,15 @@ def parse_stop(text: str) -> Rule:
     return Rule(kind, amount=amount)
 
 
-def with_rules(spec: RecordingSpec) -> RecordingSpec:
+def with_rules(spec: _Spec) -> _Spec:
     """The spec with its rules made definite: sizes and durations are limits, names are known.
 
     Raises:
-        ConfigError: A rule has nothing to go by: no sound is recorded, no window is named.
+        ConfigError: A rule has nothing to go by: no sound is recorded, no window is named; or it
+            has no meaning where messages are kept.
     """
-    listens = any(rule.kind == "sound" for rule in spec.start_when) or any(
-        rule.kind == "silence" for rule in spec.stop_when
-    )
-    if listens and not spec.audio:
-        raise ConfigError("sound and silence cannot be told apart: no sound is recorded")
-    if spec.start_within_s is not None and not spec.start_when:
-        raise ConfigError(
-            "--start-within needs something to wait for", hint="add --start-when sound"
-        )
-    known = {
-        "window-closed": spec.video.window if spec.video else None,
-        "app-ended": next((a.name for a in spec.audio if a.kind == "app"), None),
-    }
-    for rule in spec.start_when:
-        if rule.name is not None:
-            known["window-closed" if rule.kind == "window" else "app-ended"] = rule.name
+    _check(spec)
+    known = _known_names(spec)
     sizes = [spec.max_size_bytes] if spec.max_size_bytes is not None else []
     lengths = [spec.duration_s] if spec.duration_s is not None else []
     rules = []
@@ -127,6 +116,39 @@ def with_rules(spec: RecordingSpec) -> RecordingSpec:
     )
 
 
+def _check(spec: RecordingSpec | VoiceSpec) -> None:
+    """Whether the rules have something to go by."""
+    waits_for_sound = any(rule.kind == "sound" for rule in spec.start_when)
+    listens = waits_for_sound or any(rule.kind == "silence" for rule in spec.stop_when)
+    if isinstance(spec, VoiceSpec):
+        if waits_for_sound:
+            raise ConfigError(
+                "--start-when sound has no meaning here: every message begins with its sound",
+                hint="leave it out; --idle 10m gives up when nothing is heard",
+            )
+    elif listens and not spec.audio:
+        raise ConfigError("sound and silence cannot be told apart: no sound is recorded")
+    if spec.start_within_s is not None and not spec.start_when:
+        example = "app:NAME" if isinstance(spec, VoiceSpec) else "sound"
+        raise ConfigError(
+            "--start-within needs something to wait for", hint=f"add --start-when {example}"
+        )
+
+
+def _known_names(spec: RecordingSpec | VoiceSpec) -> Mapping[str, str | None]:
+    """Which window and application a stop rule means that does not name one."""
+    audio = (AudioSpec(spec.source),) if isinstance(spec, VoiceSpec) else spec.audio
+    video = None if isinstance(spec, VoiceSpec) else spec.video
+    known = {
+        "window-closed": video.window if video else None,
+        "app-ended": next((each.name for each in audio if each.kind == "app"), None),
+    }
+    for rule in spec.start_when:
+        if rule.name is not None:
+            known["window-closed" if rule.kind == "window" else "app-ended"] = rule.name
+    return known
+
+
 def has_all(rules: Iterable[Rule], facts: Facts) -> bool:
     """Whether all of these start rules hold, those about sound left out."""
     there = {"window": facts.windows, "app": facts.apps}
@@ -139,12 +161,14 @@ class Ending:
     Args:
         rules: From ``with_rules``.
         at_ns: Capture clock of the start: silence counts from there.
+        came: Start rules that have held: what they name was there, though it may be gone by now.
     """
 
-    def __init__(self, rules: Sequence[Rule], at_ns: int) -> None:
+    def __init__(self, rules: Sequence[Rule], at_ns: int, came: Iterable[Rule] = ()) -> None:
         self._rules = rules
         self._quiet_ns = at_ns
-        self._seen: set[Rule] = set()
+        known = {(rule.kind, rule.name) for rule in came}
+        self._seen = {r for r in rules if (_BEGINNINGS.get(r.kind), r.name) in known}
         self._gone_ns: dict[Rule, int] = {}
 
     def step(self, facts: Facts) -> str | None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 from capture.clock import SessionClock, now_ns
 from capture.disk import DiskWatch
 from capture.errors import CaptureError, DeviceLostError, OutputError, SourceEndedError
-from capture.lookout import Ear, Lookout
+from capture.lookout import Ear, Patience, watch_for_end
 from capture.media.certificate import certify
 from capture.model import (
     NS_PER_S,
@@ -34,7 +34,7 @@ from capture.model import (
 )
 from capture.pipeline import MailboxClosedError, Pipeline
 from capture.plan import check_spec, find_doubled, plan_segments
-from capture.rules import Ending, has_all, with_rules
+from capture.rules import with_rules
 from capture.sound import Sound
 from capture.sources import open_audio, open_screen
 from capture.teller import Teller
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from capture.film import Film
-    from capture.model import Rule
     from capture.segments import Segments
 
 __all__ = ["Session", "record"]
@@ -63,8 +62,6 @@ WALL_LOOK_S = 1.0
 """How often the machine's clock is looked at while waiting for a time: somebody may set it."""
 PRE_ROLL_NS = NS_PER_S // 4
 """What of the sound before a sound is kept where that starts the recording."""
-RULES_TICK_S = 0.05
-"""How often rules are looked at."""
 LISTENING = {"sound", "silence"}
 """Rules that are about what is heard."""
 DEVICE_CHANGES = {EventKind.DEVICE_LOST, EventKind.DEVICE_BACK, EventKind.DEFAULT_CHANGED}
@@ -88,7 +85,6 @@ class Session:
         self._teller = Teller(on_event)
         self._state = State.READY
         self._device_changes = 0
-        self._awaited: dict[str, str] = {}
         """Applications that play nothing yet, and what was said of them."""
         self._stopped_by = ""
         self._error: BaseException | None = None
@@ -96,6 +92,7 @@ class Session:
         self._end_ns: int | None = None
         self._lock = threading.RLock()
         self._stop_asked = threading.Event()
+        self._patience = Patience(spec, self._teller, self._stop_asked.wait)
         self._finished = threading.Event()
         self._pipeline = Pipeline()
         self._film: Film | None = None
@@ -251,15 +248,14 @@ class Session:
             if left_s <= before_s:
                 return
             self._state = State.WAITING
-            self._wait(min(left_s - before_s, WALL_LOOK_S))
+            self._patience.rest(min(left_s - before_s, WALL_LOOK_S))
 
     def _wait_for_others(self) -> None:
         """Until the windows and applications of the start rules are there; nothing is open yet."""
         rules = [rule for rule in self.spec.start_when if rule.kind != "sound"]
-        lookout = Lookout(rules, None)
-        deadline_ns = self._say_waiting(rules)
-        while not has_all(rules, lookout.look()):
-            self._wait(RULES_TICK_S, deadline_ns)
+        if rules:
+            self._state = State.WAITING
+            self._patience.wait_for_others(rules)
 
     def _wait_for_sound(self) -> int | None:
         """Until there is sound, if a rule says so; gives when the recording begins.
@@ -270,33 +266,13 @@ class Session:
         rules = [rule for rule in self.spec.start_when if rule.kind == "sound"]
         if not rules or self._ear is None:
             return None
-        deadline_ns = self._say_waiting(rules)
+        self._state = State.WAITING
+        self._patience.begin(rules)
         ready_ns = now_ns()
         while (self._ear.heard_ns or 0) < ready_ns:
-            self._wait(RULES_TICK_S, deadline_ns)
+            self._patience.rest()
         assert self._ear.onset_ns is not None
         return max(self._ear.onset_ns - PRE_ROLL_NS, ready_ns)
-
-    def _say_waiting(self, rules: list[Rule]) -> int | None:
-        """Tell what is waited for; gives the capture clock at which that is given up."""
-        if not rules:
-            return None
-        self._state = State.WAITING
-        self._teller.emit(EventKind.WAITING, f"waiting for {' and '.join(map(str, rules))}")
-        within_s = self.spec.start_within_s
-        return None if within_s is None else now_ns() + round(within_s * NS_PER_S)
-
-    def _wait(self, wait_s: float, deadline_ns: int | None = None) -> None:
-        """Sleep, unless the waiting is over."""
-        if self._stop_asked.wait(wait_s):
-            raise CaptureError("nothing was recorded: it was stopped before it began")
-        if deadline_ns is not None and now_ns() >= deadline_ns:
-            waited = " and ".join(map(str, self.spec.start_when))
-            raise CaptureError(
-                f"nothing was recorded: {waited} did not come within "
-                f"{self.spec.start_within_s:g} s",
-                hint="--start-within says how long it is waited for",
-            )
 
     # ------------------------------------------------------------------------------------- starting
 
@@ -368,9 +344,7 @@ class Session:
         pipeline.add("mux", segments.write_all, lambda: segments.box.close(discard=True))
         pipeline.start()
         self._watchdog.start()
-        if self.spec.stop_when:
-            # Nobody waits for it: a screen that does not answer must not hold up the end.
-            threading.Thread(target=self._watch_rules, name="capture-rules", daemon=True).start()
+        watch_for_end(self, self.spec, self._ear, self._clock.start_ns)
 
     # ------------------------------------------------------------------------------- the threads
 
@@ -417,17 +391,6 @@ class Session:
         assert self._segments is not None
         assert self._sound is not None
         self._sound.run(SoundLane(self._segments), self._planned_end, self._stop_asked)
-
-    def _watch_rules(self) -> None:
-        """capture-rules: end the recording when a stop rule holds."""
-        lookout = Lookout(self.spec.stop_when, self._ear)
-        ending = Ending(self.spec.stop_when, self._clock.start_ns)
-        while not self._stop_asked.wait(RULES_TICK_S):
-            facts = lookout.look()
-            if self._state is State.PAUSED:
-                ending.rest(facts.at_ns)
-            elif (kind := ending.step(facts)) is not None:
-                self.stop(kind)
 
     def _watch(self) -> None:
         """capture-watchdog: end the recording when it is time, then finish it."""
@@ -605,13 +568,7 @@ class Session:
     def _on_source_event(self, event: Event) -> None:
         if event.kind in DEVICE_CHANGES:
             self._device_changes += 1
-        if event.kind in {EventKind.WARNING, EventKind.DEVICE_LOST, EventKind.GAP}:
-            self._teller.keep(event.message)
-        if event.details.get("waiting") and event.source is not None:
-            self._awaited[event.source] = event.message
-        elif event.kind is EventKind.STREAM_STARTED and event.source in self._awaited:
-            self._teller.forget(self._awaited.pop(event.source))
-        self._teller.tell(event)
+        self._teller.pass_on(event)
         if event.kind is EventKind.DEVICE_LOST and self.spec.is_strict:
             self._fail(DeviceLostError(event.message))
             self.stop("device-lost")

@@ -32,7 +32,7 @@ READY_WITHIN_S = 0.3
 BLOCKS_WAITING_S = 10
 """Between source and timeline; a thread that is never late keeps this empty."""
 TICK_S = 0.1
-"""Sound is moved on in batches of so long: few wake-ups, and meters move ten times a second."""
+"""Sound is moved on in batches of so long: few wake-ups, and meters that move."""
 
 
 class Sound:

@@ -24,6 +24,7 @@ class Teller:
     def __init__(self, on_event: Callable[[Event], None] | None) -> None:
         self._on_event = on_event
         self._warnings: list[str] = []
+        self._awaited: dict[str, str] = {}
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -39,11 +40,6 @@ class Teller:
         """Keep a warning that is told in other words, or was told."""
         self._warnings.append(message)
 
-    def forget(self, message: str) -> None:
-        """What was a warning has come to nothing."""
-        while message in self._warnings:  # in place: other threads add theirs meanwhile
-            self._warnings.remove(message)
-
     def warn(self, message: str) -> None:
         """Keep a warning, and tell it the first time."""
         if message not in self._warnings:
@@ -53,6 +49,18 @@ class Teller:
     def emit(self, kind: EventKind, message: str, **details: Any) -> None:
         """Tell what happened now."""
         self.tell(Event(kind, message, now_ns(), details=details))
+
+    def pass_on(self, event: Event) -> None:
+        """Tell what a source says; what is wrong is kept, until what it waits for has come."""
+        if event.kind in {EventKind.WARNING, EventKind.DEVICE_LOST, EventKind.GAP}:
+            self.keep(event.message)
+        if event.details.get("waiting") and event.source is not None:
+            self._awaited[event.source] = event.message
+        elif event.kind is EventKind.STREAM_STARTED and event.source in self._awaited:
+            message = self._awaited.pop(event.source)
+            while message in self._warnings:  # in place: other threads add theirs meanwhile
+                self._warnings.remove(message)
+        self.tell(event)
 
     def tell(self, event: Event) -> None:
         """Tell it."""

@@ -31,7 +31,7 @@ QUIET_DBFS = -60.0
 CLIPPED_S = 0.3
 """A shout clips for a few milliseconds; this much in all is a level that is set too high."""
 NO_DATA_S = 2.0
-"""A device delivers every 10-50 ms; the mixer has put silence in its place since 0.6 s."""
+"""A device delivers every 10-160 ms; the mixer has put silence in its place since 0.6 s."""
 BLACK_S = 5.0
 ASLEEP_S = 1.0
 """No step for so long: this process was stopped, or the machine had no time for it at all."""

@@ -209,8 +209,9 @@ def build(
         count: The first so many messages.
         level_dbfs: RMS of each message; ``None``: each at its own, -12 to -35.
         lead_s: What comes before the first.
-        chimes: A notification in each gap of 2 to 4 s, at least 0.5 s from the messages.
-        music: 5 s of it in each second gap, which grows to 6.6 to 7.4 s.
+        chimes: A notification in each gap, at least 0.5 s from the messages.
+        music: 5 s of it in each second gap, which grows to 6.6 to 7.4 s; with a notification
+            after it to 7.6 to 9.1 s.
         bed: What sounds all the time underneath.
         bed_dbfs: RMS of that.
     """
@@ -241,6 +242,10 @@ def build(
             song = song_of(5.0, seed=index) * np.float32(0.2)
             others.append(Place("music", start := add(song), start + len(song)))
             rest(float(random.uniform(0.8, 1.2)))
+            if chimes:
+                chime = CHIMES[index % len(CHIMES)]()
+                others.append(Place("chime", start := add(chime), start + len(chime)))
+                rest(float(random.uniform(0.8, 1.2)))
         elif chimes:
             chime = CHIMES[index % len(CHIMES)]()
             spare_s = gap_s - len(chime) / RATE_HZ - 1.0

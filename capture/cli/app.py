@@ -94,19 +94,28 @@ def main() -> None:
         sys.unraisablehook = _on_unraisable
     try:
         code = run(sys.argv[1:])
-        sys.stdout.flush()
+        code = _flush() or code
     except KeyboardInterrupt:  # a second one, while the first was told
         code = EXIT_INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has gone; there is nobody left to tell.
         sys.stdout = None
         code = EXIT_FAILED
-    except OSError as error:  # what was still to be written finds no room
-        sys.stdout = None
-        print_error(f"cannot write what there is to say: {error.strerror}")
-        code = EXIT_FAILED
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is over: Python's own end is not told of
     sys.exit(code)
+
+
+def _flush() -> int:
+    """Write what is still to be written; gives an exit code, 0 if all of it was."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        sys.stdout = None
+        print_error(f"cannot write what there is to say: {error.strerror}")
+        return EXIT_FAILED
+    return 0
 
 
 def _open_closed_streams() -> None:

@@ -253,15 +253,31 @@ def _extract_one(job: ExtractJob, *, is_json: bool, is_quiet: bool) -> int:
     if error is not None:
         raise error
     assert result is not None
-    _settle()
+    _keep([part.path for part in result.parts])
     if not is_json:
         if not is_quiet:
             if makes_folder and result.parts:
                 say(f"made folder {job.target}")
-            _tell(result)
+            _tell(result, is_cut=_is_cut(job))
         for part in result.parts:
             print(part.path, flush=True)  # noqa: T201
     return EXIT_FAILED if result.is_partial else 0
+
+
+def _keep(paths: Iterable[Path]) -> None:
+    """Have the disk keep some files and their names, whatever else it has to do."""
+    if sys.platform == "win32":
+        return
+    files = list(paths)
+    for path in (*files, *{file.parent for file in files}):
+        number = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        except OSError:
+            if path in files:
+                raise  # not every file system syncs folders
+        finally:
+            os.close(number)
 
 
 def _settle() -> None:
@@ -270,12 +286,18 @@ def _settle() -> None:
         os.sync()
 
 
-def _tell(result: ExtractResult) -> None:
+def _is_cut(job: ExtractJob) -> bool:
+    """Whether parts of the source are taken, so that it matters which."""
+    asked = (job.start_s is not None, job.end_s is not None)
+    return any((*asked, job.is_split, job.is_trim, job.by_chapter))
+
+
+def _tell(result: ExtractResult, *, is_cut: bool) -> None:
     for warning in result.warnings:
         say(f"warning: {warning}")
     if result.is_skipped:
         say("already extracted; --force does it again")
-    elif len(result.parts) > 1:
+    elif is_cut or len(result.parts) > 1:
         for part in result.parts:
             title = f" {part.title}" if part.title else ""
             say(f"{part.span.start_s:9.3f} to {part.span.end_s:9.3f} s{title}: {part.path.name}")

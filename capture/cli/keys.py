@@ -43,10 +43,12 @@ class Keys:
             import termios  # noqa: PLC0415 - not on Windows
             import tty  # noqa: PLC0415
 
-            # A process in the background would be stopped for touching the terminal.
-            if os.tcgetpgrp(sys.stdin.fileno()) != os.getpgrp():
-                self._is_terminal = False
-                return self
+            # A process in the background would be stopped for touching the terminal; one that is
+            # not controlled by it (an error here) stops nobody.
+            with contextlib.suppress(OSError):
+                if os.tcgetpgrp(sys.stdin.fileno()) != os.getpgrp():
+                    self._is_terminal = False
+                    return self
             self._saved = termios.tcgetattr(sys.stdin)
             tty.setcbreak(sys.stdin)
         return self

@@ -240,6 +240,7 @@ def run_recording(
     if stop is not None:
         stop.session = session
     command: subprocess.Popen[bytes] | None = None
+    command_code: int | None = None
     try:
         # Where the recording waits for a window or a sound, the command is what makes them.
         if words and spec.start_when:
@@ -260,12 +261,12 @@ def run_recording(
     finally:
         session.stop()
         if command is not None:
-            _end(command)
-    return _conclude(session, view, stop, command.returncode if command is not None else 0)
+            command_code = _end(command)
+    return _conclude(session, view, stop, command_code)
 
 
 def _conclude(
-    session: Session, view: View, stop: StopSignals | None, command_code: int
+    session: Session, view: View, stop: StopSignals | None, command_code: int | None
 ) -> tuple[int, RecordingResult | None]:
     """Wait for the file and tell what came of it."""
     error: CaptureError | None = None
@@ -279,7 +280,8 @@ def _conclude(
         error = failure
     result = session.result
     assert result is not None
-    if command_code and result.stopped_by == "command-ended":
+    result = dataclasses.replace(result, command_exit_code=command_code)
+    if command_code:
         note = f"the command ended with exit code {command_code}"
         result = dataclasses.replace(result, warnings=(*result.warnings, note))
     view.finish(result)
@@ -317,11 +319,15 @@ def _start(words: Sequence[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(list(words), stdout=2, start_new_session=True)  # noqa: S603 - it is asked for
 
 
-def _end(command: subprocess.Popen[bytes]) -> None:
-    if command.poll() is None:
-        command.terminate()
+def _end(command: subprocess.Popen[bytes]) -> int | None:
+    """See to it that the command ends; gives its exit code if it had ended by itself."""
+    code = command.poll()
+    if code is not None:
+        return code if code >= 0 else 128 - code  # a signal, as a shell has it
+    command.terminate()
     try:
         command.wait(COMMAND_GRACE_S)
     except subprocess.TimeoutExpired:
         command.kill()
         command.wait()
+    return None

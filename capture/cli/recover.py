@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from capture.cli.app import EXIT_FAILED, print_error, say
 from capture.cli.views import print_json
-from capture.config import default_folder
+from capture.config import default_folder, default_voice_folder
 from capture.errors import CaptureError
 from capture.journal import find_orphans, is_message
 
@@ -35,13 +35,14 @@ def recover(
     Of a voice message that was cut off its file is made, as it would have been.
 
     Args:
-        places: Files, or folders to look through; by default Videos/Capture.
+        places: Files, or folders to look through, with those below them; by default Videos/Capture
+            and Music/Voice messages.
         in_place: Put the clean file in the original's place, once it is checked.
         json: One JSON object on stdout.
     """
     from capture.media import recover as media  # noqa: PLC0415 - av is slow to load
 
-    files = _files(places or (default_folder(),))
+    files = _files(places or _default_folders())
     done: list[Recovered] = []
     messages: list[VoiceMessage] = []
     failed: list[tuple[Path, CaptureError]] = []
@@ -98,6 +99,11 @@ def mention_orphans(folder: Path) -> None:
         say(f"note: {orphans[0]}{more} cut off; `capture recover {shlex.quote(str(place))}`")
 
 
+def _default_folders() -> tuple[Path, ...]:
+    """Those that are there: one that a person names and that is missing is an error."""
+    return tuple(f for f in (default_folder(), default_voice_folder()) if f.is_dir())
+
+
 def _files(places: tuple[Path, ...]) -> list[Path]:
     """What is to be recovered; what is being recorded now is only mentioned."""
     files: list[Path] = []
@@ -105,7 +111,7 @@ def _files(places: tuple[Path, ...]) -> list[Path]:
         if not place.is_dir():
             files.append(place)
             continue
-        orphans, living = find_orphans(place)
+        orphans, living = find_orphans(place, with_folders=True)
         files += orphans
         for path in living:
             say(f"{path} is being recorded")

@@ -261,7 +261,8 @@ def _countdown(until_s: float) -> str:
 def print_json(values: dict[str, Any]) -> None:
     """One line on stdout; without a reader the recording goes on all the same."""
     with contextlib.suppress(BrokenPipeError):
-        print(json.dumps(_plain(values), ensure_ascii=False), flush=True)  # noqa: T201
+        # In one piece: events come from several threads, and print writes its end by itself.
+        print(f"{json.dumps(_plain(values), ensure_ascii=False)}\n", end="", flush=True)  # noqa: T201
 
 
 def _plain(value: Any) -> Any:

@@ -17,6 +17,7 @@ from capture.cli.voice_views import choose_view
 from capture.config import default_voice_folder
 from capture.errors import CaptureError, ConfigError
 from capture.model import GateSpec, SoundFileSpec, VoiceSpec
+from capture.rules import parse_start, parse_stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,6 +47,9 @@ def voice(
     count: int | None = None,
     once: Annotated[bool, Parameter(negative="")] = False,
     idle: Duration = None,
+    start_when: Annotated[tuple[str, ...], Parameter(negative="", metavar="RULE")] = (),
+    start_within: Duration = None,
+    stop_when: Annotated[tuple[str, ...], Parameter(negative="", metavar="RULE")] = (),
     any_sound: Annotated[bool, Parameter(negative="")] = False,
     threshold: Annotated[str, Parameter(allow_leading_hyphen=True)] = "auto",
     hold: Duration = None,
@@ -75,6 +79,10 @@ def voice(
         count: Stop after so many messages.
         once: Stop after one message.
         idle: Stop when nothing was heard for so long.
+        start_when: window:TITLE or app:NAME; of several, all have to be there before it listens.
+        start_within: Give up when that has not come after this long.
+        stop_when: silence:10m, window-closed, app-ended, size:1GB or duration:8h; the first one
+            ends it, and an open message is kept.
         any_sound: Keep everything that sounds, not only speech.
         threshold: Level in dBFS above which it counts as sound; auto learns it.
         hold: How long a pause inside a message may be. By default 1.5s, of a microphone 3s.
@@ -111,6 +119,9 @@ def voice(
         count=1 if once else count,
         duration_s=duration_s,
         idle_s=idle,
+        start_when=tuple(parse_start(rule) for rule in start_when),
+        start_within_s=start_within,
+        stop_when=tuple(parse_stop(rule) for rule in stop_when),
         keep_last_s=keep_last or 0.0,
         with_picture=picture,
     )

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["VoiceView", "choose_view", "kept_line", "render"]
 
 _SPOKEN = {
+    EventKind.WAITING,
     EventKind.WARNING,
     EventKind.DEVICE_LOST,
     EventKind.DEVICE_BACK,
@@ -55,7 +56,7 @@ class VoiceView(Shown):
                 print(event.message, flush=True)  # noqa: T201
 
     def notes(self, notes: Sequence[str]) -> None:
-        """What the source has to say about itself."""
+        """What is to be known of the source and of the files."""
 
     def show(self, keeper: VoiceKeeper) -> None:
         """Show how it goes, and take the time of one poll for it."""
@@ -74,7 +75,7 @@ class LineView(VoiceView):
             details = event.details
             level, size = format_dbfs(details["rms_dbfs"]), format_size(details["size_bytes"])
             _tell(f"kept {details['length_s']:.1f} s, {level}, {size}")
-        elif event.kind in _SPOKEN or event.kind is EventKind.STARTED:
+        elif event.kind in _SPOKEN or event.kind is EventKind.STARTED or _is_new(event):
             _tell(event.message)
         super().on_event(event)
 
@@ -254,6 +255,11 @@ def choose_view(*, is_json: bool, is_quiet: bool) -> VoiceView:
     # Closed ones are None.
     is_terminal = all(each is not None and each.isatty() for each in (sys.stderr, sys.stdin))
     return LiveView() if is_terminal else LineView()
+
+
+def _is_new(event: Event) -> bool:
+    """Whether a message begins, and not a further part of a long one."""
+    return event.kind is EventKind.MESSAGE_OPENED and event.details["part"] == 1
 
 
 def _tell(text: str) -> None:

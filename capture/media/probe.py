@@ -118,7 +118,7 @@ def probe(path: Path, *, with_loudness: bool = False) -> Probe:
             size_bytes=path.stat().st_size,
             tracks=tuple(tracks),
             chapters=read_chapters(container),
-            tags={key: without_padding(text) for key, text in container.metadata.items()},
+            tags=_tags(container),
         )
     if not with_loudness:
         return found
@@ -131,6 +131,14 @@ def probe(path: Path, *, with_loudness: bool = False) -> Probe:
             for track in found.tracks
         ),
     )
+
+
+def _tags(container: Any) -> dict[str, str]:
+    """What the file says of itself; in Ogg its only stream says it."""
+    only = container.streams if len(container.streams) == 1 else ()
+    found = dict(*(stream.metadata for stream in only if container.format.name == "ogg"))
+    found |= container.metadata
+    return {key: without_padding(text) for key, text in found.items()}
 
 
 def _track(container: Any, stream: Any, number: int) -> ProbedTrack:

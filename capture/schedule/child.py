@@ -52,7 +52,7 @@ EXIT_DEAD_SOURCE = 4
 """Recorded, but a source was dead (``capture record --strict``)."""
 KEPT = "message-kept"
 """The event of ``voice`` that names a finished file."""
-HEARD_OUT = {"duration", "idle"}
+HEARD_OUT = {"duration", "idle", "silence", "window-closed", "app-ended"}
 """Reasons of ``voice`` to stop that say nothing about what it heard."""
 ENDED_BEFORE = "it was told to end before anything was recorded"
 ENDED_EARLY = "it was told to end early"
@@ -246,6 +246,10 @@ def read_outcome(folder: Path, run: Run, exit_code: int | None) -> Outcome:
         status, message = Status.INTERRUPTED, message or CUT_SHORT[stopped_by]
     elif exit_code not in {0, None, EXIT_DEAD_SOURCE} or (exit_code is None and message):
         status = Status.FAILED
+    elif command_code := _number(told.result.get("command_exit_code")):
+        # What was to be recorded went wrong, however well it was recorded.
+        status, exit_code = Status.FAILED, int(command_code)
+        message = f"the command ended with exit code {exit_code}"
     paths = tuple(map(Path, dict.fromkeys((*told.paths, *_strings(told.result.get("paths"))))))
     findings = (*told.findings, *_strings(told.result.get("warnings")))
     return Outcome(
@@ -253,7 +257,7 @@ def read_outcome(folder: Path, run: Run, exit_code: int | None) -> Outcome:
         paths,
         size_bytes=_sum_of_sizes(paths),
         length_s=_number(told.result.get("duration_s", told.result.get("listened_s"))),
-        findings=tuple(dict.fromkeys(findings)),
+        findings=tuple(finding for finding in dict.fromkeys(findings) if finding != message),
         message=message,
         exit_code=exit_code,
         began_s=told.began_s,

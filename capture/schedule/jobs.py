@@ -176,9 +176,10 @@ class Run:
     output: str | None = None
     """Where it was told to record to."""
     paths: tuple[str, ...] = ()
-    """What came of it."""
+    """What came of it; what tries before the last one have left comes after that one's files."""
     exit_code: int | None = None
-    """``None``: it goes on, or nobody was there to see it end."""
+    """Of the recorder, or of the command it recorded where that is what failed; ``None``: it goes
+    on, or nobody was there to see it end."""
     size_bytes: int | None = None
     length_s: float | None = None
     findings: tuple[str, ...] = ()

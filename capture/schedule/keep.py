@@ -26,8 +26,9 @@ LEFT_FREE_BYTES = 200_000_000
 def remove_old(store: Store, job: Job) -> list[Path]:
     """Delete the oldest recordings of a job beyond those that it keeps; gives what was deleted.
 
-    All files of one run count as one recording. Only what the history knows is looked at; a file
-    that has changed since, or is another one by now, is left alone and belongs to its owner.
+    All files of one run count as one recording. A run that did not go well does not count: its
+    files go with those of the good run that came next. Only what the history knows is looked at; a
+    file that has changed since, or is another one by now, is left alone and belongs to its owner.
     """
     if job.keep is None:
         return []
@@ -37,8 +38,11 @@ def remove_old(store: Store, job: Job) -> list[Path]:
             by_run.setdefault(recording.run_id, []).append(recording)
         else:
             store.forget_recording(recording)
+    bad = {run.id for run in store.runs(job) if not run.status.is_success}
+    good = [run_id for run_id in sorted(by_run) if run_id not in bad]
+    newest_id = max(good[: -job.keep or None], default=0)  # ids begin with 1
     removed = []
-    for run_id in sorted(by_run)[: -job.keep or None]:
+    for run_id in [run_id for run_id in sorted(by_run) if run_id <= newest_id]:
         for recording in by_run[run_id]:
             if _is_unchanged(recording):
                 with contextlib.suppress(OSError):

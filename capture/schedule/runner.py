@@ -10,6 +10,7 @@ import logging
 import threading
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from capture.errors import CaptureError
@@ -34,7 +35,6 @@ from capture.schedule.repair import repaired
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from capture.schedule.child import Child
     from capture.schedule.store import Store
@@ -221,7 +221,11 @@ class Runner:
             has_more = run.attempt <= job.retries and not self._stop.is_set()
             if outcome.status is not Status.FAILED or not has_more:
                 break
-            self._store.change(run, message=f"tried again in {wait_s:g} s: {outcome.message}")
+            run = self._store.change(
+                run,
+                message=f"tried again in {wait_s:g} s: {outcome.message}",
+                paths=_all_paths(outcome, run),
+            )
             if self._clock.wait(self._stop, wait_s):
                 break
             wait_s *= 2
@@ -309,7 +313,7 @@ class Runner:
             run,
             status=outcome.status,
             ended_s=ended_s,
-            paths=tuple(map(str, outcome.paths)),
+            paths=_all_paths(outcome, run),
             size_bytes=outcome.size_bytes,
             length_s=outcome.length_s,
             findings=outcome.findings,
@@ -320,7 +324,7 @@ class Runner:
         if ended is None:
             return run
         drop_progress(self._store.runs_folder, ended)
-        self._store.add_recordings(ended, outcome.paths)
+        self._store.add_recordings(ended, map(Path, ended.paths))
         if ended.status.is_success:  # what is good is never deleted for something that is not
             keep.remove_old(self._store, job)
         keep.forget_old_runs(self._store, job)
@@ -386,6 +390,11 @@ class Runner:
                 path = wished.with_name(f"{wished.stem} ({number}){wished.suffix}")
             self._names.add(path)
             return path
+
+
+def _all_paths(outcome: Outcome, run: Run) -> tuple[str, ...]:
+    """The files of a try, then those that the tries before it have left."""
+    return tuple(dict.fromkeys((*map(str, outcome.paths), *run.paths)))
 
 
 class _Dead:

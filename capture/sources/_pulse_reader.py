@@ -78,6 +78,8 @@ CATCH_UP_NS = NS_PER_S // 2
 REST_S = 0.12
 """How long sound gathers once all streams are settled: a wake-up costs more than what is done in
 it, six blocks of an application's stream."""
+AWAKE_NS = NS_PER_S // 5
+"""After somebody ended a rest there is none: where one stream came or went another may follow."""
 STALL_NS = 5 * NS_PER_S
 """A reader that slept longer starts anew: the server drops silently after 10.9 s of this format."""
 
@@ -182,14 +184,18 @@ class _Stream:
 
         The frames that waited are counted on, with the origin known from before.
         """
-        self.not_heard(slept_ns)
+        self._last_data_ns += slept_ns
         if self._origins:
             self._forget_questions()
             self._ask_from_ns = now_ns() + CATCH_UP_NS
 
-    def not_heard(self, for_ns: int) -> None:
-        """Nobody listened for a while: that no data came says nothing."""
-        self._last_data_ns += for_ns
+    def rested(self, for_ns: int) -> None:
+        """Nobody listened for so long: what has arrived meanwhile was not silent before.
+
+        If nothing has, it may be: on PipeWire a pause must be noticed after ``SILENCE_NS``.
+        """
+        if self._arrivals:
+            self._last_data_ns += for_ns
 
     @property
     def is_settled(self) -> bool:
@@ -277,7 +283,7 @@ class _Stream:
         origins = sorted(origin for _, origin, _ in self._origins)
         since = self._origins[-1][0] - WITHHELD_WINDOW_NS
         withheld_us = min(buffered for at, _, buffered in self._origins if at >= since)
-        return origins[int(len(origins) * ORIGIN_QUANTILE)] - withheld_us * 1000
+        return origins[round(len(origins) * ORIGIN_QUANTILE)] - withheld_us * 1000
 
     def _deliver(self, put: Callable[[AudioBlock], None], *, is_last: bool) -> None:
         if not self._held:
@@ -352,6 +358,8 @@ class PulseReader:
         self._failures: dict[Want, tuple[int, float]] = {}  # count, when to try again
         self._guesses: dict[int, _Stream] = {}  # by sink input: opened before they are wanted
         self._is_subscribed = False
+        self._poll_us = POLL_US
+        self._awake_until_ns = 0
         self._thread = threading.Thread(target=self._run, name="capture-audio-read", daemon=True)
         self._thread.start()
 
@@ -399,11 +407,12 @@ class PulseReader:
                 return
             last_ns = now_ns()
             while not self._is_stopping:
-                if lib.pa_mainloop_prepare(loop, POLL_US) < 0:
+                if lib.pa_mainloop_prepare(loop, self._poll_us) < 0:
                     return
                 if lib.mainloop_poll(loop) < 0 or lib.pa_mainloop_dispatch(loop) < 0:
                     return
-                self._drain()
+                is_all = self._drain()
+                self._poll_us = POLL_US
                 state = lib.pa_context_get_state(context)
                 if state in (_libpulse.CONTEXT_FAILED, _libpulse.CONTEXT_TERMINATED):
                     return
@@ -411,7 +420,7 @@ class PulseReader:
                     self._subscribe(context)
                     self._round(context, now_ns() - last_ns)
                 last_ns = now_ns()
-                if self._is_settled:
+                if is_all and self._is_settled:
                     self._rest()
                     last_ns = min(now_ns(), last_ns + round(REST_S * NS_PER_S))
         finally:
@@ -430,7 +439,8 @@ class PulseReader:
     def _is_settled(self) -> bool:
         """Whether all that is wanted runs and has its times, and nothing else is under way."""
         return (
-            not self._guesses
+            now_ns() > self._awake_until_ns
+            and not self._guesses
             and self._running == self._wanted == self._streams.keys()
             and all(stream.is_settled for stream in self._streams.values())
         )
@@ -442,14 +452,17 @@ class PulseReader:
         """
         self._drain()  # sends the questions: not a rest later
         begun_ns = now_ns()
-        self._hurried.wait(REST_S)
+        if self._hurried.wait(REST_S):
+            # Somebody rang for something: libpulse's own bell is silenced by the drain.
+            self._poll_us, self._awake_until_ns = 0, now_ns() + AWAKE_NS
         self._hurried.clear()
-        for stream in self._streams.values():
-            stream.not_heard(now_ns() - begun_ns)
+        rested_ns = now_ns() - begun_ns
         self._drain()
+        for stream in self._streams.values():
+            stream.rested(rested_ns)
 
-    def _drain(self) -> None:
-        """Take what else has come, without giving the GIL away.
+    def _drain(self) -> bool:
+        """Take what else has come, without giving the GIL away; whether that was all.
 
         A poll takes one message; beside busy Python threads each costs 10 ms of waiting for the
         GIL, and blocks of 12 ms pile up in the server.
@@ -457,10 +470,11 @@ class PulseReader:
         lib, loop = self._lib, self._loop
         for _ in range(DRAIN_TURNS):
             if lib.pa_mainloop_prepare(loop, 0) < 0:
-                return
+                return True
             ready = lib.pa_mainloop_poll(loop)
             if lib.pa_mainloop_dispatch(loop) < 0 or ready <= 0:
-                return
+                return True
+        return False
 
     def _subscribe(self, context: Any) -> None:
         if self._is_subscribed or self._on_new is None:

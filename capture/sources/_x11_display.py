@@ -90,7 +90,10 @@ class X11Display:
             extension = self.connection(module.key)
             # XInput 1 has taken the plain name.
             ask = getattr(extension, "XIQueryVersion", None) or extension.QueryVersion
-            ask(*version).reply()
+            try:
+                ask(*version).reply()
+            except xcffib.Error:  # it has none of the versions that can be asked for like that
+                return None
             return extension
 
     def new_id(self) -> int:

@@ -14,7 +14,7 @@ note where it hasn't:
 from __future__ import annotations
 
 import ctypes
-import select
+import selectors
 import socket
 import weakref
 from contextlib import suppress
@@ -93,9 +93,11 @@ class X11Helper:
         self._pointer: _Pointer | None = None
         self._sprite: tuple[Rect, NDArray[np.uint8]] | None = None
         self._news_ns = self._asked_ns = 0
-        self._bell, self._rope = (
-            socket.socketpair()
-        )  # what is written to one can be read at the other
+        # What is written to the rope can be read at the bell.
+        self._bell, self._rope = socket.socketpair()
+        self._ears = selectors.DefaultSelector()
+        for heard in (display.connection.get_file_descriptor(), self._bell):
+            self._ears.register(heard, selectors.EVENT_READ)
         try:
             self._look_around(window, with_cursor=with_cursor)
         except BaseException:
@@ -158,8 +160,7 @@ class X11Helper:
             if not self._is_at_rest(at_ns):
                 return False
             wait_s = (min(until_ns, self._asked_ns + GLANCE_NS) - at_ns) / NS_PER_S
-            news = self._display.connection.get_file_descriptor()
-            select.select([news, self._bell], [], [], max(0.0, wait_s))
+            self._ears.select(max(0.0, wait_s))
             return True
 
     def hurry(self) -> None:
@@ -175,10 +176,10 @@ class X11Helper:
         if self._window or self._damage is None or at_ns - self._news_ns < REST_AFTER_NS:
             return False
         self._display.drain()
-        is_pointer_still = self._pointer is None or self._pointer.watch()
+        if self._pointer and not self._pointer.watch():
+            self._asked_ns = 0  # it is told of what comes now, not of what was
         return (
-            is_pointer_still
-            and at_ns - self._asked_ns < GLANCE_NS
+            at_ns - self._asked_ns < GLANCE_NS
             and not self._damage.is_pending
             and self._display.desktop == self._desktop
         )
@@ -215,6 +216,7 @@ class X11Helper:
     def close(self) -> None:
         """Disconnect; idempotent."""
         self._display.close()
+        self._ears.close()
         self._bell.close()
         self._rope.close()
         for memory in (self._whole, self._parts):

@@ -20,7 +20,9 @@ from capture.clock import SessionClock, now_ns
 from capture.disk import check_room
 from capture.errors import OutputError
 from capture.gate import GateEventKind, GateState, Verdict
+from capture.lookout import Ear, Patience, watch_for_end
 from capture.media.encode import pcm16
+from capture.media.formats import MESSENGERS
 from capture.media.growing import read_growing
 from capture.media.output import as_output_error
 from capture.mixer import Mixer, SourceSetting
@@ -31,7 +33,6 @@ from capture.model import (
     Event,
     EventKind,
     Level,
-    SoundState,
     TrackMode,
     VoiceMessage,
     VoiceResult,
@@ -39,11 +40,13 @@ from capture.model import (
     VoiceState,
 )
 from capture.pipeline import Mailbox, MailboxClosedError, Pipeline, WhenFull
+from capture.rules import with_rules
 from capture.sources import MIX_STREAM, open_audio, open_players
 from capture.speech import SpeechDetector
 from capture.teller import Teller
 from capture.voice.lane import Lane
 from capture.voice.plan import check_folder, check_spec
+from capture.voice.quiet import QuietWatch
 from capture.voice.recent import Recent
 from capture.voice.saving import Heard, app_label, save, wall_time
 
@@ -77,10 +80,8 @@ LANE_REST_S = 5.0
 """A lane into which nothing plays any more is closed after this long."""
 LAST_SOUND_WITHIN_S = 0.4
 """How long the end waits for sound that is on its way from the server."""
-SILENT_AFTER_S = 10.0
-"""Something plays, and nothing is heard of it: worth a warning after this long."""
 LOOK_EVERY_S = 2.0
-"""How often the disk and the silence are looked at."""
+"""How often the disk is looked at."""
 
 
 class VoiceKeeper:
@@ -98,7 +99,7 @@ class VoiceKeeper:
 
     def __init__(self, spec: VoiceSpec, on_event: Callable[[Event], None] | None = None) -> None:
         check_spec(spec)
-        self.spec = spec
+        self.spec = spec = with_rules(spec)
         self._teller = Teller(on_event)
         self._state = VoiceState.READY
         self._kept: list[VoiceMessage] = []
@@ -118,6 +119,7 @@ class VoiceKeeper:
         )
         self._saving: Mailbox[Callable[[], None]] = Mailbox(1)  # forced in: it never waits
         self._source: AudioSource | None = None
+        self._ear = Ear(RATE_HZ) if any(r.kind == "silence" for r in spec.stop_when) else None
         # What follows belongs to the capture-voice thread.
         self._lanes: dict[str, Lane] = {}
         self._apps: dict[int, str] = {}  # stream to its application's lane
@@ -127,8 +129,10 @@ class VoiceKeeper:
         self._judges: list[SpeechJudge] = []  # loaded, and free
         self._asked_for = 0  # messages that were handed over to be saved, at least in part
         self._opened = 0  # messages that ever were
-        self._started_ns = self._heard_ns = self._silent_ns = self._look_ns = now_ns()
-        self._heard_any = self._is_in_haste = self._is_save_asked = False
+        self._started_ns = self._heard_ns = self._look_ns = now_ns()
+        self._is_in_haste = self._is_save_asked = False
+        kind, _, name = spec.source.partition(":")
+        self._quiet = QuietWatch(name if kind == "app" else None, self._teller)
 
     # ------------------------------------------------------------------------------ for the owner
 
@@ -146,16 +150,21 @@ class VoiceKeeper:
         self._finished.wait()
 
     def start(self) -> None:
-        """Open the source and listen.
+        """Wait for what the start rules name, open the source and listen.
 
         Raises:
-            CaptureError: Something that is needed is not there; nothing is left behind.
+            CaptureError: Something that is needed is not there, or it was stopped before it
+                began; nothing is left behind.
         """
         try:
             check_folder(self.spec.folder)
             check_room(self.spec.folder, self.spec.min_free_bytes)
             if not self.spec.gate.is_any_sound:
                 self._judges.append(SpeechDetector())  # now, while nothing can be missed
+            if self.spec.start_when:
+                self._state = VoiceState.WAITING
+                patience = Patience(self.spec, self._teller, self.wait_for_stop)
+                patience.wait_for_others(self.spec.start_when)
             self._source = self._open()
             self._started_ns = self._heard_ns = now_ns()
             if not self._is_apart:
@@ -177,7 +186,8 @@ class VoiceKeeper:
             raise
         began_at_s = time.time() - (now_ns() - self._started_ns) / NS_PER_S
         message = f"listening to {self._source.label}"
-        self._teller.emit(EventKind.STARTED, message, began_at_s=began_at_s)
+        self._teller.emit(EventKind.STARTED, message, began_at_s=began_at_s, notes=self.notes)
+        watch_for_end(self, self.spec, self._ear, self._started_ns)
 
     def stop(self, reason: str = "request") -> None:
         """Stop listening; an open message is kept. Does nothing the second time."""
@@ -223,8 +233,12 @@ class VoiceKeeper:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the source has to say about itself."""
-        return tuple(self._source.notes) if self._source is not None else ()
+        """What the source has to say about itself, and what a messenger will make of the files."""
+        messenger = self.spec.file.messenger
+        return (
+            *(self._source.notes if self._source is not None else ()),
+            *((MESSENGERS[messenger].note,) if messenger is not None else ()),
+        )
 
     @property
     def state(self) -> VoiceState:
@@ -302,6 +316,8 @@ class VoiceKeeper:
     # ---------------------------------------------------------------------------- from the source
 
     def _take(self, block: AudioBlock) -> None:
+        if self._ear is not None and block.stream != MIX_STREAM:
+            self._ear.take(block)
         with contextlib.suppress(MailboxClosedError):
             if not self._box.put(block):
                 self._teller.warn("sound was lost: this machine is too busy to keep up")
@@ -310,9 +326,7 @@ class VoiceKeeper:
         if event.kind in {EventKind.STREAM_STARTED, EventKind.STREAM_ENDED}:
             with contextlib.suppress(MailboxClosedError):
                 self._box.put(event, force=True)
-        elif event.kind in {EventKind.WARNING, EventKind.DEVICE_LOST, EventKind.GAP}:
-            self._teller.keep(event.message)
-        self._teller.tell(event)
+        self._teller.pass_on(event)
 
     def _each(self, action: Callable[[Lane], None]) -> None:
         """Have the capture-voice thread do something to all lanes."""
@@ -441,6 +455,7 @@ class VoiceKeeper:
         if event.kind is EventKind.STREAM_STARTED:
             app = app_label(event.details)
             self._apps[stream] = app
+            self._quiet.meet()
             if not self._is_apart:
                 self._lanes[""].app = app
             for block in self._early.pop(stream, ()):
@@ -476,32 +491,28 @@ class VoiceKeeper:
             self.stop("idle")
         elif self._is_enough and not any(lane.is_continuing for lane in self._lanes.values()):
             self.stop("count")
+        assert self._source is not None
+        self._quiet.step(self._source, at_ns)
         if at_ns >= self._look_ns:
             self._look_ns = at_ns + round(LOOK_EVERY_S * NS_PER_S)
             try:
                 check_room(spec.folder, spec.min_free_bytes)
             except OutputError as error:
                 self._fail(error, "disk")  # what is left is enough for what is open
-            self._watch_silence(at_ns)
-
-    def _watch_silence(self, at_ns: int) -> None:
-        """Say once that something plays, and only silence comes of it."""
-        assert self._source is not None
-        if self._source.sound_state is not SoundState.PLAYING or self._heard_any:
-            self._silent_ns = at_ns
-        elif at_ns - self._silent_ns >= SILENT_AFTER_S * NS_PER_S:
-            self._teller.warn(f"{self._source.label} plays, but all that comes of it is silence")
 
     # ------------------------------------------------------------------------------------- messages
 
     def _message_changed(self, lane: Lane, event: GateEvent) -> None:
         if event.kind is GateEventKind.OPENED:
-            self._heard_any = True
+            self._quiet.hear()
             if event.part == 1:
                 self._opened += 1
                 lane.number = self._opened
             self._teller.emit(
-                EventKind.MESSAGE_OPENED, f"hearing {lane.app or lane.label}", app=lane.app
+                EventKind.MESSAGE_OPENED,
+                f"hearing {lane.app or lane.label}",
+                app=lane.app,
+                part=event.part,
             )
         elif event.kind is GateEventKind.CLOSED:
             if event.verdict is Verdict.KEPT and not lane.is_rejected:
@@ -578,6 +589,9 @@ class VoiceKeeper:
         )
         self._kept.append(message)
         self._teller.emit(EventKind.MESSAGE_KEPT, str(message.path), **asdict(message))
+        limit = spec.max_size_bytes
+        if limit is not None and sum(each.size_bytes for each in self._kept) >= limit:
+            self.stop("size")
         for warning in message.warnings:
             self._teller.warn(f"{message.path.name}: {warning}")
 

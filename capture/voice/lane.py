@@ -7,7 +7,6 @@ end, and the file that grows while one is open. All of it belongs to the keeper'
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -103,8 +102,6 @@ class Lane:
         self._start_frame: int | None = None  # of the open message
         self._growing: GrowingSound | None = None
         self._grown_from = 0  # frame of the lane at which the growing file begins
-        self._shown_frames = 0
-        self._level = Level(-math.inf, -math.inf)
         self.is_rejected = False
         """The open message is not wanted."""
         self.number = 0
@@ -187,11 +184,8 @@ class Lane:
         return self._gate.threshold_dbfs
 
     def level(self) -> Level:
-        """Loudness since the last look, or of the look before where nothing came since."""
-        if self._mixer.recorded_frames != self._shown_frames:
-            self._shown_frames = self._mixer.recorded_frames
-            self._level = next(iter(self._mixer.levels().values()))
-        return self._level
+        """Loudness since the last look; see ``LevelMeter.take``."""
+        return next(iter(self._mixer.levels().values()))
 
     @property
     def open_s(self) -> float:

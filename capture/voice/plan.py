@@ -9,6 +9,7 @@ from capture.errors import ConfigError, OutputError
 from capture.media.export import check_sound_spec
 from capture.media.output import as_output_error
 from capture.naming import clear_parts
+from capture.rules import with_rules
 from capture.voice.saving import check_name
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def check_spec(spec: VoiceSpec) -> None:
         ConfigError: It does not.
     """
     check_sound_spec(spec.file)
+    with_rules(spec)
     check_name(spec.name)
     gate = spec.gate
     if gate.threshold_dbfs is not None and not -90 <= gate.threshold_dbfs < 0:  # noqa: PLR2004

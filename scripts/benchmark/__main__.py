@@ -22,6 +22,7 @@ from scripts.benchmark.load import measure_load, show_load
 from scripts.benchmark.quality import measure_colour, measure_size, show_colour, show_size
 from scripts.benchmark.recorders import RECORDERS, SIZE_PX
 from scripts.benchmark.report import describe_machine, say
+from scripts.benchmark.schedule import measure_schedule, show_schedule
 from scripts.benchmark.start import measure_start, show_start
 from scripts.benchmark.sync import measure_sync, show_sync
 from scripts.benchmark.voice import measure_voice, show_voice
@@ -40,6 +41,7 @@ SHOWS: dict[str, Callable[[dict[str, Any]], str]] = {
     "start": show_start,
     "extract": show_extract,
     "voice": show_voice,
+    "schedule": show_schedule,
 }
 
 
@@ -74,8 +76,8 @@ def _parse() -> argparse.Namespace:
     more("--desktops", nargs="+", choices=DESKTOPS, default=DESKTOPS, help="of load, size")
     more("--events", type=int, default=50, help="flashes and beeps of sync (50)")
     more("--behind", choices=DESKTOPS, help="what is to be seen around the flashes of sync")
-    more("--times", type=int, default=5, help="how often start and voice start (5)")
-    more("--listen", type=float, default=60, help="how long voice listens (60)")
+    more("--times", type=int, default=5, help="how often start, voice, schedule start (5)")
+    more("--listen", type=float, default=60, help="how long voice listens, schedule waits (60)")
     more("--files", type=int, default=500, help="in each batch of extract (500)")
     more("--rounds", type=int, default=3, help="how often extract does each task (3)")
     more("--big", type=int, default=1000, help="size of the large film of extract, in MB (1000)")
@@ -110,7 +112,7 @@ MEASURES: dict[str, Callable[[PrivateDesktop, Path, argparse.Namespace], dict[st
 
 
 def _measure(part: str, options: argparse.Namespace) -> dict[str, Any]:
-    """One part; all but one on a desktop of its own."""
+    """One part; most on a desktop of its own."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="capture-bench-")))
         if part == "extract":
@@ -121,6 +123,8 @@ def _measure(part: str, options: argparse.Namespace) -> dict[str, Any]:
                 big_mb=options.big,
                 hours=options.hours,
             )
+        if part == "schedule":
+            return measure_schedule(folder, seconds=options.listen, times=options.times)
         desktop = stack.enter_context(PrivateDesktop(*SIZE_PX))
         return MEASURES[part](desktop, folder, options)
 

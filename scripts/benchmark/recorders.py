@@ -13,12 +13,13 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from capture.desktop import SINK_NAME
+from scripts.benchmark.processes import cpu_s, memory_bytes
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import IO
 
     from capture.desktop import PrivateDesktop
@@ -209,9 +210,9 @@ class Run:
     def record(self, seconds: float) -> Film:
         """Let it record for so long, then end it; also when it was running already."""
         time.sleep(SETTLE_S)
-        before_s, begun_s = _cpu_s(self._process.pid), time.monotonic()
+        before_s, begun_s = cpu_s(self._process.pid), time.monotonic()
         time.sleep(max(0.0, seconds - SETTLE_S))
-        steady_s, steady_cpu_s = time.monotonic() - begun_s, _cpu_s(self._process.pid) - before_s
+        steady_s, steady_cpu_s = time.monotonic() - begun_s, cpu_s(self._process.pid) - before_s
         return self.end(steady_cpu_s / steady_s)
 
     def end(self, steady_load: float = float("nan")) -> Film:
@@ -220,7 +221,7 @@ class Run:
         Raises:
             SystemExit: It failed; its last words are in the message.
         """
-        peak_bytes = _peak_bytes(self._process.pid)
+        peak_bytes = memory_bytes(self._process.pid, most=True)
         self._recorder.end(self._process)
         cpu_s, status = _wait(self._process)
         output = self._output.read_text("utf-8", "replace")
@@ -262,20 +263,3 @@ def _wait(process: subprocess.Popen[str]) -> tuple[float, int]:
     process.kill()
     process.wait()
     sys.exit(f"bench: {process.args!r} did not end")
-
-
-def _cpu_s(pid: int) -> float:
-    """CPU seconds of a process so far; those of its ended children with it."""
-    if sys.platform == "win32":  # for the type checker: there is no private desktop
-        raise NotImplementedError
-    # After the name, which may hold anything, in brackets; utime is field 14 of proc(5).
-    fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
-    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
-
-
-def _peak_bytes(pid: int) -> int:
-    """Most resident memory so far. Not ``ru_maxrss``, which counts ours before the exec as well."""
-    values: dict[str, Any] = dict(
-        line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text("utf-8").splitlines()
-    )
-    return int(values["VmHWM"].split()[0]) * 1024

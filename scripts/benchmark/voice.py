@@ -8,14 +8,15 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capture.cli.voice_sample import make_voice_sample
+from scripts.benchmark.processes import cpu_s, memory_bytes
 from scripts.benchmark.report import Spread, say, spread, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from capture.desktop import PrivateDesktop
 
@@ -67,10 +68,10 @@ def _listen(
         if loop is not None:
             players.enter_context(_running(desktop, ["sh", "-c", loop]))
         time.sleep(STEADY_AFTER_S)
-        begun_s, used_s, first = time.monotonic(), _cpu_s(keeper.pid), _memory_mb(keeper.pid)
+        begun_s, used_s, first = time.monotonic(), cpu_s(keeper.pid), memory_bytes(keeper.pid) / 1e6
         time.sleep(seconds)
-        cpu = (_cpu_s(keeper.pid) - used_s) / (time.monotonic() - begun_s)
-        return {"cpu": cpu, "first_mb": first, "last_mb": _memory_mb(keeper.pid)}
+        cpu = (cpu_s(keeper.pid) - used_s) / (time.monotonic() - begun_s)
+        return {"cpu": cpu, "first_mb": first, "last_mb": memory_bytes(keeper.pid) / 1e6}
 
 
 @contextlib.contextmanager
@@ -86,18 +87,3 @@ def _running(desktop: PrivateDesktop, command: list[str]) -> Iterator[subprocess
         if sys.platform != "win32":  # where nothing of this runs; the type checker asks
             os.killpg(process.pid, signal.SIGTERM)
         process.wait()
-
-
-def _cpu_s(pid: int) -> float:
-    """User and system time of a process so far, fields 14 and 15 of proc(5)."""
-    if sys.platform == "win32":
-        return 0.0
-    fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _memory_mb(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text("utf-8").splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    return 0.0

@@ -72,6 +72,8 @@ def told(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
         (["daily 09:00", "--", "voice", "out"], "the folder of a recording"),
         (["daily 09:00", "--", "voice", "--for", "5m"], "how long it listens"),
         (["daily 09:00", "--", "voice", "--hold", "1ms"], "would cut at every word"),
+        (["daily 09:00", "--", "voice", "--start-when", "sound"], "has no meaning here"),
+        (["daily 09:00", "--", "voice", "--stop-when", "app-ended"], "does not say which"),
         (["daily 09:00", "--", "devices"], "'devices' cannot be scheduled"),
         (["daily 09:00", "--", "--no-video", "--", "no-such-program"], "no program"),
     ],

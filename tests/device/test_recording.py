@@ -241,7 +241,7 @@ def test_the_end_of_the_command_ends_the_recording(
     done = capture("record", str(path), "--json", "--", "sh", "-c", "sleep 1; exit 3")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
-    assert result["stopped_by"] == "command-ended"
+    assert (result["stopped_by"], result["command_exit_code"]) == ("command-ended", 3)
     assert any("exit code 3" in warning for warning in result["warnings"])
 
 

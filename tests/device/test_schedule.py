@@ -14,7 +14,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -130,8 +130,9 @@ def test_three_jobs_leave_files_and_a_history(store: Store, tmp_path: Path) -> N
         store, "bad", due + 2 * later, tmp_path, "--window", "nobody", for_s=1.5,
         on_fail=f"cat > '{hook}'",
     )  # fmt: skip
+    fails, cut, wrong = failing_commands(store, due + 2 * later, tmp_path)
     with serving():
-        runs = {job.name: wait_for_end(store, job) for job in (film, voice, bad)}
+        runs = {job.name: wait_for_end(store, job) for job in (film, voice, bad, fails, cut, wrong)}
     for name, suffix, length_s in (("film", ".mp4", 1.5), ("voice", ".opus", 3.0)):
         done = runs[name]
         assert (done.status, done.exit_code, done.findings) == (Status.DONE, 0, ())
@@ -143,6 +144,40 @@ def test_three_jobs_leave_files_and_a_history(store: Store, tmp_path: Path) -> N
     assert (runs["bad"].status, runs["bad"].exit_code, runs["bad"].paths) == (Status.FAILED, 1, ())
     assert "nobody" in (runs["bad"].message or "")
     assert json.loads(hook.read_text())["message"] == runs["bad"].message
+    check_failed(runs["fails"], tmp_path, exit_code=3, attempts=2)
+    check_failed(runs["wrong"], tmp_path, exit_code=1, attempts=1)
+    assert (runs["cut"].status, runs["cut"].exit_code, runs["cut"].findings) == (Status.DONE, 0, ())
+
+
+def failing_commands(store: Store, due: datetime, tmp_path: Path) -> tuple[Job, Job, Job]:
+    """A command that fails and is tried again, one ended by us as planned, one wrong at once."""
+    hooks = {
+        f"on_{end}": f"cat > '{tmp_path}'/\"$CAPTURE_JOB\"-{end}.json" for end in ("done", "fail")
+    }
+    fails = add(
+        store, "fails", due, tmp_path, "--no-video", "--", "sh", "-c", "sleep 0.7; exit 3",
+        for_s=60.0, retries=1, retry_wait_s=0.1, **hooks,
+    )  # fmt: skip
+    cut = add(
+        store, "cut", due, tmp_path, "--no-video", "--",
+        sys.executable, "-c", "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))\n"
+        "time.sleep(60)",
+        for_s=1.0,
+    )  # fmt: skip
+    wrong = add(store, "wrong", due, tmp_path, "--no-video", "--", "false", for_s=60.0, **hooks)
+    return fails, cut, wrong
+
+
+def check_failed(failed: Run, tmp_path: Path, exit_code: int, attempts: int) -> None:
+    """The run of a command that failed: marked and told so, its files kept."""
+    assert (failed.status, failed.exit_code) == (Status.FAILED, exit_code)
+    assert failed.message == f"the command ended with exit code {exit_code}"
+    assert (failed.attempt, len(failed.paths)) == (attempts, attempts)
+    assert all(measure(Path(path)).length_s > 0 for path in failed.paths)
+    told = json.loads((tmp_path / f"{failed.job_name}-fail.json").read_text())
+    assert (told["status"], told["paths"]) == ("failed", list(failed.paths))
+    assert not (tmp_path / f"{failed.job_name}-done.json").exists()
 
 
 @pytest.mark.usefixtures("tone")
@@ -276,6 +311,82 @@ def test_at_a_time_it_begins_then(desktop_env: PrivateDesktop, tmp_path: Path) -
     events = {event["event"]: event for event in map(json.loads, done.stdout.splitlines())}
     assert "in 00:00:0" in events["waiting"]["message"]
     assert abs(events["started"]["began_at_s"] - due.timestamp()) < ON_TIME_S
+
+
+@contextlib.contextmanager
+def recording(path: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """The recorder as a user starts it, telling its events."""
+    command = [sys.executable, "-m", "capture", "record", str(path), "--json", *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+def await_event(process: subprocess.Popen[str], name: str) -> dict[str, Any]:
+    """The next event of this name."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        event: dict[str, Any] = json.loads(line)
+        if event["event"] == name:
+            return event
+    raise AssertionError(f"it ended without {name}")
+
+
+def test_a_sound_counts_from_the_time_on(desktop_env: PrivateDesktop, tmp_path: Path) -> None:
+    del desktop_env
+    path = tmp_path / "after.wav"
+    due = due_in(6)
+    rules = ("--start-when", "sound", "--stop-when", "silence:1s")
+    with recording(path, "--no-video", "--at", due.isoformat(), *rules) as process:
+        with playing(60.0):  # until the recorder has listened to it for a while
+            time.sleep((due - datetime.now(UTC)).total_seconds() - 0.5)
+        time.sleep(2.0)
+        assert not path.exists()
+        with playing(1.0):
+            started = await_event(process, "started")
+            result = await_event(process, "result")
+    assert started["began_at_s"] > due.timestamp() + 1.0
+    assert result["stopped_by"] == "silence"
+    loud = np.flatnonzero(np.abs(read_sound(path).samples).max(axis=1) > 0.01)
+    assert 0 < loud[0] / RATE_HZ <= 0.3
+    assert (loud[-1] - loud[0]) / RATE_HZ == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize("is_there_before", [False, True])
+def test_a_window_starts_and_stops_it(
+    is_there_before: bool,  # noqa: FBT001 - a parameter of the test
+    desktop_env: PrivateDesktop,
+    tmp_path: Path,
+) -> None:
+    from capture.sources.canvas_x11 import Canvas  # noqa: PLC0415 - it loads libxcb
+
+    del desktop_env
+    path = tmp_path / "window.mkv"
+    due = due_in(5)
+    words = ["--fps", "15", "--audio", "none", "--start-when", "window:lecture"]
+    if is_there_before:  # it counts from the time on
+        words += ["--at", due.isoformat()]
+    with recording(path, *words, "--stop-when", "window-closed") as process:
+        await_event(process, "waiting")
+        if not is_there_before:
+            time.sleep(1.0)
+            assert not path.exists()
+        with Canvas("The lecture of today", 320, 240) as canvas:
+            canvas.prepare(np.full((240, 320, 3), 128, np.uint8))
+            canvas.show()
+            opened_s = time.time()
+            began_s = await_event(process, "started")["began_at_s"]
+            time.sleep(1.0)
+        closed_s = time.time()
+        result = await_event(process, "result")
+    expected_s = due.timestamp() if is_there_before else opened_s
+    assert -0.1 < began_s - expected_s < (ON_TIME_S if is_there_before else 2.0)
+    assert result["stopped_by"] == "window-closed"
+    assert closed_s <= began_s + result["duration_s"] < closed_s + 2.0
+    assert measure(path).length_s == pytest.approx(result["duration_s"], abs=0.1)
 
 
 @pytest.mark.usefixtures("tone", "store")

@@ -268,7 +268,8 @@ def rest(source: ScreenSource) -> None:
     until = time.monotonic() + 2 * REST_AFTER_NS / 1e9
     while time.monotonic() < until:
         source.grab()
-        time.sleep(0.01)
+        if not source.rest(now_ns() + NS_PER_S // 100):
+            time.sleep(0.01)
 
 
 def part(pixels: NDArray[np.uint8], spot: Rect) -> NDArray[np.uint8]:
@@ -336,7 +337,7 @@ def test_without_the_pointer_there_is_none(screen_display: str, painter: Painter
         assert colours(picture.pixels) == {GREY}
 
 
-@pytest.mark.parametrize("how", ["mouse", "program"])
+@pytest.mark.parametrize("how", ["mouse", "mouse while it sleeps", "program"])
 def test_a_pointer_that_moves_after_a_rest_is_seen(
     screen_display: str, painter: Painter, how: str
 ) -> None:
@@ -345,11 +346,13 @@ def test_a_pointer_that_moves_after_a_rest_is_seen(
         painter.warp(50, 60)
         rest(source)
         for x in range(200, 210):  # a mouse says so before it is asked, a program does not
-            if how == "mouse":
+            if how.startswith("mouse"):
                 xtest.FakeInputChecked(MOTION_NOTIFY, 0, 0, painter.root, x, 100, 0).check()
             else:
                 painter.warp(x, 100)
                 time.sleep(GLANCE_NS / 1e9)
+            if how == "mouse while it sleeps":
+                source.rest(now_ns() + NS_PER_S // 100)
             assert source.grab().changed
             left, top, image = pointer_image(painter)
             spot = Rect(left, top, *image.shape[1::-1])

@@ -50,6 +50,12 @@ def test_tracks_durations_languages_and_chapters(tmp_path: Path) -> None:
     assert pickle.loads(pickle.dumps(found)) == found  # noqa: S301 - ours
 
 
+def test_ogg_says_of_itself_in_its_stream(tmp_path: Path) -> None:
+    source = tmp_path / "in.opus"
+    run_ffmpeg("-f", "lavfi", "-i", "sine=duration=1", "-metadata", "title=Message", source)
+    assert probe(source).tags["title"] == "Message"
+
+
 def test_loudness_is_that_of_the_whole_track(tmp_path: Path) -> None:
     source = tmp_path / "in.wav"
     # 1 kHz at full scale in one channel is -3.01 LUFS by definition (BS.1770-4), here 20 dB less.

@@ -182,10 +182,17 @@ def test_a_folder_is_looked_through(film: Path, capsys: pytest.CaptureFixture[st
     assert "nothing to recover" in capsys.readouterr().err
 
 
-def test_the_default_folder_is_looked_through(
-    film: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("which", ["default_folder", "default_voice_folder"])
+def test_the_default_folders_and_those_in_them_are_looked_through(
+    film: Path, which: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("capture.cli.recover.default_folder", lambda: film.parent)
+    job = film.parent / "job"
+    job.mkdir()
+    shutil.move(journal_path(film), job)
+    film = Path(shutil.move(film, job))
+    for name in ("default_folder", "default_voice_folder"):
+        folder = job.parent if name == which else job / "missing"
+        monkeypatch.setattr(f"capture.cli.recover.{name}", lambda folder=folder: folder)
     assert run(["recover", "--json"]) == 0
     (done,) = json.loads(capsys.readouterr().out)["recovered"]
     assert done["path"] == str(film.with_name("film.recovered.mp4"))

@@ -56,6 +56,8 @@ class Actor:
     clock: StepClock
     exit_codes: list[int] = field(default_factory=list)
     """Of the next launches; then 0."""
+    command_codes: list[int] = field(default_factory=list)
+    """How the commands that the next launches record end; then none."""
     events: list[dict[str, Any]] = field(default_factory=list)
     gate: threading.Event | None = None
     """Recorders go on until it is set."""
@@ -73,8 +75,10 @@ class Actor:
             output = Path(words[4])
             if output.suffix:
                 output.write_bytes(bytes(1000))
+            code = self.command_codes.pop(0) if self.command_codes else None
             result = {"event": "result", "paths": [str(output)], "duration_s": 10.0}
-            said += [*self.events, result | {"stopped_by": "duration", "warnings": []}]
+            result |= {"stopped_by": "command-ended" if code else "duration", "warnings": []}
+            said += [*self.events, result | {"command_exit_code": code}]
         with events.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(event) + "\n" for event in said)
         return _Acting(exit_code, self.gate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,19 @@ import pytest
 
 from capture.errors import ConfigError
 from capture.lookout import Ear
-from capture.model import NS_PER_S, AudioBlock, AudioSpec, RecordingSpec, Rule, VideoSpec
+from capture.model import (
+    NS_PER_S,
+    AudioBlock,
+    AudioSpec,
+    RecordingSpec,
+    Rule,
+    VideoSpec,
+    VoiceSpec,
+)
 from capture.rules import Ending, Facts, has_all, parse_start, parse_stop, with_rules
 
 RATE_HZ = 48_000
-OUTPUT = Path("out.mp4")
+OUTPUT, FOLDER = Path("out.mp4"), Path("kept")
 
 
 def s(seconds: float) -> int:
@@ -95,6 +104,37 @@ def test_rules_with_nothing_to_go_by_are_refused(spec: RecordingSpec) -> None:
         with_rules(spec)
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [
+        VoiceSpec(FOLDER, stop_when=(Rule("window-closed"),)),
+        VoiceSpec(FOLDER, "system", stop_when=(Rule("app-ended"),)),
+        VoiceSpec(FOLDER, start_within_s=5),
+    ],
+)
+def test_rules_of_a_keeper_with_nothing_to_go_by_are_refused(spec: VoiceSpec) -> None:
+    with pytest.raises(ConfigError) as error:
+        with_rules(spec)
+    assert "NAME" in str(error.value.hint)
+
+
+def test_the_rules_of_a_keeper_are_made_definite_as_those_of_a_recording() -> None:
+    texts = ["size:1MB", "duration:45m", "silence:5m", "app-ended", "window-closed"]
+    stop = tuple(map(parse_stop, texts))
+    spec = VoiceSpec(FOLDER, "app:Firefox", start_when=(parse_start("window:Call"),))
+    spec = with_rules(replace(spec, duration_s=3000, stop_when=stop))
+    assert (spec.max_size_bytes, spec.duration_s) == (10**6, 2700)
+    assert list(map(str, spec.stop_when)) == ["silence", "app-ended:Firefox", "window-closed:Call"]
+    assert with_rules(spec) == spec
+
+
+def test_a_keeper_does_not_wait_for_sound() -> None:
+    """It does so all the time."""
+    with pytest.raises(ConfigError, match="no meaning here") as error:
+        with_rules(VoiceSpec(FOLDER, start_when=(Rule("sound"),)))
+    assert "--idle" in str(error.value.hint)
+
+
 def test_all_start_rules_have_to_hold() -> None:
     rules = [Rule("window", "zoom"), Rule("app", "firefox"), Rule("sound")]
     window, app = ("Zoom Meeting",), ("Firefox", "firefox-esr")
@@ -109,6 +149,17 @@ def test_silence_counts_from_the_start_and_from_the_last_sound() -> None:
     assert ending.step(Facts(s(12.5), heard_ns=s(11))) is None
     assert ending.step(Facts(s(12.9), heard_ns=s(11))) is None
     assert ending.step(Facts(s(13), heard_ns=s(11))) == "silence"
+
+
+def test_what_was_waited_for_may_be_gone_before_anyone_looks() -> None:
+    rules = [Rule("window-closed", "Call"), Rule("app-ended", "mpv"), Rule("app-ended", "Firefox")]
+    gone = Facts(s(1), windows=("Mail",))
+    assert Ending(rules, 0).step(gone) is None
+    assert Ending(rules, 0, [Rule("app", "Call"), Rule("window", "mpv")]).step(gone) is None
+    assert Ending(rules, 0, [Rule("window", "Call")]).step(gone) == "window-closed"
+    ending = Ending(rules, 0, [Rule("app", "mpv")])
+    assert ending.step(gone) is None  # it may play on in a moment
+    assert ending.step(Facts(s(3.1), windows=("Mail",))) == "app-ended"
 
 
 def test_a_pause_is_no_silence() -> None:

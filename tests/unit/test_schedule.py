@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from capture.cli.app import app, run
-from capture.errors import ConfigError, DamagedFileError, OutputError
+from capture.errors import CaptureError, ConfigError, DamagedFileError, OutputError
 from capture.schedule import daemon, keep, runner, store
 from capture.schedule.child import ATTEMPT, log_paths, read_outcome
 from capture.schedule.daemon import Daemon
@@ -320,6 +320,52 @@ def test_a_run_that_fails_is_tried_again_with_growing_pauses(
     assert told.read_text().splitlines() == ["talk done 0", "talk failed 1"]
 
 
+def test_a_command_that_fails_is_tried_again_and_its_files_stay(
+    stepped: Stepped, tmp_path: Path
+) -> None:
+    told = tmp_path / "told"
+    hook = f'echo "$CAPTURE_STATUS $CAPTURE_EXIT_CODE $CAPTURE_PATH" >> {shlex.quote(str(told))}'
+    job = job_of(stepped, tmp_path, retries=1, on_done=hook, on_fail=hook)
+    stepped.actor.command_codes = [3, 0]
+    stepped.go(at("2026-11-23 12:00"))
+    (done,) = stepped.store.runs(job)
+    assert (done.status, done.attempt, done.exit_code) == (Status.DONE, 2, 0)
+    first, second = (launch.words[4] for launch in stepped.actor.launches)
+    assert done.paths == (second, first)  # the good one is the one that hooks get
+    stepped.actor.command_codes = [3, 4]
+    stepped.go(at("2026-11-24 12:00"))
+    failed = stepped.store.runs(job, 1)[0]
+    assert (failed.status, failed.attempt, failed.exit_code) == (Status.FAILED, 2, 4)
+    assert failed.message == "the command ended with exit code 4"
+    third, fourth = (launch.words[4] for launch in stepped.actor.launches[2:])
+    assert failed.paths == (fourth, third)
+    assert all(Path(path).stat().st_size for path in (*done.paths, *failed.paths))
+    assert told.read_text().splitlines() == [f"done 0 {second}", f"failed 4 {fourth}"]
+
+
+def test_what_tries_have_left_is_known_after_the_daemon_was_killed(
+    stepped: Stepped, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = job_of(stepped, tmp_path, retries=2)
+    stepped.actor.command_codes = [3, 4]
+
+    def wait(_stop: threading.Event, _wait_s: float) -> bool:
+        if len(stepped.actor.launches) > 1:
+            raise CaptureError("killed")  # nothing more is noted of this run
+        return False
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stepped.clock, "wait", wait)
+        stepped.go(at("2026-11-23 09:00"))
+    (left,) = stepped.store.runs(job)
+    assert left.status is Status.RUNNING
+    stepped.daemon.runner.take_over(left)
+    stepped.daemon.runner.wait()
+    (failed,) = stepped.store.runs(job)
+    first, second = (launch.words[4] for launch in stepped.actor.launches)
+    assert (failed.status, failed.paths) == (Status.FAILED, (second, first))
+
+
 @pytest.mark.parametrize(
     ("what", "status"),
     [("silent", "silent"), ("quiet", "silent"), ("black", "black"), ("no-data", "dead")],
@@ -340,6 +386,7 @@ def test_what_recorded_nothing_of_use_is_marked(
     [
         ({"messages": [{"path": "a"}], "stopped_by": "duration"}, 0, Status.DONE),
         ({"messages": [], "stopped_by": "duration"}, 1, Status.SILENT),
+        ({"messages": [], "stopped_by": "app-ended"}, 1, Status.SILENT),
         ({"messages": [], "stopped_by": "error"}, 1, Status.FAILED),
         ({"paths": ["a"], "stopped_by": "duration"}, 4, Status.DONE),
         ({"paths": ["a"], "stopped_by": "terminate"}, 0, Status.INTERRUPTED),
@@ -388,6 +435,27 @@ def test_only_the_oldest_recordings_of_the_job_are_deleted(
     stepped.actor.events = [{"event": "dead-signal", "what": "silent", "message": "silence"}]
     stepped.go(at("2026-12-05 12:00"))
     assert len(list(folder.iterdir())) == len(left) + 2
+
+
+def test_what_failed_does_not_count_among_the_recordings_that_are_kept(
+    stepped: Stepped, tmp_path: Path
+) -> None:
+    job_of(stepped, tmp_path, keep=2)
+
+    def left() -> list[int]:
+        """Days of which there is a file."""
+        return sorted(int(path.name[13:15]) for path in (tmp_path / "out").iterdir())
+
+    stepped.go(at("2026-11-24 12:00"))
+    stepped.actor.command_codes = [3, 3, 3]
+    stepped.go(at("2026-11-27 12:00"))
+    assert left() == [23, 24, 25, 26, 27]
+    stepped.go(at("2026-11-28 12:00"))
+    assert left() == [24, 25, 26, 27, 28]  # two good ones, and what was wrong between them
+    stepped.go(at("2026-11-29 12:00"))
+    assert left() == [25, 26, 27, 28, 29]
+    stepped.go(at("2026-11-30 12:00"))
+    assert left() == [29, 30]
 
 
 def test_a_name_that_is_taken_is_never_overwritten(stepped: Stepped, tmp_path: Path) -> None:

@@ -1,0 +1,60 @@
+"""Says why nothing is heard: the application does not play, or plays nothing but silence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from capture.lookout import name_players
+from capture.model import NS_PER_S, EventKind, SoundState
+
+if TYPE_CHECKING:
+    from capture.sources.base import AudioSource
+    from capture.teller import Teller
+
+__all__ = ["QuietWatch"]
+
+NOT_THERE_AFTER_S = 5.0
+"""The application that is listened to does not play by then: perhaps its name is another."""
+SILENT_AFTER_S = 10.0
+"""Something plays, and nothing is heard of it: worth a warning after this long."""
+
+
+class QuietWatch:
+    """Watches a source of which nothing may come. Used from one thread.
+
+    Args:
+        app: The application that is waited for; ``None`` where it may be any.
+        teller: Told, once each.
+    """
+
+    def __init__(self, app: str | None, teller: Teller) -> None:
+        self._awaited = app
+        self._teller = teller
+        self._since_ns: int | None = None  # of the first look
+        self._silent_ns = 0
+        self._has_heard = False
+
+    def meet(self) -> None:
+        """A stream began: the application is there."""
+        self._awaited = None
+
+    def hear(self) -> None:
+        """Something sounds: it is not quiet."""
+        self._has_heard = True
+
+    def step(self, source: AudioSource, at_ns: int) -> None:
+        """Look at what is listened to; asks the sound server once at most."""
+        if self._since_ns is None:
+            self._since_ns = self._silent_ns = at_ns
+        is_late = at_ns - self._since_ns >= NOT_THERE_AFTER_S * NS_PER_S
+        if self._awaited is not None and is_late:
+            # Told, and not kept as a warning: it may come yet.
+            self._teller.emit(
+                EventKind.WARNING,
+                f"no application named {self._awaited} is playing; {name_players()}; still waiting",
+            )
+            self._awaited = None
+        if source.sound_state is not SoundState.PLAYING or self._has_heard:
+            self._silent_ns = at_ns
+        elif at_ns - self._silent_ns >= SILENT_AFTER_S * NS_PER_S:
+            self._teller.warn(f"{source.label} plays, but all that comes of it is silence")

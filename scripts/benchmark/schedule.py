@@ -1,0 +1,61 @@
+"""Part ``schedule``: what a full schedule costs, listed and waited on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from capture.schedule.jobs import Job
+from capture.schedule.store import Store
+from scripts.benchmark.processes import cpu_s
+from scripts.benchmark.report import Spread, say, spread, table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["measure_schedule", "show_schedule"]
+
+JOBS = 1000
+SCHEDULE = (sys.executable, "-m", "capture", "schedule")
+STEADY_AFTER_S = 5.0
+"""The daemon has read its jobs by then."""
+
+
+def measure_schedule(folder: Path, *, seconds: float, times: int) -> dict[str, Any]:
+    """Seconds of ``capture schedule list``, and CPU seconds a second of an idle daemon."""
+    database = folder / "schedule.sqlite"
+    say(f"schedule: {JOBS} jobs")
+    with Store(database) as store:
+        for number in range(JOBS):
+            store.add(Job(f"job-{number}", "weekdays 09:00", "Europe/Berlin"))
+    lists = [_list_s(database) for _ in range(times)]
+    say("schedule: an idle daemon")
+    command = [*SCHEDULE, "serve", "--database", str(database)]
+    daemon = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        time.sleep(STEADY_AFTER_S)
+        begun_s, used_s = time.monotonic(), cpu_s(daemon.pid)
+        time.sleep(seconds)
+        idle = (cpu_s(daemon.pid) - used_s) / (time.monotonic() - begun_s)
+    finally:
+        daemon.terminate()
+        daemon.wait()
+    return {"jobs": JOBS, "times": times, "list_s": spread(lists), "seconds": seconds, "idle": idle}
+
+
+def show_schedule(found: dict[str, Any]) -> str:
+    """As a table: CPU time is of one core."""
+    rows = [
+        ["list, seconds", f"{Spread(**found['list_s']):.2f}"],
+        ["serve, nothing due: CPU", f"{found['idle']:.2%}"],
+    ]
+    return table([f"capture schedule, {found['jobs']} jobs", ""], rows)
+
+
+def _list_s(database: Path) -> float:
+    begun_s = time.monotonic()
+    command = [*SCHEDULE, "list", "--database", str(database)]
+    subprocess.run(command, capture_output=True, check=True)
+    return time.monotonic() - begun_s
