@@ -144,16 +144,16 @@ class Film:
         while True:
             stride = self.divisor
             missed = self._slots_between(slot, now_ns(), clock) // stride
+            slot += missed * stride
             if not was_paused:
-                slot += missed * stride
                 quiet = self._slots_between(slot, self._rest(clock, planned_end()), clock) // stride
                 slot += quiet * stride
                 late = self._slots_between(slot, now_ns(), clock) // stride
+                slot += late * stride
                 self.unchanged += quiet
                 self.dropped += missed + late
-                missed = late
             # The next one that the stride divides: a coarser grid keeps the phase of the finer.
-            slot = (slot // stride + missed + 1) * stride
+            slot = (slot // stride + 1) * stride
             due_ns = clock.start_ns + round(slot * self._slot_ns)
             if not _sleep_until(due_ns, planned_end, stop_asked):
                 return

@@ -102,7 +102,8 @@ class LevelMeter:
     def accumulate(self, samples: NDArray[np.float32]) -> None:
         """Add a block, shape (frames, channels), -1..1; an empty one ends the one before."""
         if samples.size == 0:
-            self._last = Level(-math.inf, -math.inf)
+            with self._lock:
+                self._last = Level(-math.inf, -math.inf)
             return
         flat = samples.reshape(-1)
         energy = float(np.dot(flat, flat))

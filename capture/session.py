@@ -85,7 +85,6 @@ class Session:
         self._teller = Teller(on_event)
         self._state = State.READY
         self._device_changes = 0
-        """Applications that play nothing yet, and what was said of them."""
         self._stopped_by = ""
         self._error: BaseException | None = None
         self._result: RecordingResult | None = None

@@ -253,7 +253,12 @@ def _extract_one(job: ExtractJob, *, is_json: bool, is_quiet: bool) -> int:
     if error is not None:
         raise error
     assert result is not None
-    _keep([part.path for part in result.parts])
+    from capture.media.output import keep, keep_names  # noqa: PLC0415 - av, loaded by now
+
+    for part in result.parts:
+        keep(part.path)
+    for folder in {part.path.parent for part in result.parts}:
+        keep_names(folder)
     if not is_json:
         if not is_quiet:
             if makes_folder and result.parts:
@@ -262,22 +267,6 @@ def _extract_one(job: ExtractJob, *, is_json: bool, is_quiet: bool) -> int:
         for part in result.parts:
             print(part.path, flush=True)  # noqa: T201
     return EXIT_FAILED if result.is_partial else 0
-
-
-def _keep(paths: Iterable[Path]) -> None:
-    """Have the disk keep some files and their names, whatever else it has to do."""
-    if sys.platform == "win32":
-        return
-    files = list(paths)
-    for path in (*files, *{file.parent for file in files}):
-        number = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        except OSError:
-            if path in files:
-                raise  # not every file system syncs folders
-        finally:
-            os.close(number)
 
 
 def _settle() -> None:

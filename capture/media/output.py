@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import av
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-__all__ = ["as_output_error", "errno_said", "keep"]
+__all__ = ["as_output_error", "errno_said", "keep", "keep_names"]
 
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space, or write elsewhere"),
@@ -67,3 +68,15 @@ def keep(path: Path) -> None:
     """
     with as_output_error(path), path.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+def keep_names(folder: Path) -> None:
+    """Wait until the disk has the names of the files in a folder, where a file system can."""
+    if sys.platform == "win32":
+        return
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(number)
+    finally:
+        os.close(number)
