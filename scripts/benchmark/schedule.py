@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 import time
@@ -27,9 +28,11 @@ def measure_schedule(folder: Path, *, seconds: float, times: int) -> dict[str, A
     """Seconds of ``capture schedule list``, and CPU seconds a second of an idle daemon."""
     database = folder / "schedule.sqlite"
     say(f"schedule: {JOBS} jobs")
+    now_s = time.time()  # jobs without it have been due since 1970
     with Store(database) as store:
         for number in range(JOBS):
-            store.add(Job(f"job-{number}", "weekdays 09:00", "Europe/Berlin"))
+            job = Job(f"job-{number}", "weekdays 09:00", "Europe/Berlin")
+            store.add(dataclasses.replace(job, created_s=now_s, active_s=now_s))
     lists = [_list_s(database) for _ in range(times)]
     say("schedule: an idle daemon")
     command = [*SCHEDULE, "serve", "--database", str(database)]
