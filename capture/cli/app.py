@@ -51,8 +51,12 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return _run(arguments)
     except KeyboardInterrupt:
-        say("interrupted")
-        return EXIT_INTERRUPTED
+        pass
+    except Exception as error:
+        if not _is_by_interrupt(error):
+            raise
+    say("interrupted")
+    return EXIT_INTERRUPTED
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -82,7 +86,7 @@ def _run(arguments: Sequence[str]) -> int:
         if is_debug:
             raise
         if _is_by_interrupt(error):
-            raise KeyboardInterrupt from error
+            raise
         return _tell(error)
 
 
@@ -146,7 +150,7 @@ def _on_unraisable(failure: sys.UnraisableHookArgs) -> None:
 
 
 def _is_by_interrupt(error: BaseException) -> bool:
-    """Whether a library made an error of its own out of ^C, as those that load natively do."""
+    """Whether an error was made out of ^C: by what loads natively, or while a class was made."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, KeyboardInterrupt):
         cause = cause.__cause__ or cause.__context__

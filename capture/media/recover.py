@@ -30,7 +30,9 @@ TAIL_S = 1.5
 """Tracks of one recording that end farther apart than this were meant to: nothing is evened out."""
 BOX_HEADER_BYTES = 8
 CHECK_S = 1.0
-"""So much of the end is decoded."""
+"""So much of the end is decoded, and more of it each time that it is found damaged."""
+LONGEST_CHECK_S = 60.0
+"""What is damaged for longer than this was not cut off: something else happened to it."""
 JUDGE_S = 2.5
 """What may be missing against the journal, whose last word is up to two seconds old."""
 
@@ -129,11 +131,7 @@ def recover(path: Path, *, in_place: bool = False) -> Recovered:
     try:
         until_s = _common_end(source)
         with as_output_error(target):
-            _copy(path, part, container, until_s)
-            damaged_s = _first_damage(part)
-            if damaged_s is not None:
-                _copy(path, part, container, min(damaged_s, until_s or damaged_s))
-                _refuse_damage(part)
+            _copy_whole(path, part, container, until_s)
             kept = measure(part)
             part.replace(target)
     except BaseException:
@@ -278,28 +276,43 @@ def _usual_duration(packet: Any) -> int:
     return max(1, round(frames_s / _seconds(packet.time_base)))
 
 
-def _first_damage(path: Path) -> float | None:
-    """Where the last second stops to decode, in s; ``None``: it is whole."""
+def _copy_whole(path: Path, target: Path, container: Container, until_s: float | None) -> None:
+    """Copy up to a time, or up to the damage before it.
+
+    Raises:
+        DamagedFileError: There is damage all over the file.
+    """
+    look_s = CHECK_S
+    while True:
+        _copy(path, target, container, until_s)
+        damaged_s = _first_damage(target, look_s)
+        if damaged_s is None:
+            return
+        if damaged_s <= 0 or look_s > LONGEST_CHECK_S:
+            raise DamagedFileError(
+                f"the recording is damaged from {damaged_s:.1f} s on, and before its end as well",
+                hint="a player that is forgiving, such as mpv, may show what is left",
+            )
+        # The end is now where it was damaged first; what lies before that was not decoded yet.
+        until_s = damaged_s
+        look_s *= 2
+
+
+def _first_damage(path: Path, look_s: float) -> float | None:
+    """Where the last ``look_s`` seconds of any track stop to decode, in s; ``None``: nowhere."""
+    found: list[float] = []
     with _open(path) as clean:
+        length_s = float((clean.duration or 0) / av.time_base)
         for stream in _streams(clean):
-            length_s = float((clean.duration or 0) / av.time_base)
             with contextlib.suppress(av.FFmpegError):  # a short file has nowhere to seek to
-                clean.seek(round(max(0.0, length_s - CHECK_S) * av.time_base))
+                clean.seek(round(max(0.0, length_s - look_s) * av.time_base))
             for packet in clean.demux(stream):
                 try:
                     packet.decode()
                 except av.FFmpegError:
-                    return float((packet.pts or 0) * _seconds(packet.time_base))
-    return None
-
-
-def _refuse_damage(path: Path) -> None:
-    damaged_s = _first_damage(path)
-    if damaged_s is not None:
-        raise DamagedFileError(
-            f"the recording is damaged from {damaged_s:.1f} s on, and before its end as well",
-            hint="a player that is forgiving, such as mpv, may show what is left",
-        )
+                    found.append(float((packet.pts or 0) * _seconds(packet.time_base)))
+                    break
+    return min(found, default=None)
 
 
 def _write_flac_length(path: Path, frames: int) -> None:

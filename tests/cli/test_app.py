@@ -182,3 +182,22 @@ def test_the_public_names_are_those_listed() -> None:
         assert getattr(capture, name) is not None
     with pytest.raises(AttributeError, match="nonsense"):
         _ = capture.nonsense
+
+
+@pytest.mark.parametrize("when", ["loading", "running"])
+def test_what_was_made_out_of_an_interrupt_is_one(
+    when: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Attribute:
+        def __set_name__(self, owner: type, name: str) -> None:
+            raise KeyboardInterrupt  # Python up to 3.11 makes a RuntimeError of it
+
+    def interrupted(*_: object, **__: object) -> None:
+        type("Class", (), {"attribute": Attribute()})
+
+    if when == "loading":
+        monkeypatch.setattr("capture.cli.app._split_words", interrupted)
+    else:
+        monkeypatch.setattr("capture.media.verify.verify", interrupted)
+    assert run(["verify", __file__]) == 130
+    assert capsys.readouterr().err == "interrupted\n"

@@ -68,9 +68,16 @@ def read_pictures(path: Path) -> list[tuple[float, NDArray[np.uint8]]]:
 
 
 def video_end(path: Path) -> float:
-    """When the last picture's time is over, in seconds, from the packets."""
+    """When the last picture's time is over, in seconds.
+
+    Matroska keeps no length for a picture; a demuxer guesses one slot of the grid. It is the length
+    of the track that says when the last one is over; a file that was cut off has none.
+    """
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
+        if length := stream.metadata.get("DURATION"):
+            hours, minutes, seconds = length.split(":")
+            return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
         return max(
             float((packet.pts + (packet.duration or 0)) * packet.time_base)
             for packet in container.demux(stream)
