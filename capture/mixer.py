@@ -31,7 +31,10 @@ MISSING_AFTER_S = 0.6
 HOLDBACK_S = 0.5
 """How far behind now that silence ends: sound that is merely late still finds its place."""
 LONGEST_TICK_S = 0.25
-"""More than this between two calls is this process sleeping (SIGSTOP, suspend), not the source."""
+"""More than this between two calls is this process being late, not the source."""
+ASLEEP_S = 1.0
+"""More than this is the process sleeping (SIGSTOP, suspend): every source has all its time again,
+since a busy machine wakes the threads in any order."""
 MIN_CHUNK_S = 0.02
 """Nothing is handed on below this: one wake-up of the encoders per audio fragment is enough."""
 FADE_S = 0.005
@@ -177,8 +180,13 @@ class Mixer:
         limit = (now_ns - self._clock.start_ns) * self._rate_hz // NS_PER_S
         if end_frame is not None:
             limit = min(limit, end_frame)
-        awake_s = min((now_ns - self._last_now_ns) / NS_PER_S, LONGEST_TICK_S)
+        passed_s = (now_ns - self._last_now_ns) / NS_PER_S
         self._last_now_ns = now_ns
+        awake_s = min(passed_s, LONGEST_TICK_S)
+        if passed_s > ASLEEP_S:
+            awake_s = 0.0
+            for source in self._sources:
+                source.idle_s = 0.0
         horizon = min(
             (self._reach(source, limit, awake_s, now_ns) for source in self._sources),
             default=limit,

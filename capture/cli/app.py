@@ -10,9 +10,11 @@ includes the tenths of a second in which libraries load (``main``).
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import sys
+import time
 
 TYPE_CHECKING = False
 """As in ``typing``, which takes longer to load than all that is loaded here."""
@@ -30,6 +32,8 @@ __all__ = ["app", "main", "run"]
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
+AGAIN_S = 0.01
+"""Until a destructor that ^C fell into is over."""
 
 
 def __getattr__(name: str) -> Any:
@@ -142,11 +146,22 @@ def _on_interrupt(_number: int, _frame: FrameType | None) -> None:
 
 
 def _on_unraisable(failure: sys.UnraisableHookArgs) -> None:
-    """^C that fell into a destructor, where Python only prints it, comes again outside of it."""
+    """^C that fell into a destructor, where Python only prints it, comes again outside of it.
+
+    Raised from here it would fall into this function itself.
+    """
     if isinstance(failure.exc_value, KeyboardInterrupt):
-        signal.raise_signal(signal.SIGINT)
+        _thread.start_new_thread(_interrupt_again, ())
     else:
         sys.__unraisablehook__(failure)
+
+
+def _interrupt_again() -> None:
+    time.sleep(AGAIN_S)
+    if sys.platform == "win32":
+        signal.raise_signal(signal.SIGINT)
+    else:
+        os.kill(os.getpid(), signal.SIGINT)  # to the main thread, which may wait in a system call
 
 
 def _is_by_interrupt(error: BaseException) -> bool:

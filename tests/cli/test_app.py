@@ -201,3 +201,25 @@ def test_what_was_made_out_of_an_interrupt_is_one(
         monkeypatch.setattr("capture.media.verify.verify", interrupted)
     assert run(["verify", __file__]) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_an_interrupt_that_fell_into_a_destructor_comes_again() -> None:
+    script = """
+import signal, time
+from capture.cli import app
+
+class Late:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+def run(_):
+    Late()
+    time.sleep(20)
+
+app._run = run
+app.main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=15
+    )
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")

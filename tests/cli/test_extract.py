@@ -593,7 +593,7 @@ def test_a_batch_is_as_exact_as_one_file(tmp_path: Path) -> None:
 
 def test_one_file_that_is_interrupted_leaves_nothing(tmp_path: Path) -> None:
     source = tmp_path / "long.flac"
-    run_ffmpeg("-f", "lavfi", "-i", "anoisesrc=d=120:r=48000", source)
+    run_ffmpeg("-f", "lavfi", "-i", "anoisesrc=d=600:r=48000", source)
     process = start(source, "--format", "opus")
     deadline = time.monotonic() + 20
     while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:

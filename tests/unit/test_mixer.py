@@ -141,18 +141,20 @@ def test_streams_of_one_application_are_added_up_and_may_end() -> None:
     assert np.all(sound[-RATE:] == 0.25)
 
 
-def test_a_process_that_slept_does_not_take_late_sound_for_missing() -> None:
-    # SIGSTOP for 3 s: the clock jumps, the sound comes in a burst a moment later.
+@pytest.mark.parametrize("ticks", [1, 5])
+def test_a_process_that_slept_does_not_take_late_sound_for_missing(ticks: int) -> None:
+    # SIGSTOP for 3 s: the clock jumps, the sound comes in a burst up to half a second later.
     mixer = Mixer([SourceSetting("system", 2)], TrackMode.BOTH, SessionClock(0), RATE)
     parts = []
     for number in range(400):
         samples = np.full((BLOCK, 2), 0.25, np.float32)
         now_ns = number * S // 50 + S // 25
-        if 100 <= number < 250:
-            now_ns = 250 * S // 50
-        mixer.push(0, AudioBlock(samples, number * S // 50, number * BLOCK))
         if number == 100:
-            parts += mixer.advance(now_ns)
+            for tick in range(ticks):
+                parts += mixer.advance((250 + 5 * tick) * S // 50)
+        if 100 <= number < 250 + 5 * (ticks - 1):
+            now_ns = (250 + 5 * (ticks - 1)) * S // 50
+        mixer.push(0, AudioBlock(samples, number * S // 50, number * BLOCK))
         parts += mixer.advance(now_ns)
     assert np.all(np.concatenate(parts) == 0.25)
     assert mixer.report(0).inserted_s == 0
