@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from apscheduler.executors.base import BaseExecutor
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
@@ -33,7 +34,10 @@ __all__ = ["LEAD_S", "Alarm", "JobTrigger"]
 
 LEAD_S = 3.0
 """So long before a run is due its recorder is started: it takes 0.6 s, on a busy machine 2 s."""
+RING_AGAIN_S = 1.0
+"""After an error of the database: the same run may be told again, and is claimed once."""
 
+log = logging.getLogger(__name__)
 logging.getLogger("apscheduler").setLevel(logging.WARNING)
 
 
@@ -82,6 +86,19 @@ class _HandOver(BaseExecutor):  # type: ignore[misc]
         self._do_submit_job(job, run_times)
 
 
+class _Scheduler(BackgroundScheduler):  # type: ignore[misc]
+    """One that goes on after an error of the database, which would end its thread: silently."""
+
+    def _process_jobs(self) -> float | None:
+        try:
+            wait_s: float | None = super()._process_jobs()
+        except (SQLAlchemyError, JobLookupError) as error:
+            if self.running:  # else it was closed meanwhile: the alarm stays set, its run is claimed
+                log.warning("an alarm cannot be set again: %s", error)
+            return RING_AGAIN_S
+        return wait_s
+
+
 class Alarm:
     """All alarms of a schedule; ``on_due`` is called in a thread of its own.
 
@@ -98,11 +115,12 @@ class Alarm:
             # A pool would leave its connections to the garbage collector, thread by thread.
             engine_options={"connect_args": {"timeout": LOCKED_AFTER_S}, "poolclass": NullPool},
         )
-        self._scheduler = BackgroundScheduler(
+        self._scheduler = _Scheduler(
             jobstores={"default": store},
             executors={"default": _HandOver(on_due)},
             job_defaults={"coalesce": False, "misfire_grace_time": None},
             timezone=UTC,
+            jobstore_retry_interval=RING_AGAIN_S,
         )
 
     def start(self) -> None:

@@ -179,6 +179,35 @@ def test_what_was_due_before_the_daemon_came_is_noted(
         wait_until(lambda: [run.status for run in stepped.store.runs(job)] == [status])  # noqa: B023 - called at once
 
 
+def test_a_database_that_is_locked_at_the_wrong_moment_does_not_deafen_the_daemon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("capture.schedule.engine.LOCKED_AFTER_S", 0.1)
+    path = tmp_path / "alarms.sqlite"
+    told: list[int] = []
+    somebody = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+
+    def on_due(job_id: int, _dues: list[datetime]) -> None:
+        told.append(job_id)
+        if len(told) == 1:
+            somebody.execute("BEGIN EXCLUSIVE")  # the alarm cannot be taken away
+            threading.Timer(0.5, somebody.rollback).start()
+
+    now = datetime.now(UTC)
+    alarm = Alarm(path, on_due)
+    alarm.load()
+    jobs = [
+        Job(name, (now + LEAD + timedelta(seconds=in_s)).isoformat(), "UTC", id=number)
+        for number, (name, in_s) in enumerate({"first": 1, "second": 3}.items(), 1)
+    ]
+    alarm.set(tuple(replace(job, active_s=now.timestamp()) for job in jobs), {})
+    alarm.start()
+    wait_until(lambda: 2 in told)
+    alarm.close()
+    somebody.close()
+    assert told == [1, 1, 2], "told again, since nobody knows whether it was heard"
+
+
 def test_a_clock_that_is_set_back_and_forth_neither_loses_nor_doubles(
     stepped: Stepped, serving: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
