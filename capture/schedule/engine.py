@@ -93,7 +93,9 @@ class _Scheduler(BackgroundScheduler):  # type: ignore[misc]
         try:
             wait_s: float | None = super()._process_jobs()
         except (SQLAlchemyError, JobLookupError) as error:
-            if self.running:  # else it was closed meanwhile: the alarm stays set, its run is claimed
+            if (
+                self.running
+            ):  # else it was closed meanwhile: the alarm stays set, its run is claimed
                 log.warning("an alarm cannot be set again: %s", error)
             return RING_AGAIN_S
         return wait_s
