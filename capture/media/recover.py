@@ -348,18 +348,32 @@ def _open(path: Path) -> Iterator[Any]:
     """A file to read from; an MP4 that ends within a box as if it ended before that."""
     with contextlib.ExitStack() as stack:
         try:
-            try:
-                source: Any = stack.enter_context(av.open(str(path)))
-            except (av.InvalidDataError, av.EOFError):
-                # The demuxer gives a torn box up together with all that is whole before it.
-                head = stack.enter_context(_Head(path, _end_of_whole_boxes(path)))
-                source = stack.enter_context(av.open(head))
+            source = _try_open(stack, path)
         except (av.FFmpegError, OSError) as error:
             raise DamagedFileError(
                 f"{path} cannot be read: {error.strerror}",
                 hint="it is no recording, or was cut off before anything reached the disk",
             ) from error
         yield source
+
+
+def _try_open(stack: contextlib.ExitStack, path: Path) -> Any:
+    """Open the file, or as much of its beginning as the demuxer takes.
+
+    It gives a torn box up together with all that is whole before it, and a box whose header alone
+    reached the disk with all the fragments.
+    """
+    try:
+        return stack.enter_context(av.open(str(path)))
+    except (av.InvalidDataError, av.EOFError) as error:
+        failure: av.FFmpegError = error
+    whole, fragment = _ends_of_whole_boxes(path)
+    for end in (whole, fragment):
+        try:
+            return stack.enter_context(av.open(stack.enter_context(_Head(path, end))))
+        except (av.InvalidDataError, av.EOFError) as error:
+            failure = error
+    raise failure
 
 
 class _Head:
@@ -388,19 +402,24 @@ class _Head:
         return self._file.tell()
 
 
-def _end_of_whole_boxes(path: Path) -> int:
-    """Where the last complete top-level box of an MP4 ends; 0 if this is none."""
-    end = 0
+def _ends_of_whole_boxes(path: Path) -> tuple[int, int]:
+    """Where the last complete top-level box of an MP4 ends, and where its last fragment begins.
+
+    Both are 0 if this is no MP4.
+    """
+    end = fragment = 0
     with path.open("rb") as file:
         size_bytes = path.stat().st_size
         while len(header := file.read(16)) >= BOX_HEADER_BYTES:
             length, kind = struct.unpack(">I4s", header[:8])
             if end == 0 and kind != b"ftyp":
-                return 0
+                return 0, 0
             if length == 1 and len(header) == 16:  # noqa: PLR2004 - a 64-bit length follows
                 (length,) = struct.unpack(">Q", header[8:])
             if length < BOX_HEADER_BYTES or end + length > size_bytes:
                 break
+            if kind == b"moof":
+                fragment = end
             end += length
             file.seek(end)
-    return end
+    return end, fragment
