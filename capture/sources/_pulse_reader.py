@@ -184,7 +184,7 @@ class _Stream:
 
         The frames that waited are counted on, with the origin known from before.
         """
-        self._last_data_ns += slept_ns
+        self._last_data_ns = min(self._last_data_ns + slept_ns, now_ns())
         if self._origins:
             self._forget_questions()
             self._ask_from_ns = now_ns() + CATCH_UP_NS
@@ -195,7 +195,7 @@ class _Stream:
         If nothing has, it may be: on PipeWire a pause must be noticed after ``SILENCE_NS``.
         """
         if self._arrivals:
-            self._last_data_ns += for_ns
+            self._last_data_ns = min(self._last_data_ns + for_ns, now_ns())
 
     @property
     def is_settled(self) -> bool:
@@ -226,6 +226,9 @@ class _Stream:
         ):
             self._forget_questions()
         arrived, self._arrivals = self._arrivals, []
+        if arrived:
+            # Between those that were taken together there was no silence: this thread was late.
+            self._notice_silence(arrived[0][1])
         for samples, arrival_ns in arrived:
             self._arrived(samples, arrival_ns)
 
@@ -246,13 +249,16 @@ class _Stream:
             lib.pa_stream_drop(self._stream)
             self._arrivals.append((samples, arrival_ns))
 
-    def _arrived(self, samples: Any, arrival_ns: int) -> None:
+    def _notice_silence(self, arrival_ns: int) -> None:
+        """Begin anew with this block, if for long there was none before it."""
         if arrival_ns - self._last_data_ns > SILENCE_NS and not self._is_fresh:
             self._is_fresh = True
             self._begun_ns = arrival_ns
             self._origins.clear()
             self._forget_questions()
-        self._last_data_ns = arrival_ns
+
+    def _arrived(self, samples: Any, arrival_ns: int) -> None:
+        self._last_data_ns = max(self._last_data_ns, arrival_ns)  # it may be older than a stop
         self._held.append((samples, self._received_frames, arrival_ns))
         self._received_frames += len(samples)
         is_seldom = arrival_ns - self._begun_ns > SETTLED_NS
@@ -416,10 +422,11 @@ class PulseReader:
                 state = lib.pa_context_get_state(context)
                 if state in (_libpulse.CONTEXT_FAILED, _libpulse.CONTEXT_TERMINATED):
                     return
+                at_ns = now_ns()
                 if state == _libpulse.CONTEXT_READY:
                     self._subscribe(context)
-                    self._round(context, now_ns() - last_ns)
-                last_ns = now_ns()
+                    self._round(context, at_ns - last_ns)
+                last_ns = at_ns  # a stop within the round counts for the next
                 if is_all and self._is_settled:
                     self._rest()
                     last_ns = min(now_ns(), last_ns + round(REST_S * NS_PER_S))

@@ -16,8 +16,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--peak", type=float, default=0.25)
     parser.add_argument("--name", default="tone")
+    parser.add_argument("--latency-ms", type=int, default=100)
     options = parser.parse_args()
-    player = Player(options.name, None, 100)
+    player = Player(options.name, None, options.latency_ms)
     total, written, end_s = round(options.seconds * RATE_HZ), 0, None
     while end_s is None or time.monotonic() < end_s:
         room = min(player.lib.pa_stream_writable_size(player.stream) // 8, total - written)
