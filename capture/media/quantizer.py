@@ -21,7 +21,11 @@ LOOK_BACK_PICTURES: Final = 16
 """Half a second of a film. The median of so many: one new slide is not a film."""
 SETTLED_NS: Final = 2 * NS_PER_S
 """A key picture before its time costs as much as eight of a film: not sooner after the last."""
-BITS_OF_DESKTOP: Final = 1 / 9
+COARSER_AFTER_NS: Final = NS_PER_S // 2
+"""Unless it is far coarser: a film at the desktop's quantizer is twice as large, and that pays for
+the key picture within half a second."""
+FAR_STEPS: Final = 4
+BITS_OF_DESKTOP: Final = 1 / 12
 """A pixel and picture, at the finest; what needs more is a film. Text that scrolls over half a
 screen needs 0.02, a film in a corner 0.09, a film over the whole screen 0.57."""
 STEPS_PER_DOUBLING: Final = 6 * (1 - 0.6)
@@ -29,8 +33,8 @@ STEPS_PER_DOUBLING: Final = 6 * (1 - 0.6)
 ``qcomp``, which is 0.6."""
 STEPS_PER_HALVING: Final = 8
 """So many steps coarser halve the size of a picture of a film (measured)."""
-MOST_STEPS: Final = 7
-"""Coarser than the finest; a film is at 6."""
+MOST_STEPS: Final = 8
+"""Coarser than the finest; a film is at 7, where its SSIM is that of CRF 23."""
 
 
 class Quantizer:
@@ -63,8 +67,9 @@ class Quantizer:
 
         One step is not worth it.
         """
-        is_settled = at_ns - self._key_ns >= SETTLED_NS
-        return is_settled and abs(self._fitting() - self.qp) > 1
+        steps = self._fitting() - self.qp
+        settled_ns = COARSER_AFTER_NS if steps >= FAR_STEPS else SETTLED_NS
+        return abs(steps) > 1 and at_ns - self._key_ns >= settled_ns
 
     def renew(self) -> bool:
         """At a key picture: set ``qp`` to what fits now; whether that is another one."""

@@ -32,17 +32,26 @@ def test_a_desktop_stays_at_the_finest() -> None:
 def test_a_film_gets_a_coarser_one_and_keeps_it() -> None:
     quantizer = Quantizer(FINEST, AREA_PX)
     quantizer.note(600_000, 0, is_key=True)
-    end_s = feed(quantizer, FILM_BYTES, 20)
+    end_s = feed(quantizer, FILM_BYTES, 14)
     assert not quantizer.wants_key(round(end_s * 1e9)), "a key picture was written just before"
-    end_s = feed(quantizer, FILM_BYTES, 60, from_s=end_s)
+    end_s = feed(quantizer, FILM_BYTES, 4, from_s=end_s)
     assert quantizer.wants_key(round(end_s * 1e9))
     assert quantizer.renew()
-    assert quantizer.qp == FINEST + 6
+    assert quantizer.qp == FINEST + 7
     # Its pictures are smaller now, which must not make it fine again.
     quantizer.note(200_000, round(end_s * 1e9), is_key=True)
-    end_s = feed(quantizer, FILM_BYTES * 66 // 100, 90, from_s=end_s)
+    end_s = feed(quantizer, FILM_BYTES * 55 // 100, 90, from_s=end_s)
     assert not quantizer.wants_key(round(end_s * 1e9))
     assert not quantizer.renew()
+
+
+def test_a_little_coarser_is_not_worth_a_key_picture_at_once() -> None:
+    quantizer = Quantizer(FINEST, AREA_PX)
+    quantizer.note(600_000, 0, is_key=True)
+    end_s = feed(quantizer, FILM_BYTES // 3, 55)  # 3 steps
+    assert not quantizer.wants_key(round(end_s * 1e9))
+    end_s = feed(quantizer, FILM_BYTES // 3, 10, from_s=end_s)
+    assert quantizer.wants_key(round(end_s * 1e9))
 
 
 def test_the_desktop_after_a_film_is_fine_again() -> None:
@@ -56,12 +65,12 @@ def test_the_desktop_after_a_film_is_fine_again() -> None:
 
 
 @pytest.mark.parametrize("size_bytes", [FILM_BYTES, 10 * FILM_BYTES, 100 * FILM_BYTES])
-def test_it_ends_seven_steps_above_the_finest(size_bytes: int) -> None:
+def test_it_ends_eight_steps_above_the_finest(size_bytes: int) -> None:
     quantizer = Quantizer(FINEST, AREA_PX)
     for _ in range(5):
         feed(quantizer, size_bytes, 90)
         quantizer.renew()
-    assert FINEST + 6 <= quantizer.qp <= FINEST + 7
+    assert FINEST + 7 <= quantizer.qp <= FINEST + 8
 
 
 def test_slides_are_no_film() -> None:
