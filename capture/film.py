@@ -228,8 +228,7 @@ class Film:
         if self._screen is None:
             return False, now_ns()
         shown = self._screen.grab()
-        for rect in shown.changed:
-            self._picture.update(shown.pixels, rect)
+        self._picture.update(shown.pixels, shown.changed)
         return bool(shown.changed), shown.captured_ns
 
     def _count(self, at_ns: int) -> None:

@@ -23,7 +23,7 @@ from capture.model import Rect
 from capture.opencv import cv2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -61,6 +61,9 @@ cv2.setNumThreads(1)
 class KeptPicture(ABC):
     """What both kinds of picture offer. Used from one thread at a time.
 
+    The picture is kept in the frame that is handed out next; once that is out, the next change
+    goes into another one, and what the two then have in common is all that is ever copied.
+
     Attributes:
         size_px: Width and height of the frames, even: an odd picture is grown by repeating its
             last column or row.
@@ -69,39 +72,51 @@ class KeptPicture(ABC):
             H.273's numbers: on every frame already, and to be set on the codec context.
     """
 
-    size_px: tuple[int, int]
     pixel_format: str
     color_tags: Mapping[str, int]
+    _px_per_sample: tuple[int, ...]
+    """Of each of ``_planes``, both ways."""
+    _black: tuple[int, ...]
 
-    def __init__(self) -> None:
+    def __init__(self, width_px: int, height_px: int) -> None:
+        self._screen_px = (width_px, height_px)
+        self.size_px = (_even(width_px), _even(height_px))
         self._spare: deque[av.VideoFrame] = deque(maxlen=SPARE_FRAMES)
         self._changes: deque[Rect] = deque(maxlen=CHANGES_KEPT)
         self._change_count = 0
-        # By id: how many changes there had been when a frame was filled. A new frame, which may
-        # have the id of one that is gone, is filled before it is looked up.
+        # By id: how many changes there had been when a frame was handed out. A new frame, which may
+        # have the id of one that is gone, is forgotten before it is looked up.
         self._filled: dict[int, int] = {}
+        self._frame = self.like()
+        self._planes = self._planes_of(self._frame)
+        self._is_out = False
+        for plane, black in zip(self._planes, self._black, strict=True):
+            plane[:] = black
 
-    def update(self, pixels_bgra: NDArray[np.uint8], rect: Rect) -> None:
+    def update(self, pixels_bgra: NDArray[np.uint8], rects: Sequence[Rect]) -> None:
         """Take over what changed.
 
         Args:
             pixels_bgra: The whole screen picture, shape ``(height, width, 4)`` of the size given
-                to the constructor; only ``rect`` of it, grown to even borders, is read.
-            rect: Where it changed, inside the picture.
+                to the constructor; only ``rects`` of it, grown to even borders, are read.
+            rects: Where it changed, inside the picture.
         """
-        left, top = rect.left_px & ~1, rect.top_px & ~1
-        even = Rect(left, top, _even(rect.right_px) - left, _even(rect.bottom_px) - top)
-        self._take_over(pixels_bgra, even)
-        self._changes.append(even)
-        self._change_count += 1
+        if not rects:
+            return
+        changed = [_grown(rect) for rect in rects]
+        self._renew(changed)
+        for rect in changed:
+            self._take_over(pixels_bgra, rect)
+        self._changes.extend(changed)
+        self._change_count += len(changed)
 
     @abstractmethod
     def _take_over(self, pixels_bgra: NDArray[np.uint8], rect: Rect) -> None:
         """Do that; ``rect`` has even borders, and may reach beyond an odd picture."""
 
     @abstractmethod
-    def _copy(self, frame: av.VideoFrame, rects: Iterable[Rect]) -> None:
-        """Write parts of the picture, with even borders, into a frame."""
+    def _planes_of(self, frame: av.VideoFrame) -> tuple[NDArray[np.uint8], ...]:
+        """The samples of a frame, to be written to; of shape ``(rows, columns, ...)``."""
 
     @property
     @abstractmethod
@@ -119,26 +134,41 @@ class KeptPicture(ABC):
         return _tagged(av.VideoFrame(*self.size_px, self.pixel_format), self.color_tags)
 
     def to_frame(self) -> av.VideoFrame:
-        """A tagged frame with a copy: later updates don't reach it. Its pts may be an old one."""
+        """The picture, tagged; later updates don't reach it. Its pts may be an old one."""
+        self._renew(())
+        self._is_out = True
+        if len(self._filled) > CHANGES_KEPT:
+            self._filled.clear()
+        self._filled[id(self._frame)] = self._change_count
+        return self._frame
+
+    def _renew(self, changing: Sequence[Rect]) -> None:
+        """If the frame is out, go on with another one; where it is ``changing`` it may be wrong."""
+        if not self._is_out:
+            return
         try:
             frame = self._spare.pop()
         except IndexError:
             frame = self.like()
             self._filled.pop(id(frame), None)
         frame.make_writable()  # what an encoder should still hold is left to it
-        self._copy(frame, self._lacking(frame))
-        if len(self._filled) > CHANGES_KEPT:
-            self._filled.clear()
-        self._filled[id(frame)] = self._change_count
-        return frame
+        planes = self._planes_of(frame)
+        lacking = self._lacking(frame, changing) if frame is not self._frame else []
+        for rect in lacking:
+            for target, kept, per_px in zip(planes, self._planes, self._px_per_sample, strict=True):
+                part = _part(rect, per_px)
+                target[part] = kept[part]
+        self._frame, self._planes, self._is_out = frame, planes, False
 
-    def _lacking(self, frame: av.VideoFrame) -> list[Rect]:
-        """What has changed since a frame was filled; the whole picture where that is simpler."""
+    def _lacking(self, frame: av.VideoFrame, changing: Sequence[Rect]) -> list[Rect]:
+        """What has changed since a frame was handed out, and is not about to change again."""
         whole = Rect(0, 0, *self.size_px)
+        rects = [whole]
         filled = self._filled.get(id(frame))
-        if filled is None or self._change_count - filled > len(self._changes):
-            return [whole]
-        rects = list(self._changes)[len(self._changes) - (self._change_count - filled) :]
+        if filled is not None and self._change_count - filled <= len(self._changes):
+            changes = list(self._changes)[len(self._changes) - (self._change_count - filled) :]
+            rects = list(dict.fromkeys(changes))
+        rects = [rect for rect in rects if not any(_covers(new, rect) for new in changing)]
         is_much = sum(rect.area_px for rect in rects) > PART_OF_ALL * whole.area_px
         return [whole] if is_much else rects
 
@@ -170,14 +200,12 @@ class PlanarPicture(KeptPicture):
 
     pixel_format = "yuv420p"
     color_tags = _BT601_LIMITED
+    _px_per_sample = (1, 2, 2)
+    _black = (16, 128, 128)  # limited range
 
     def __init__(self, width_px: int, height_px: int) -> None:
-        super().__init__()
-        self._screen_px = (width_px, height_px)
-        self.size_px = width, height = _even(width_px), _even(height_px)
-        # Black in this format is not zero.
-        self._y = np.full((height, width), 16, np.uint8)
-        self._u, self._v = (np.full((height // 2, width // 2), 128, np.uint8) for _ in "uv")
+        super().__init__(width_px, height_px)
+        width, height = self.size_px
         area = min(width * height, max(BAND_PX, 2 * width))
         self._i420_scratch = np.empty(area * 3 // 2, np.uint8)
         self._half_scratch = np.empty(area, np.uint8)
@@ -199,7 +227,8 @@ class PlanarPicture(KeptPicture):
         # Luma comes with a chroma that is left behind in the scratch memory.
         i420 = _shaped(self._i420_scratch, (height * 3 // 2, width))
         cv2.cvtColor(source, cv2.COLOR_BGRA2YUV_I420, dst=i420)
-        self._y[top:bottom, left:right] = i420[:height]
+        luma, blueness, redness = self._planes
+        luma[top:bottom, left:right] = i420[:height]
 
         half_shape = (height // 2, width // 2)
         half = _shaped(self._half_scratch, (*half_shape, 4))
@@ -209,21 +238,15 @@ class PlanarPicture(KeptPicture):
         cv2.cvtColor(half, cv2.COLOR_BGRA2GRAY, dst=gray)
         # Cb = k (B - Y') and Cr = k (R - Y'), rounded once.
         part = slice(top // 2, bottom // 2), slice(left // 2, right // 2)
-        cv2.addWeighted(blue, _BLUE_SCALE, gray, -_BLUE_SCALE, 128, dst=self._u[part])
-        cv2.addWeighted(red, _RED_SCALE, gray, -_RED_SCALE, 128, dst=self._v[part])
+        cv2.addWeighted(blue, _BLUE_SCALE, gray, -_BLUE_SCALE, 128, dst=blueness[part])
+        cv2.addWeighted(red, _RED_SCALE, gray, -_RED_SCALE, 128, dst=redness[part])
+
+    def _planes_of(self, frame: av.VideoFrame) -> tuple[NDArray[np.uint8], ...]:
+        return tuple(_rows(plane)[:, : plane.width] for plane in frame.planes)
 
     @property
     def _light(self) -> NDArray[np.uint8]:
-        return self._y
-
-    def _copy(self, frame: av.VideoFrame, rects: Iterable[Rect]) -> None:
-        luma, *chroma = (_rows(plane) for plane in frame.planes)
-        for rect in rects:
-            part = _part(rect)
-            luma[part] = self._y[part]
-            part = _part(rect, 2)
-            for target, kept in zip(chroma, (self._u, self._v), strict=True):
-                target[part] = kept[part]
+        return self._planes[0]
 
     def _with_edge(self, source: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
         """The pixels, grown to an even size by repeating the last column or row."""
@@ -249,35 +272,44 @@ class PackedPicture(KeptPicture):
 
     pixel_format = "bgr0"
     color_tags = _RGB_FULL
-
-    def __init__(self, width_px: int, height_px: int) -> None:
-        super().__init__()
-        self._screen_px = (width_px, height_px)
-        self.size_px = width, height = _even(width_px), _even(height_px)
-        self._pixels = np.zeros((height, width, 4), np.uint8)
+    _px_per_sample = (1,)
+    _black = (0,)
 
     def _take_over(self, pixels_bgra: NDArray[np.uint8], rect: Rect) -> None:
         """Copy one rectangle."""
         width, height = self._screen_px
+        (pixels,) = self._planes
         rows = slice(rect.top_px, min(rect.bottom_px, height))
         columns = slice(rect.left_px, min(rect.right_px, width))
-        self._pixels[rows, columns] = pixels_bgra[rows, columns]
+        pixels[rows, columns] = pixels_bgra[rows, columns]
         if rect.right_px > width:
-            self._pixels[rows, width] = self._pixels[rows, width - 1]
+            pixels[rows, width] = pixels[rows, width - 1]
         if rect.bottom_px > height:
             # Whole rows, as the corner belongs to neither.
-            self._pixels[height] = self._pixels[height - 1]
+            pixels[height] = pixels[height - 1]
+
+    def _planes_of(self, frame: av.VideoFrame) -> tuple[NDArray[np.uint8], ...]:
+        width, height = self.size_px
+        return (_rows(frame.planes[0])[:, : width * 4].reshape(height, width, 4),)
 
     @property
     def _light(self) -> NDArray[np.uint8]:
-        return self._pixels[..., :3]
+        return self._planes[0][..., :3]
 
-    def _copy(self, frame: av.VideoFrame, rects: Iterable[Rect]) -> None:
-        target = _rows(frame.planes[0])
-        kept = self._pixels.reshape(self.size_px[1], -1)
-        for rect in rects:
-            part = _part(Rect(rect.left_px * 4, rect.top_px, rect.width_px * 4, rect.height_px))
-            target[part] = kept[part]
+
+def _grown(rect: Rect) -> Rect:
+    """To even borders."""
+    left, top = rect.left_px & ~1, rect.top_px & ~1
+    return Rect(left, top, _even(rect.right_px) - left, _even(rect.bottom_px) - top)
+
+
+def _covers(one: Rect, other: Rect) -> bool:
+    return (
+        one.left_px <= other.left_px
+        and one.top_px <= other.top_px
+        and one.right_px >= other.right_px
+        and one.bottom_px >= other.bottom_px
+    )
 
 
 def _even(length_px: int) -> int:
@@ -295,7 +327,7 @@ def _rows(plane: av.video.plane.VideoPlane) -> NDArray[np.uint8]:
     return np.frombuffer(memoryview(plane), np.uint8)[: height * stride].reshape(height, stride)
 
 
-def _part(rect: Rect, per_px: int = 1) -> tuple[slice, slice]:
+def _part(rect: Rect, per_px: int) -> tuple[slice, slice]:
     """Where a rectangle is in a plane that has one sample for so many pixels each way."""
     rows = slice(rect.top_px // per_px, rect.bottom_px // per_px)
     return rows, slice(rect.left_px // per_px, rect.right_px // per_px)

@@ -162,7 +162,7 @@ def _ours(truth: Path, path: Path) -> tuple[int, float]:
     with av.open(str(truth)) as container:
         for frame in container.decode(video=0):
             at_ns = round((frame.time or 0.0) * 1e9)
-            kept.update(_pixels(frame, "bgra"), WHOLE)
+            kept.update(_pixels(frame, "bgra"), [WHOLE])
             is_key = at_ns - key_ns >= KEY_PICTURE_EVERY_NS or encoder.wants_key(at_ns)
             key_ns = at_ns if is_key else key_ns
             for packet in encoder.encode(kept.to_frame(), at_ns, is_key=is_key):

@@ -48,7 +48,7 @@ def test_a_film_within_a_still_desktop_is_one_clean_stream(suffix: str, tmp_path
     total = round((2 * STILL_S + NOISE_S) * FPS)
     asked = []
     for number in range(total):
-        kept.update(draw(number), Rect(0, 0, *SIZE_PX))
+        kept.update(draw(number), [Rect(0, 0, *SIZE_PX)])
         frame = kept.to_frame()
         shown.append(frame.to_ndarray()[: SIZE_PX[1]].astype(int))
         at_ns = round(number * 1e9 / FPS)

@@ -100,7 +100,7 @@ def test_any_flat_colour_is_within_two_levels() -> None:
     colours = noise(128, 128)
     pixels = colours.repeat(2, 0).repeat(2, 1)
     picture = PlanarPicture(256, 256)
-    picture.update(pixels, whole(pixels))
+    picture.update(pixels, [whole(pixels)])
     error = np.abs(decoded_exactly(picture.to_frame()) - pixels[..., :3])
     assert error.max() <= 2
 
@@ -110,7 +110,7 @@ def test_a_flat_colour_comes_back_from_h264(colour: tuple[int, int, int]) -> Non
     pixels = np.zeros((64, 64, 4), np.uint8)
     pixels[..., :3] = colour
     picture = PlanarPicture(64, 64)
-    picture.update(pixels, whole(pixels))
+    picture.update(pixels, [whole(pixels)])
     frame = through_codec(picture, "libx264", {"preset": "ultrafast", "crf": "18"})
     rgb = frame.to_ndarray(format="rgb24").astype(int)
     assert np.abs(rgb[..., ::-1] - colour).max() <= 3
@@ -119,7 +119,7 @@ def test_a_flat_colour_comes_back_from_h264(colour: tuple[int, int, int]) -> Non
 def test_coloured_text_is_as_good_as_swscales_bicubic() -> None:
     pixels = coloured_text()
     picture = PlanarPicture(pixels.shape[1], pixels.shape[0])
-    picture.update(pixels, whole(pixels))
+    picture.update(pixels, [whole(pixels)])
     theirs = av.VideoFrame.from_ndarray(pixels, format="bgra").reformat(
         format="yuv420p", interpolation="BICUBIC", dst_colorspace="ITU601"
     )
@@ -146,19 +146,21 @@ def test_rectangles_give_the_same_bits_as_whole_pictures(
     rng = np.random.default_rng(5)
     pixels = noise(width, height)
     by_parts = kept_picture(width, height, is_lossless=is_lossless)
-    by_parts.update(pixels, whole(pixels))
+    by_parts.update(pixels, [whole(pixels)])
     out: list[av.VideoFrame] = []  # frames that somebody looks at
     for number in range(120):
         # Frames that come back lack a few small rectangles, or more than is remembered.
+        rects = []
         for _ in range(CHANGES_KEPT if number % 50 == 49 else int(rng.integers(0, 4))):
             largest = (width, height) if number < 60 else (width // 4, height // 4)
             left, top = int(rng.integers(0, width)), int(rng.integers(0, height))
             right = min(width, left + int(rng.integers(1, largest[0] + 1)))
             bottom = min(height, top + int(rng.integers(1, largest[1] + 1)))
             pixels[top:bottom, left:right] = rng.integers(0, 256, (bottom - top, right - left, 4))
-            by_parts.update(pixels, Rect(left, top, right - left, bottom - top))
+            rects.append(Rect(left, top, right - left, bottom - top))
+        by_parts.update(pixels, rects)
         at_once = kept_picture(width, height, is_lossless=is_lossless)
-        at_once.update(pixels, whole(pixels))
+        at_once.update(pixels, [whole(pixels)])
         frame = by_parts.to_frame()
         pairs = zip(planes(frame), planes(at_once.to_frame()), strict=True)
         assert all(np.array_equal(a, b) for a, b in pairs), number
@@ -173,8 +175,8 @@ def test_an_odd_picture_is_grown_by_its_own_edge() -> None:
     pixels = noise(33, 21)
     grown = np.pad(pixels, ((0, 1), (0, 1), (0, 0)), mode="edge")
     odd, even = PlanarPicture(33, 21), PlanarPicture(34, 22)
-    odd.update(pixels, whole(pixels))
-    even.update(grown, whole(grown))
+    odd.update(pixels, [whole(pixels)])
+    even.update(grown, [whole(grown)])
     assert odd.size_px == (34, 22)
     pairs = zip(planes(odd.to_frame()), planes(even.to_frame()), strict=True)
     assert all(np.array_equal(a, b) for a, b in pairs)
@@ -188,14 +190,14 @@ def test_a_frame_is_a_copy() -> None:
     picture = PlanarPicture(64, 64)
     before = picture.to_frame()
     pixels = noise(64, 64)
-    picture.update(pixels, whole(pixels))
+    picture.update(pixels, [whole(pixels)])
     assert decoded_exactly(before).max() == 0
 
 
 def test_lossless_is_lossless() -> None:
     pixels = noise(65, 47)
     picture = PackedPicture(65, 47)
-    picture.update(pixels, whole(pixels))
+    picture.update(pixels, [whole(pixels)])
     frame = through_codec(picture, "libx264rgb", {"preset": "ultrafast", "qp": "0"})
     bgr = frame.to_ndarray(format="bgr24")
     assert np.array_equal(bgr[:47, :65], pixels[..., :3])
