@@ -88,7 +88,7 @@ class KeptPicture(ABC):
         # have the id of one that is gone, is forgotten before it is looked up.
         self._filled: dict[int, int] = {}
         self._frame = self.like()
-        self._planes = self._planes_of(self._frame)
+        self._planes = self._shown = self._planes_of(self._frame)
         self._is_out = False
         for plane, black in zip(self._planes, self._black, strict=True):
             plane[:] = black
@@ -109,6 +109,7 @@ class KeptPicture(ABC):
             self._take_over(pixels_bgra, rect)
         self._changes.extend(changed)
         self._change_count += len(changed)
+        self._shown = self._planes  # whole again
 
     @abstractmethod
     def _take_over(self, pixels_bgra: NDArray[np.uint8], rect: Rect) -> None:
@@ -136,7 +137,7 @@ class KeptPicture(ABC):
     def to_frame(self) -> av.VideoFrame:
         """The picture, tagged; later updates don't reach it. Its pts may be an old one."""
         self._renew(())
-        self._is_out = True
+        self._shown, self._is_out = self._planes, True
         if len(self._filled) > CHANGES_KEPT:
             self._filled.clear()
         self._filled[id(self._frame)] = self._change_count
@@ -246,7 +247,7 @@ class PlanarPicture(KeptPicture):
 
     @property
     def _light(self) -> NDArray[np.uint8]:
-        return self._planes[0]
+        return self._shown[0]
 
     def _with_edge(self, source: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
         """The pixels, grown to an even size by repeating the last column or row."""
@@ -294,7 +295,7 @@ class PackedPicture(KeptPicture):
 
     @property
     def _light(self) -> NDArray[np.uint8]:
-        return self._planes[0][..., :3]
+        return self._shown[0][..., :3]
 
 
 def _grown(rect: Rect) -> Rect:

@@ -2,7 +2,7 @@
 
 What a crash leaves plays, but has no index, no length, and a last second in which one track is
 ahead of the other. ``recover`` copies the packets as they are, nothing is encoded again, into an
-ordinary file whose tracks end together, and decodes its last second before it believes in it.
+ordinary file whose tracks end together, and decodes its end before it believes in it.
 """
 
 from __future__ import annotations
@@ -31,8 +31,17 @@ TAIL_S = 1.5
 BOX_HEADER_BYTES = 8
 CHECK_S = 1.0
 """So much of the end is decoded, and more of it each time that it is found damaged."""
-LONGEST_CHECK_S = 60.0
-"""What is damaged for longer than this was not cut off: something else happened to it."""
+LONGEST_CHECK_S = 4.0
+"""What is damaged for longer was not cut off, which costs a fragment of each track: something else
+happened to it, and what lies behind may be good."""
+HOLE_S = 0.1
+"""Sound is recorded without gaps."""
+FRAGMENTS_TRIED = 8
+"""A power cut tears what was written in the last seconds, a fragment a second, in any order."""
+TORN_ZEROS = {"h264": 1, "aac": 1, "vp9": 8}
+"""With so many zero bytes at its end a packet was cut off and filled up, which may decode without
+an error. A NAL unit does not end in one (H.264, 7.4.1), nor does an AAC frame, whose end is marked
+by three ones (ISO 14496-3, raw_data_block); libvpx flushes its coder with 32 zero bits."""
 JUDGE_S = 2.5
 """What may be missing against the journal, whose last word is up to two seconds old."""
 
@@ -51,6 +60,8 @@ class Measured:
     """When each track ends, in the order of the file."""
     names: tuple[str, ...]
     """``picture``, and what the sound tracks are called."""
+    holes_s: tuple[tuple[float, float], ...] = ()
+    """Where sound is missing, and how long: of the tracks together, in order."""
 
     @property
     def length_s(self) -> float:
@@ -81,6 +92,7 @@ def measure(path: Path) -> Measured:
     with _open(path) as source:
         ends: dict[int, float] = {}
         known: dict[int, float] = {}
+        holes: set[tuple[float, float]] = set()
         names = {}
         for stream in _streams(source):
             if stream.type == "video" and "DURATION" in stream.metadata:
@@ -88,7 +100,11 @@ def measure(path: Path) -> Measured:
             title = stream.metadata.get("title") or stream.metadata.get("handler_name")
             names[stream.index] = "picture" if stream.type == "video" else title or "sound"
         for packet in _packets(source):
+            begin_s = float(packet.pts * _seconds(packet.time_base))
             end_s = float((packet.pts + packet.duration) * _seconds(packet.time_base))
+            before_s = ends.get(packet.stream.index, begin_s)
+            if packet.stream.type == "audio" and begin_s - before_s > HOLE_S:
+                holes.add((round(before_s, 1), round(begin_s - before_s, 1)))
             ends[packet.stream.index] = max(ends.get(packet.stream.index, 0.0), end_s)
         ends |= {index: end_s for index, end_s in known.items() if end_s and index in ends}
     if not ends:
@@ -96,7 +112,8 @@ def measure(path: Path) -> Measured:
             f"{path} holds nothing that could be recovered",
             hint="it was cut off before anything reached the disk; delete it",
         )
-    return Measured(tuple(ends.get(index, 0.0) for index in names), tuple(names.values()))
+    ends_s = tuple(ends.get(index, 0.0) for index in names)
+    return Measured(ends_s, tuple(names.values()), tuple(sorted(holes)))
 
 
 def length_of_all(paths: Iterable[Path]) -> float:
@@ -175,7 +192,12 @@ def _target(path: Path) -> Path:
 
 
 def _warnings(source: Measured, kept: Measured, journal_s: float | None) -> tuple[str, ...]:
-    found = []
+    # Of the source: in the copy the packet before a hole lasts as long as that.
+    found = [
+        f"{length_s:.1f} s are missing at {at_s:.1f} s"
+        for at_s, length_s in source.holes_s
+        if at_s < kept.length_s
+    ]
     if journal_s is not None and kept.length_s < journal_s - JUDGE_S:
         found.append(f"{journal_s - kept.length_s:.1f} s that were written are missing")
     if source.length_s - kept.length_s > TAIL_S:
@@ -307,12 +329,21 @@ def _first_damage(path: Path, look_s: float) -> float | None:
             with contextlib.suppress(av.FFmpegError):  # a short file has nowhere to seek to
                 clean.seek(round(max(0.0, length_s - look_s) * av.time_base))
             for packet in clean.demux(stream):
-                try:
-                    packet.decode()
-                except av.FFmpegError:
-                    found.append(float((packet.pts or 0) * _seconds(packet.time_base)))
+                at_s = float((packet.pts or 0) * _seconds(packet.time_base))
+                if _is_damaged(packet) and at_s >= length_s - look_s:
+                    found.append(at_s)
                     break
     return min(found, default=None)
+
+
+def _is_damaged(packet: Any) -> bool:
+    """Whether it does not decode, or was cut off; packets are to come in their order."""
+    try:
+        packet.decode()
+    except av.FFmpegError:
+        return True
+    zeros = TORN_ZEROS.get(packet.stream.codec_context.name)
+    return zeros is not None and packet.size >= zeros and not any(bytes(packet)[-zeros:])
 
 
 def _write_flac_length(path: Path, frames: int) -> None:
@@ -367,8 +398,7 @@ def _try_open(stack: contextlib.ExitStack, path: Path) -> Any:
         return stack.enter_context(av.open(str(path)))
     except (av.InvalidDataError, av.EOFError) as error:
         failure: av.FFmpegError = error
-    whole, fragment = _ends_of_whole_boxes(path)
-    for end in (whole, fragment):
+    for end in _ends_of_whole_boxes(path)[: FRAGMENTS_TRIED + 1]:
         try:
             return stack.enter_context(av.open(stack.enter_context(_Head(path, end))))
         except (av.InvalidDataError, av.EOFError) as error:
@@ -402,24 +432,25 @@ class _Head:
         return self._file.tell()
 
 
-def _ends_of_whole_boxes(path: Path) -> tuple[int, int]:
-    """Where the last complete top-level box of an MP4 ends, and where its last fragment begins.
+def _ends_of_whole_boxes(path: Path) -> list[int]:
+    """Where the last complete top-level box of an MP4 ends, then where its fragments begin.
 
-    Both are 0 if this is no MP4.
+    The last one first; only the end, and that is 0, if this is no MP4.
     """
-    end = fragment = 0
+    end = 0
+    fragments: list[int] = []
     with path.open("rb") as file:
         size_bytes = path.stat().st_size
         while len(header := file.read(16)) >= BOX_HEADER_BYTES:
             length, kind = struct.unpack(">I4s", header[:8])
             if end == 0 and kind != b"ftyp":
-                return 0, 0
+                break
             if length == 1 and len(header) == 16:  # noqa: PLR2004 - a 64-bit length follows
                 (length,) = struct.unpack(">Q", header[8:])
             if length < BOX_HEADER_BYTES or end + length > size_bytes:
                 break
             if kind == b"moof":
-                fragment = end
+                fragments.append(end)
             end += length
             file.seek(end)
-    return end, fragment
+    return [end, *reversed(fragments)]

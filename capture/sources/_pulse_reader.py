@@ -73,6 +73,8 @@ IMPLAUSIBLE_NS = 5 * NS_PER_S
 OVERSLEPT_NS = 150_000_000
 """A longer round, rests apart, is this thread not having run (a busy machine, SIGSTOP), not the
 server silent; with a fragment on top it is less than ``SILENCE_NS``."""
+LATE_ANSWER_NS = NS_PER_S // 2
+"""Answers take about 1 ms, and the rest in which one may lie is not over sooner (``REST_S``)."""
 CATCH_UP_NS = NS_PER_S // 2
 """After that the server is not asked: what it could not send yet is in every answer."""
 REST_S = 0.12
@@ -277,6 +279,8 @@ class _Stream:
             return
         info = pointer.contents
         now = now_ns()
+        if self._origins and now - self._asked_ns > LATE_ANSWER_NS:
+            return  # a stop in between: the backlog is in it, and it would stand alone
         at_ns = info.sec * NS_PER_S + info.usec * 1000 - (time.time_ns() - now)
         written_ns = info.write_index // FRAME_BYTES * NS_PER_S // self._rate_hz
         origin = at_ns - written_ns + (info.sink_usec - info.source_usec) * 1000
