@@ -315,7 +315,7 @@ class PictureLane:
             self._last_slot = slot
 
     def end(self, media_ns: int) -> None:
-        """Let the pictures last until exactly ``media_ns``, and leave."""
+        """Let the pictures last until ``media_ns``, the last one for its whole slot, and leave."""
         self._enter(self._segments.index_at(max(media_ns - 1, 0)))
         self._leave(media_ns)
 

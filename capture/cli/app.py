@@ -87,9 +87,7 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         return command(*bound.args, **bound.kwargs) or 0
     except Exception as error:
-        if is_debug:
-            raise
-        if _is_by_interrupt(error):
+        if is_debug or _is_by_interrupt(error):
             raise
         return _tell(error)
 

@@ -25,6 +25,7 @@ COARSER_AFTER_NS: Final = NS_PER_S // 2
 """Unless it is far coarser: a film at the desktop's quantizer is twice as large, and that pays for
 the key picture within half a second."""
 FAR_STEPS: Final = 4
+"""From here on it is far coarser."""
 BITS_OF_DESKTOP: Final = 1 / 12
 """A pixel and picture, at the finest; what needs more is a film. Text that scrolls over half a
 screen needs 0.02, a film in a corner 0.09, a film over the whole screen 0.57."""

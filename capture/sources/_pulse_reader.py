@@ -74,7 +74,8 @@ OVERSLEPT_NS = 150_000_000
 """A longer round, rests apart, is this thread not having run (a busy machine, SIGSTOP), not the
 server silent; with a fragment on top it is less than ``SILENCE_NS``."""
 LATE_ANSWER_NS = NS_PER_S // 2
-"""Answers take about 1 ms, and the rest in which one may lie is not over sooner (``REST_S``)."""
+"""Answers take about 1 ms, and wait for the end of a rest at most: a later one was held up by a
+stop of this thread."""
 CATCH_UP_NS = NS_PER_S // 2
 """After that the server is not asked: what it could not send yet is in every answer."""
 REST_S = 0.12

@@ -29,7 +29,8 @@ SCRIPT = (
 )
 """What the installed script does, and a word when it comes to us: Python's own start, and the few
 milliseconds that this one module takes to load, cannot be caught."""
-EARLIEST_S = 0.01
+EARLIEST_S = 0.04
+"""The word wakes this process, often on the core on which the command was about to go on."""
 INTERRUPTED = 130
 NOTHING_KEPT = {"interrupted", "stopped before anything was recorded"}
 
