@@ -21,7 +21,9 @@ from capture import (
     VideoSpec,
     record,
 )
+from capture.clock import now_ns
 from capture.errors import ConfigError, OutputError
+from capture.model import NS_PER_S
 from capture.sources.synthetic import read_counter, read_tone
 from tests.media.films import read_picture_times, read_pictures, read_sound, video_end
 
@@ -108,13 +110,15 @@ def test_a_constant_frame_rate_fills_every_slot(tmp_path: Path) -> None:
 
 
 def test_a_running_session_tells_how_it_goes(tmp_path: Path) -> None:
+    began_ns = now_ns()
     with Session(spec(tmp_path / "film.mkv", duration_s=None)) as session:
         time.sleep(1.5)
         snapshot = session.snapshot()
+        took_ns = now_ns() - began_ns
     assert snapshot.state is State.RECORDING
-    assert snapshot.recorded_ns == pytest.approx(1.5e9, abs=3e8)
+    assert 1.5 * NS_PER_S <= snapshot.recorded_ns <= took_ns
     assert snapshot.written_bytes > 0
-    assert snapshot.fps > 20
+    assert 0 < snapshot.fps <= 31
     assert snapshot.path == tmp_path / "film.mkv"
     assert snapshot.levels["test tone"].peak_dbfs > -30
     assert session.snapshot().state is State.DONE
@@ -184,13 +188,15 @@ def test_markers_become_chapters(tmp_path: Path) -> None:
     path = tmp_path / "film.mp4"
     with Session(spec(path, duration_s=None)) as session:
         time.sleep(0.7)
+        before_s = session.snapshot().recorded_ns / NS_PER_S
         session.mark()
+        after_s = session.snapshot().recorded_ns / NS_PER_S
         time.sleep(0.7)
     with av.open(str(path)) as container:
         chapters: list[Any] = list(container.chapters())
     assert len(chapters) == 2
     start_s = float(chapters[1]["start"] * chapters[1]["time_base"])
-    assert start_s == pytest.approx(0.7, abs=0.2)
+    assert before_s - 0.001 <= start_s <= after_s + 0.001
 
 
 def test_a_recording_stops_at_its_size(tmp_path: Path) -> None:

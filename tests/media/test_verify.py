@@ -91,8 +91,10 @@ def test_a_recording_is_what_its_certificate_says(suffix: str, films: dict[str, 
     assert tracks[-1]["silence_inserted_s"] == 0
     if report.certificate["pictures"]:
         pictures = report.certificate["pictures"]
-        assert pictures["captured"] + pictures["dropped"] >= 0.8 * LENGTH_S * 30
-        assert pictures["captured"] > 0.5 * LENGTH_S * 30
+        # How many were dropped is the machine's doing; each slot of the grid is accounted for.
+        slots = pictures["captured"] + pictures["unchanged"] + pictures["dropped"]
+        assert slots == pytest.approx(LENGTH_S * 30, abs=1)
+        assert pictures["captured"] > 0
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".opus", ".flac"])
