@@ -200,8 +200,9 @@ class Segments:
                     f"{work_path} is left of a recording that was cut off",
                     hint="run `capture recover` on it and move it away, or record to another name",
                 )
-        encoders = [*([self.video] if self.video else []), *self.audio]
-        headers = [encoder.header for encoder in encoders]
+        headers = [encoder.header for encoder in self.audio]
+        if self.video is not None:
+            headers.insert(0, self.video.header)
         start_ns = self.start_of(index)
         file = open_file(work_path, headers, start_ns=start_ns, tags=self.tags)
         names = tuple(header.title or "picture" for header in headers)

@@ -198,7 +198,9 @@ def _video_settings(
     return _VideoSettings({}, int(width * height * fps * _HARDWARE_BITS_PER_PIXEL[quality]))
 
 
-def _open(name: str, rate: Any, title: str, set_up: Callable[[Any], None]) -> tuple[Any, StreamHeader]:
+def _open(
+    name: str, rate: Any, title: str, set_up: Callable[[Any], None]
+) -> tuple[Any, StreamHeader]:
     """A codec context that is open, and the header of its stream.
 
     Only a muxer gives an encoder's parameters, so the first one is opened in one that writes

@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from capture.errors import DamagedFileError, OutputError
 from capture.journal import Journal, journal_path
 from capture.media.mux import open_wav
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["GROWING_SUFFIX", "GrowingSound", "discard_growing", "rate_of", "read_growing"]

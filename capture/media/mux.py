@@ -274,9 +274,7 @@ class _WavFile(FileSink):
         super().__init__(path)
         self._channels = channels
         with as_output_error(path):
-            self._file = SoundLibraryFile(
-                path, "WAV", "PCM_16", rate_hz=rate_hz, channels=channels
-            )
+            self._file = SoundLibraryFile(path, "WAV", "PCM_16", rate_hz=rate_hz, channels=channels)
             self._file.write(np.zeros((0, channels), np.float32))
 
     def _write(self, packet: Packet) -> float:

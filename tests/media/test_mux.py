@@ -37,9 +37,7 @@ def grey(level: int, size: tuple[int, int] = (320, 180)) -> av.VideoFrame:
 def write(path: Path, seconds: float, *, picture_every: int = 1, kill: bool = False) -> None:
     """A film that is dark and quiet, but for a flash and a beep at FLASH_S; maybe killed."""
     encoder = container_of(path).video_encoder
-    writing = open_writing(
-        path, like=grey(16) if encoder else None, encoder=encoder or "", fps=FPS
-    )
+    writing = open_writing(path, like=grey(16) if encoder else None, encoder=encoder or "", fps=FPS)
     samples_per_picture = RATE // FPS
     rng = np.random.default_rng(1)
     for number in range(round(seconds * FPS)):
@@ -47,9 +45,9 @@ def write(path: Path, seconds: float, *, picture_every: int = 1, kill: bool = Fa
         if encoder is not None and (is_flash or number % picture_every == 0):
             at_ns = round(number * 1e9 / FPS)
             writing.picture(grey(235 if is_flash else 16), at_ns, is_key=number % 150 == 0)
-        level = 0.5 if is_flash else 0.001
-        sound = (rng.random((samples_per_picture, 2), np.float32) - 0.5) * level
-        writing.sound(sound.astype(np.float32))
+        level = np.float32(0.5 if is_flash else 0.001)
+        sound = (rng.random((samples_per_picture, 2), np.float32) - np.float32(0.5)) * level
+        writing.sound(sound)
     if kill:
         os.kill(os.getpid(), KILL)
     writing.close()
@@ -89,7 +87,7 @@ def test_lossless_sound_comes_back_bit_for_bit(suffix: str, tmp_path: Path) -> N
     rng = np.random.default_rng(3)
     original = rng.integers(-32768, 32768, (RATE, 2)).astype(np.int16)
     writing = open_writing(path)
-    writing.sound(original.astype(np.float32) / 32768)
+    writing.sound((original / 32768).astype(np.float32))
     writing.close()
     assert np.array_equal(pcm16(read_sound(path).samples), original)
 

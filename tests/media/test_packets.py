@@ -19,7 +19,7 @@ from tests.media.writing import open_writing
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from capture.media.packets import Packet
+    from capture.media.packets import Packet, StreamHeader
 
 FPS = 30
 RATE_HZ = 48_000
@@ -34,7 +34,7 @@ def shade(level: int) -> av.VideoFrame:
     return frame
 
 
-def encode(codec: str, seconds: float, key_every: int = FPS) -> tuple[list[Packet], list[object]]:
+def encode(codec: str, seconds: float) -> tuple[list[Packet], list[StreamHeader]]:
     """Packets of a film that gets brighter with a tone that does not, and the two headers."""
     video = VideoEncoder(0, name="libx264", quality="medium", fps=FPS, like=shade(0))
     audio = AudioEncoder(
@@ -45,7 +45,7 @@ def encode(codec: str, seconds: float, key_every: int = FPS) -> tuple[list[Packe
     packets = []
     for number in range(round(seconds * FPS)):
         at_ns = round(number * NS_PER_S / FPS)
-        packets += video.encode(shade(16 + number), at_ns, is_key=number % key_every == 0)
+        packets += video.encode(shade(16 + number), at_ns, is_key=number % FPS == 0)
         packets += audio.encode(sound[number * FRAMES : (number + 1) * FRAMES])
     return [*packets, *video.flush(), *audio.flush()], [video.header, audio.header]
 
@@ -120,14 +120,13 @@ def test_an_encoder_that_is_cut_goes_on_in_the_next_file(suffix: str, tmp_path: 
     first.sound(ramp[:cut])
     if first.video is not None:
         first.picture(shade(16), 0, is_key=True)
-    encoders = [*([first.video] if first.video else []), *first.audio]
-    for encoder in encoders:
+    for encoder in first.encoders:
         for packet in encoder.cut():
             first.file.push(packet)
     first.file.close()
     cut_ns = -(-cut * NS_PER_S // RATE_HZ)
     second = tmp_path / f"second{suffix}"
-    file = open_file(second, [encoder.header for encoder in encoders], start_ns=cut_ns)
+    file = open_file(second, [encoder.header for encoder in first.encoders], start_ns=cut_ns)
     packets = first.audio[0].encode(ramp[cut:]) + first.audio[0].flush()
     if first.video is not None:
         packets += first.video.encode(shade(200), cut_ns, is_key=True) + first.video.flush()

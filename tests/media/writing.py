@@ -36,13 +36,14 @@ class Writing:
         for packet in self.audio[track].encode(samples):
             self.file.push(packet)
 
-    def flush(self) -> None:
-        for encoder in (*([self.video] if self.video else []), *self.audio):
-            for packet in encoder.flush():
-                self.file.push(packet)
+    @property
+    def encoders(self) -> list[VideoEncoder | AudioEncoder]:
+        return [*([self.video] if self.video else []), *self.audio]
 
     def close(self, *chapters: tuple[float, float, str], certificate: Any = None) -> None:
-        self.flush()
+        for encoder in self.encoders:
+            for packet in encoder.flush():
+                self.file.push(packet)
         self.file.close(chapters, certificate)
 
 
@@ -74,5 +75,5 @@ def open_writing(
                 title="system",
             )
         ]
-    encoders = [*([video] if video else []), *audio]
-    return Writing(video, audio, open_file(path, [each.header for each in encoders]))
+    headers = [*([video.header] if video else []), *(each.header for each in audio)]
+    return Writing(video, audio, open_file(path, headers))
