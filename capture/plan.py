@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from capture.errors import ConfigError, OutputError
-from capture.media.encode import choose_video_encoder
-from capture.media.mux import VideoTrack, check_tracks, container_of
+from capture.media.encode import AudioEncoder, VideoEncoder, choose_video_encoder
+from capture.media.mux import CODEC_NAMES, check_tracks, container_of
 from capture.mixer import SourceSetting, plan_tracks
 from capture.model import NS_PER_S, TrackMode
 from capture.rules import with_rules
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from capture.mixer import Track
     from capture.model import AudioSpec, RecordingSpec, VideoSpec
 
-__all__ = ["check_spec", "find_doubled", "plan_segments"]
+__all__ = ["audio_codec_of", "check_spec", "find_doubled", "plan_segments"]
 
 MIN_FPS, MAX_FPS = 1, 240
 MIN_SPLIT_S = 1.0
@@ -127,26 +127,41 @@ def plan_segments(
     Raises:
         EncoderUnavailableError: The encoder does not open.
     """
+    quality = spec.video.quality if spec.video else "medium"
     video = None
     if spec.video is not None and like is not None:
         wanted = _encoder_for(spec, spec.video)
         encoder, reason = choose_video_encoder(wanted, (like.width, like.height), spec.video.fps)
         if wanted == "auto":
             on_choice(f"encoder {encoder}: {reason}")
-        video = VideoTrack(encoder, spec.video.quality, spec.video.fps, like)
+        video = VideoEncoder(0, name=encoder, quality=quality, fps=spec.video.fps, like=like)
+    audio = [
+        AudioEncoder(
+            number,
+            codec=CODEC_NAMES[audio_codec_of(spec)],
+            quality=quality,
+            rate_hz=spec.rate_hz,
+            channels=track.channels,
+            title=track.name,
+        )
+        for number, track in enumerate(tracks, int(video is not None))
+    ]
     return Segments(
         path=spec.output,
         video=video,
-        tracks=tracks,
+        audio=audio,
         rate_hz=spec.rate_hz,
-        codec=spec.audio_codec,
-        quality=spec.video.quality if spec.video else "medium",
         split_ns=None if spec.split_every_s is None else round(spec.split_every_s * NS_PER_S),
         overwrite=spec.overwrite,
         tags={"creation_time": datetime.now(UTC).isoformat(timespec="seconds"), **spec.tags},
         on_done=on_done,
         certify=certify,
     )
+
+
+def audio_codec_of(spec: RecordingSpec) -> str:
+    """Codec of the sound, as people write it."""
+    return spec.audio_codec or container_of(spec.output).audio_codecs[0]
 
 
 def _encoder_for(spec: RecordingSpec, video: VideoSpec) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from capture.errors import OutputError
 from capture.journal import Journal
 from capture.media.certificate import QuietLog, facts_of_file
-from capture.media.mux import AudioTrack, FileWriter, VideoTrack, container_of, open_writer
+from capture.media.mux import FileSink, open_file
 from capture.model import NS_PER_S
 from capture.pipeline import Mailbox, MailboxClosedError
 
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from av import VideoFrame
     from numpy.typing import NDArray
 
-    from capture.mixer import Track
+    from capture.media.encode import AudioEncoder, VideoEncoder
+    from capture.media.packets import Packet
 
 __all__ = ["PictureLane", "Segments", "SoundLane"]
 
@@ -48,7 +49,7 @@ file is little else. With 5 s it was a third bigger than ffmpeg's, who takes 8.3
 class _Segment:
     path: Path
     """Where it will be."""
-    writer: FileWriter
+    file: FileSink
     journal: Journal
     open_lanes: int
     start_ns: int
@@ -66,13 +67,12 @@ class _Written:
     """Something for the writing thread; without packets: one lane has left the segment."""
 
     segment: _Segment
-    packets: Sequence[Any] = ()
+    packets: Sequence[Packet] = ()
 
     @property
     def size_bytes(self) -> int:
         """About what it holds in memory."""
-        # An array counts its samples in ``size``; a packet has no ``nbytes``.
-        return sum(getattr(packet, "nbytes", None) or packet.size for packet in self.packets) or 1
+        return sum(len(packet.data) for packet in self.packets) or 1
 
 
 @dataclass(slots=True)
@@ -81,11 +81,9 @@ class Segments:
 
     Args:
         path: The file; with ``split_ns`` a number is put before its ending.
-        video: How pictures are written, or ``None``.
-        tracks: Sound tracks.
+        video: Encoder of the pictures, or ``None``; the first stream.
+        audio: Encoder of each sound track, in their order in the file.
         rate_hz: Sample rate of the sound.
-        codec: aac, opus, flac, pcm, or ``None`` for what fits.
-        quality: low, medium, high or lossless.
         split_ns: Length of each file in media time, or ``None``.
         overwrite: Replace a file that exists, once the new one is whole.
         tags: File metadata.
@@ -95,11 +93,9 @@ class Segments:
     """
 
     path: Path
-    video: VideoTrack | None
-    tracks: Sequence[Track]
+    video: VideoEncoder | None
+    audio: Sequence[AudioEncoder]
     rate_hz: int
-    codec: str | None
-    quality: str
     split_ns: int | None
     overwrite: bool
     tags: Mapping[str, str]
@@ -121,19 +117,14 @@ class Segments:
         """Size of all files so far."""
         with self._lock:
             segments = list(self._open.values())
-        return self._finished_bytes + sum(s.writer.written_bytes for s in segments)
+        return self._finished_bytes + sum(s.file.written_bytes for s in segments)
 
     @property
     def current_path(self) -> Path | None:
         """The file that grows now."""
         with self._lock:
             newest = max(self._open, default=None)
-            return None if newest is None else self._open[newest].writer.path
-
-    @property
-    def codec_name(self) -> str:
-        """Codec of the sound, as people write it."""
-        return self.codec or container_of(self.path).audio_codecs[0]
+            return None if newest is None else self._open[newest].file.path
 
     def start_of(self, index: int) -> int:
         """Media time in ns at which a file begins."""
@@ -181,7 +172,7 @@ class Segments:
     def _write(self, item: _Written) -> None:
         segment = item.segment
         for packet in item.packets:
-            segment.writer.write(packet)
+            segment.file.push(packet)
             segment.packets += 1
         if item.packets:
             return
@@ -193,8 +184,8 @@ class Segments:
         with self._lock:
             segments = list(self._open.values())
         for segment in segments:
-            segment.writer.tick()
-            segment.journal.update(segment.writer.written_s, segment.writer.written_bytes)
+            segment.file.tick()
+            segment.journal.update(segment.file.written_s, segment.file.written_bytes)
 
     def _create(self, index: int) -> _Segment:
         path = self.path
@@ -209,25 +200,21 @@ class Segments:
                     f"{work_path} is left of a recording that was cut off",
                     hint="run `capture recover` on it and move it away, or record to another name",
                 )
-        audio = [AudioTrack(track.name, self.rate_hz, track.channels) for track in self.tracks]
-        writer = open_writer(
-            work_path,
-            video=self.video,
-            audio=audio,
-            codec=self.codec,
-            quality=self.quality,
-            tags=self.tags,
-        )
-        names = [*(["picture"] if self.video else []), *(track.name for track in self.tracks)]
-        journal = Journal(work_path, target=path, tracks=tuple(names))
-        lanes = int(self.video is not None) + int(bool(self.tracks))
-        quiet = [QuietLog(self.rate_hz) for _ in audio]
-        return _Segment(path, writer, journal, lanes, self.start_of(index), quiet)
+        headers = [encoder.header for encoder in self.audio]
+        if self.video is not None:
+            headers.insert(0, self.video.header)
+        start_ns = self.start_of(index)
+        file = open_file(work_path, headers, start_ns=start_ns, tags=self.tags)
+        names = tuple(header.title or "picture" for header in headers)
+        journal = Journal(work_path, target=path, tracks=names)
+        lanes = int(self.video is not None) + int(bool(self.audio))
+        quiet = [QuietLog(self.rate_hz) for _ in self.audio]
+        return _Segment(path, file, journal, lanes, start_ns, quiet)
 
     def _close(self, segment: _Segment, *, is_whole: bool) -> None:
         try:
             facts = facts_of_file(self.certify(), segment.ends_s, segment.quiet)
-            segment.writer.close(self._chapters(segment), facts)
+            segment.file.close(self._chapters(segment), facts)
         except BaseException:
             segment.journal.give_up()
             self._retire(segment, is_whole=False)
@@ -240,7 +227,7 @@ class Segments:
             for index, known in list(self._open.items()):
                 if known is segment:
                     del self._open[index]
-        path = segment.writer.path
+        path = segment.file.path
         if not segment.packets:
             path.unlink(missing_ok=True)
             segment.journal.remove()
@@ -276,23 +263,29 @@ class PictureLane:
 
     Args:
         segments: The files.
+        encoder: Makes packets of the pictures.
         fps: The grid's pictures per second.
         is_cfr: Fill every slot of the grid by repeating pictures.
+        end_ns: Media time at which the recording will end, where that is known.
         on_free: Called with a frame that is not looked at any more.
     """
 
     def __init__(
         self,
         segments: Segments,
+        encoder: VideoEncoder,
         fps: float,
         *,
         is_cfr: bool,
+        end_ns: int | None = None,
         on_free: Callable[[VideoFrame], None] = lambda _frame: None,
     ) -> None:
         self._segments = segments
+        self._encoder = encoder
         self._on_free = on_free
         self._slot_ns = NS_PER_S / fps
         self._is_cfr = is_cfr
+        self._end_ns = end_ns
         self._index = -1
         self._segment: _Segment | None = None
         self._last: VideoFrame | None = None
@@ -307,7 +300,10 @@ class PictureLane:
             self._take(frame)
             self._encode(media_ns, is_key=is_key)
             return
-        slot = round((media_ns - self._start_ns) / self._slot_ns)
+        slot = self._slot_at(media_ns)
+        if (ends := self._file_end_ns()) is not None:
+            # What was grabbed late in the last slot is nearer to one that the file does not have.
+            slot = min(slot, self._slot_at(ends) - 1)
         self._fill(slot)
         self._take(frame)
         if slot > self._last_slot:
@@ -317,7 +313,7 @@ class PictureLane:
     def end(self, media_ns: int) -> None:
         """Let the pictures last until ``media_ns``, the last one for its whole slot, and leave."""
         self._enter(self._segments.index_at(max(media_ns - 1, 0)))
-        self._leave(media_ns)
+        self._leave(media_ns, self._encoder.flush)
 
     def _take(self, frame: VideoFrame | None) -> None:
         if frame is not None:
@@ -328,28 +324,27 @@ class PictureLane:
     def _enter(self, index: int) -> None:
         while self._index < index:
             if self._segment is not None:
-                self._leave(self._segments.start_of(self._index + 1))
+                self._leave(self._segments.start_of(self._index + 1), self._encoder.cut)
                 self._index += 1
             else:
                 self._index = index
             self._segment = self._segments.segment(self._index)
             self._last_slot = -1
-            self._key_ns = -KEY_PICTURE_EVERY_NS
+            self._key_ns = -KEY_PICTURE_EVERY_NS  # every file begins with one
             if self._last is not None:
                 # The file begins with what the screen showed at that moment.
                 self._encode(self._start_ns, is_key=True)
                 self._last_slot = 0
 
-    def _leave(self, end_ns: int) -> None:
+    def _leave(self, end_ns: int, drain: Callable[[], Sequence[Packet]]) -> None:
         assert self._segment is not None
         if self._last is not None:
             last_ns = round(end_ns - self._slot_ns)
             if self._is_cfr:
-                self._fill(round((end_ns - self._start_ns) / self._slot_ns))
+                self._fill(self._slot_at(end_ns))
             elif last_ns - self._last_ns > self._slot_ns / 2:
                 self._encode(last_ns)
-        assert self._segment.writer.video is not None
-        self._give(self._segment.writer.video.flush())
+        self._give(drain())
         self._segments.leave(self._segment, "video", end_ns)
 
     def _fill(self, end_slot: int) -> None:
@@ -361,22 +356,28 @@ class PictureLane:
             self._last_slot = slot
 
     def _encode(self, media_ns: int, *, is_key: bool = False) -> None:
-        assert self._segment is not None
-        assert self._segment.writer.video is not None
         assert self._last is not None
-        encoder = self._segment.writer.video
-        file_ns = media_ns - self._start_ns
         is_due = media_ns - self._key_ns >= KEY_PICTURE_EVERY_NS
-        is_key = is_key or is_due or encoder.wants_key(file_ns)
+        is_key = is_key or is_due or self._encoder.wants_key(media_ns)
         if is_key:
             self._key_ns = media_ns
         self._last_ns = media_ns
-        self._give(encoder.encode(self._last, file_ns, is_key=is_key))
+        self._give(self._encoder.encode(self._last, media_ns, is_key=is_key))
 
-    def _give(self, packets: Sequence[Any]) -> None:
+    def _give(self, packets: Sequence[Packet]) -> None:
         if packets:
             assert self._segment is not None
             self._segments.box.put(_Written(self._segment, packets))
+
+    def _slot_at(self, media_ns: int) -> int:
+        return round((media_ns - self._start_ns) / self._slot_ns)
+
+    def _file_end_ns(self) -> int | None:
+        """Media time at which this file ends, where that is known."""
+        if self._segments.split_ns is None:
+            return self._end_ns
+        split_ns = self._segments.start_of(self._index + 1)
+        return split_ns if self._end_ns is None else min(split_ns, self._end_ns)
 
     def _at_slot(self, slot: int) -> int:
         return self._start_ns + round(slot * self._slot_ns)
@@ -407,8 +408,8 @@ class SoundLane:
             room = self._frames_before(self._index + 1) - self._frames
             take = min(count - done, room)
             assert self._segment is not None
-            outlets = zip(self._segment.writer.audio, self._segment.quiet, tracks, strict=True)
-            packets: list[Any] = []
+            outlets = zip(self._segments.audio, self._segment.quiet, tracks, strict=True)
+            packets: list[Packet] = []
             for encoder, quiet, samples in outlets:
                 part = samples[done : done + take]
                 quiet.push(part)
@@ -420,7 +421,7 @@ class SoundLane:
     def end(self) -> None:
         """Leave: what was put is all there is."""
         self._enter(self._segments.index_at(max(self._media_ns - 1, 0)))
-        self._leave()
+        self._leave(is_last=True)
 
     def _enter(self, index: int) -> None:
         while self._index < index:
@@ -431,13 +432,13 @@ class SoundLane:
                 self._index = index
             self._segment = self._segments.segment(self._index)
 
-    def _leave(self) -> None:
+    def _leave(self, *, is_last: bool = False) -> None:
         assert self._segment is not None
-        for encoder in self._segment.writer.audio:
-            self._give(encoder.flush())
+        for encoder in self._segments.audio:
+            self._give(encoder.flush() if is_last else encoder.cut())
         self._segments.leave(self._segment, "audio", self._media_ns)
 
-    def _give(self, packets: Sequence[Any]) -> None:
+    def _give(self, packets: Sequence[Packet]) -> None:
         assert self._segment is not None
         if packets:
             # Sound never waits for the disk: a few kilobytes a second always have room.

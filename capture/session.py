@@ -33,7 +33,7 @@ from capture.model import (
     TrackReport,
 )
 from capture.pipeline import MailboxClosedError, Pipeline
-from capture.plan import check_spec, find_doubled, plan_segments
+from capture.plan import audio_codec_of, check_spec, find_doubled, plan_segments
 from capture.rules import with_rules
 from capture.sound import Sound
 from capture.sources import open_audio, open_screen
@@ -373,8 +373,17 @@ class Session:
         assert self.spec.video is not None
         assert self._segments is not None
         assert self._film is not None
-        video, film = self.spec.video, self._film
-        lane = PictureLane(self._segments, video.fps, is_cfr=video.is_cfr, on_free=film.recycle)
+        video, film, segments = self.spec.video, self._film, self._segments
+        assert segments.video is not None
+        duration_s = self.spec.duration_s
+        lane = PictureLane(
+            segments,
+            segments.video,
+            video.fps,
+            is_cfr=video.is_cfr,
+            end_ns=None if duration_s is None else round(duration_s * NS_PER_S),
+            on_free=film.recycle,
+        )
         while True:
             try:
                 picture = film.box.get()
@@ -533,11 +542,11 @@ class Session:
         assert self._segments is not None
         reports: tuple[TrackReport, ...] = ()
         if self._segments.video is not None:
-            codec = self._segments.video.encoder
+            codec = self._segments.video.codec
             end_s = self._recorded_until_ns() / NS_PER_S
             reports = (TrackReport("picture", "video", codec, 0.0, end_s),)
         if self._sound is not None:
-            reports += self._sound.reports(self._segments.codec_name)
+            reports += self._sound.reports(audio_codec_of(self.spec))
         return reports
 
     def _close_sources(self) -> None:

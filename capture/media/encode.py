@@ -22,12 +22,13 @@ from av.codec.context import Flags
 from av.video.frame import PictureType
 
 from capture.errors import EncoderUnavailableError
+from capture.media.packets import Packet, StreamHeader
 from capture.media.quantizer import Quantizer
 from capture.model import NS_PER_S
 
 if TYPE_CHECKING:
-    from av.container import OutputContainer
-    from av.packet import Packet
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 __all__ = [
@@ -92,8 +93,8 @@ _AAC_QUALITY = {"low": 1.1, "medium": 1.5, "high": 2.0, "lossless": 4.0}
 """So chosen that dense sound takes about the bits a second above; a voice with pauses fewer."""
 _QUALITY_UNITS = 118
 """FFmpeg's FF_QP2LAMBDA."""
-PCM_FRAME = 1024
-"""Samples per packet of a codec without a frame size of its own."""
+MAX_PCM_FRAMES = 4800
+"""Of a packet without compression: what is encoded at a time, 0.1 s, fits into one."""
 
 
 def pcm16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
@@ -197,43 +198,61 @@ def _video_settings(
     return _VideoSettings({}, int(width * height * fps * _HARDWARE_BITS_PER_PIXEL[quality]))
 
 
+def _open(
+    name: str, rate: Any, title: str, set_up: Callable[[Any], None]
+) -> tuple[Any, StreamHeader]:
+    """A codec context that is open, and the header of its stream.
+
+    Only a muxer gives an encoder's parameters, so the first one is opened in one that writes
+    nothing.
+    """
+    try:
+        scratch: Any = av.open("", "w", format="null")
+        stream: Any = scratch.add_stream(name, rate=rate)
+        set_up(stream.codec_context)
+        scratch.start_encoding()
+        header = StreamHeader.of(stream, title)
+        context = stream.codec_context
+        scratch.close()
+    except (av.FFmpegError, ValueError) as error:
+        raise EncoderUnavailableError(
+            f"the encoder {name} does not open on this machine",
+            hint="choose another encoder or format",
+            details={"reason": str(error)},
+        ) from error
+    return context, header
+
+
 class VideoEncoder:
     """Pictures in, packets out; used from one thread.
 
     Args:
-        container: Where the stream is added; its header must not be written yet.
+        track: Number of its stream.
         name: Encoder as FFmpeg calls it.
         quality: low, medium, high or lossless.
         fps: Pictures per second at most.
         like: A picture of the size, pixel format and colour tags that all will have.
+
+    Raises:
+        EncoderUnavailableError: It does not open here.
     """
 
     def __init__(
-        self,
-        container: OutputContainer,
-        *,
-        name: str,
-        quality: str,
-        fps: float,
-        like: av.VideoFrame,
+        self, track: int, *, name: str, quality: str, fps: float, like: av.VideoFrame
     ) -> None:
         self._settings = _video_settings(name, quality, (like.width, like.height), fps)
         self._rate = Fraction(fps).limit_denominator(1001)
         self._like = like
-        self.codec = name
-        stream: Any = container.add_stream(name, rate=self._rate)
-        stream.time_base = PICTURE_TIME_BASE
-        self.stream = stream
-        self._context: Any = stream.codec_context
-        self._set_up(self._context)
+        self._track = track
         self._duration = round(1 / fps / PICTURE_TIME_BASE)
         self._last_pts = -1
+        self._held_pictures = 0
         self._quantizer: Quantizer | None = None
         if self._settings.finest_qp is not None:
             self._quantizer = Quantizer(self._settings.finest_qp, like.width * like.height)
-            # The stream's own makes the file's header, and never a picture.
-            self._context.options = self._context.options | {"qp": str(self._quantizer.qp)}
-            self._context = self._with_quantizer(self._quantizer.qp)
+        self.codec = name
+        self._context: Any
+        self._context, self.header = _open(name, self._rate, "", self._set_up)
 
     def _set_up(self, context: Any) -> None:
         like = self._like
@@ -244,64 +263,69 @@ class VideoEncoder:
         context.thread_count = min(self._settings.threads, os.cpu_count() or 1)
         context.bit_rate = self._settings.bit_rate
         context.options = self._settings.options
+        context.flags |= Flags.global_header  # every container of pictures here wants it so
+        if self._quantizer is not None:
+            context.options = context.options | {"qp": str(self._quantizer.qp)}
         for tag in ("color_range", "colorspace", "color_primaries", "color_trc"):
             setattr(context, tag, getattr(like, tag))
-
-    def _with_quantizer(self, qp: int) -> Any:
-        """A new encoder, whose pictures fit the stream's header; takes 2 ms."""
-        context: Any = av.CodecContext.create(self.codec, "w")
-        self._set_up(context)
-        context.options = context.options | {"qp": str(qp)}
-        context.flags |= self.stream.codec_context.flags & Flags.global_header
-        context.open()
-        return context
 
     def wants_key(self, at_ns: int) -> bool:
         """Whether the next picture should be a key picture because the content has changed."""
         return self._quantizer is not None and self._quantizer.wants_key(at_ns)
 
-    def encode(
-        self, frame: av.VideoFrame, at_ns: int, *, is_key: bool = False
-    ) -> list[Packet[Any]]:
+    def encode(self, frame: av.VideoFrame, at_ns: int, *, is_key: bool = False) -> list[Packet]:
         """Packets that are ready after this picture.
 
         Args:
             frame: Like the one given to the constructor.
-            at_ns: Time in the file; moved up to one tick (11 us) where two would fall together.
+            at_ns: Its media time; moved up to one tick (11 us) where two would fall together.
             is_key: Make it a key picture.
         """
-        frame.pts = max(round(Fraction(at_ns, NS_PER_S) / PICTURE_TIME_BASE), self._last_pts + 1)
-        self._last_pts = frame.pts
-        frame.time_base = PICTURE_TIME_BASE
-        frame.pict_type = PictureType.I if is_key else PictureType.NONE
         packets = []
         quantizer = self._quantizer
         if is_key and quantizer is not None and quantizer.renew():
             packets = self.flush()
-            self._context = None  # its 21 MB go before the next one's come
-            self._context = self._with_quantizer(quantizer.qp)
-        encoded = self._timed(self._context.encode(frame))
+            self._renew()
+        frame.pts = max(round(Fraction(at_ns, NS_PER_S) / PICTURE_TIME_BASE), self._last_pts + 1)
+        self._last_pts = frame.pts
+        frame.time_base = PICTURE_TIME_BASE
+        frame.pict_type = PictureType.I if is_key else PictureType.NONE
+        encoded = self._typed(self._context.encode(frame))
+        self._held_pictures += 1 - len(encoded)
         if quantizer is not None:
-            quantizer.note(sum(packet.size for packet in encoded), at_ns, is_key=is_key)
+            quantizer.note(sum(len(packet.data) for packet in encoded), at_ns, is_key=is_key)
         return packets + encoded
 
-    def flush(self) -> list[Packet[Any]]:
-        """The packets that were held back; nothing can be encoded afterwards."""
-        return self._timed(self._context.encode(None))
-
-    def _timed(self, packets: list[Packet[Any]]) -> list[Packet[Any]]:
-        for packet in packets:
-            packet.stream = self.stream
-            # Without a duration the last picture of the file would last no time at all.
-            packet.duration = self._duration
+    def cut(self) -> list[Packet]:
+        """The packets that are held back, before another file begins with a key picture."""
+        if not self._held_pictures:
+            return []
+        packets = self.flush()
+        self._renew()
         return packets
+
+    def flush(self) -> list[Packet]:
+        """The packets that were held back; nothing can be encoded afterwards."""
+        self._held_pictures = 0
+        return self._typed(self._context.encode(None))
+
+    def _renew(self) -> None:
+        """A new encoder, whose pictures fit the stream's header; takes 2 ms."""
+        self._context = None  # its 21 MB go before the next one's come
+        self._context = av.CodecContext.create(self.codec, "w")
+        self._set_up(self._context)
+        self._context.open()
+
+    def _typed(self, packets: list[Any]) -> list[Packet]:
+        # Without a duration the last picture of the file would last no time at all.
+        return [Packet.of(packet, self._track, self._duration) for packet in packets]
 
 
 class AudioEncoder:
     """A gapless stream of samples in, packets out; used from one thread.
 
     Args:
-        container: Where the stream is added; its header must not be written yet.
+        track: Number of its stream.
         codec: aac, libopus, flac or pcm_s16le.
         quality: low, medium, high or lossless.
         rate_hz: Sample rate; Opus takes 48000.
@@ -310,61 +334,69 @@ class AudioEncoder:
     """
 
     def __init__(
-        self,
-        container: OutputContainer,
-        *,
-        codec: str,
-        quality: str,
-        rate_hz: int,
-        channels: int,
-        title: str,
+        self, track: int, *, codec: str, quality: str, rate_hz: int, channels: int, title: str
     ) -> None:
-        stream: Any = container.add_stream(codec, rate=rate_hz)
-        context: Any = stream.codec_context
+        self.codec = codec
+        self._track = track
+        self._quality = quality
+        self._rate_hz = rate_hz
         self._layout = "mono" if channels == 1 else "stereo"
         self._format = _SAMPLE_FORMATS[codec]
-        context.layout = self._layout
-        context.format = self._format
-        if codec in _BITS_PER_S:
-            context.bit_rate = _BITS_PER_S[codec][quality] * channels // 2
-        if codec == "aac":  # its bandwidth still goes by the bit rate
-            units = round(_AAC_QUALITY[quality] * _QUALITY_UNITS)
-            context.options = _AAC | {"global_quality": str(units)}
-        stream.metadata["title"] = title
-        # MP4 has no track title of its own; players show the handler's name.
-        stream.metadata["handler_name"] = title
-        self.codec = codec
-        self.stream = stream
-        self._rate_hz = rate_hz
-        self._time_base = Fraction(1, rate_hz)
+        self._channels = channels
         self._rest = np.zeros((0, channels), np.float32)
         self._encoded_frames = 0
+        self._context: Any
+        self._context, self.header = _open(codec, rate_hz, title, self._set_up)
 
-    def encode(self, samples: NDArray[np.float32]) -> list[Packet[Any]]:
+    def _set_up(self, context: Any) -> None:
+        codec = self.codec
+        context.sample_rate = self._rate_hz
+        context.layout = self._layout
+        context.format = self._format
+        context.flags |= Flags.global_header
+        if codec in _BITS_PER_S:
+            context.bit_rate = _BITS_PER_S[codec][self._quality] * self._channels // 2
+        if codec == "aac":  # its bandwidth still goes by the bit rate
+            units = round(_AAC_QUALITY[self._quality] * _QUALITY_UNITS)
+            context.options = _AAC | {"global_quality": str(units)}
+
+    def encode(self, samples: NDArray[np.float32]) -> list[Packet]:
         """Packets that are ready; samples are float32 of shape ``(frames, channels)``."""
         self._rest = np.concatenate((self._rest, samples)) if len(self._rest) else samples
-        size = self.stream.codec_context.frame_size or PCM_FRAME
-        packets: list[Packet[Any]] = []
+        packets: list[Packet] = []
         done = 0
-        while len(self._rest) - done >= size:
+        while left := len(self._rest) - done:
+            size = self._context.frame_size or min(left, MAX_PCM_FRAMES)
+            if left < size:
+                break
             packets += self._encode_frame(self._rest[done : done + size])
             done += size
         self._rest = self._rest[done:]
         return packets
 
-    def flush(self) -> list[Packet[Any]]:
-        """The rest, as a short last frame; nothing can be encoded afterwards."""
-        packets = self._encode_frame(self._rest) if len(self._rest) else []
-        packets += self.stream.encode(None)
+    def cut(self) -> list[Packet]:
+        """The packets up to the last sample, before another file begins with the next one."""
+        packets = self.flush()
+        self._context = av.CodecContext.create(self.codec, "w")
+        self._set_up(self._context)
+        self._context.open()
         return packets
 
-    def _encode_frame(self, samples: NDArray[np.float32]) -> list[Packet[Any]]:
+    def flush(self) -> list[Packet]:
+        """The rest, as a short last frame; nothing can be encoded afterwards."""
+        packets = self._encode_frame(self._rest) if len(self._rest) else []
+        self._rest = self._rest[:0]
+        return packets + self._typed(self._context.encode(None))
+
+    def _encode_frame(self, samples: NDArray[np.float32]) -> list[Packet]:
         data: NDArray[Any] = pcm16(samples) if self._format == "s16" else samples
         is_planar = self._format.endswith("p")
         data = np.ascontiguousarray(data.T) if is_planar else data.reshape(1, -1)
         frame = av.AudioFrame.from_ndarray(data, format=self._format, layout=self._layout)
         frame.sample_rate = self._rate_hz
-        frame.pts, frame.time_base = self._encoded_frames, self._time_base
+        frame.pts, frame.time_base = self._encoded_frames, Fraction(1, self._rate_hz)
         self._encoded_frames += len(samples)
-        packets: list[Packet[Any]] = self.stream.encode(frame)
-        return packets
+        return self._typed(self._context.encode(frame))
+
+    def _typed(self, packets: list[Any]) -> list[Packet]:
+        return [Packet.of(packet, self._track) for packet in packets]

@@ -10,18 +10,18 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from capture.errors import DamagedFileError, OutputError
 from capture.journal import Journal, journal_path
-from capture.media.encode import pcm16
-from capture.media.mux import AudioTrack, open_writer
+from capture.media.mux import open_wav
+from capture.media.packets import pcm_packet
+from capture.media.sndfile import as_int16
 from capture.naming import free_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["GROWING_SUFFIX", "GrowingSound", "discard_growing", "rate_of", "read_growing"]
@@ -48,11 +48,11 @@ class GrowingSound:
         self, stem: Path, *, rate_hz: int, channels: int, recipe: Mapping[str, Any]
     ) -> None:
         wished = stem.with_name(stem.name + GROWING_SUFFIX)
-        track = AudioTrack("sound", rate_hz, channels)
+        self._rate_hz = rate_hz
         while True:
             path = free_path(wished)
             try:
-                self._writer = open_writer(path, video=None, audio=[track])
+                self._file = open_wav(path, rate_hz=rate_hz, channels=channels)
                 break
             except OutputError:
                 if not path.exists():
@@ -64,7 +64,7 @@ class GrowingSound:
     @property
     def path(self) -> Path:
         """Where it is."""
-        return self._writer.path
+        return self._file.path
 
     def write(self, samples: NDArray[np.float32] | NDArray[np.int16]) -> None:
         """Append float32 or int16 of shape (frames, channels); the system has it afterwards.
@@ -73,11 +73,10 @@ class GrowingSound:
             OutputError: The disk is full, the folder went away, ...
         """
         if len(samples):
-            is_pcm = samples.dtype == np.int16
-            self._writer.write(samples if is_pcm else pcm16(samples.astype(np.float32, copy=False)))
+            self._file.push(pcm_packet(as_int16(samples), self.written_frames, self._rate_hz))
             self.written_frames += len(samples)
-        self._writer.tick()
-        self._journal.update(self._writer.written_s, self._writer.written_bytes)
+        self._file.tick()
+        self._journal.update(self._file.written_s, self._file.written_bytes)
 
     def close(self) -> None:
         """No more comes; the file and its journal stay. Idempotent.
@@ -87,7 +86,7 @@ class GrowingSound:
         """
         if self._is_open:
             self._is_open = False
-            self._writer.close()
+            self._file.close()
 
     def give_up(self) -> None:
         """Leave it as it is, for ``capture recover``."""

@@ -22,25 +22,25 @@ import numpy as np
 from capture.errors import ConfigError, OutputError
 from capture.media.anchor import Anchor
 from capture.media.certificate import certificate_text, room, seal
-from capture.media.encode import AudioEncoder, VideoEncoder
 from capture.media.output import as_output_error
 from capture.media.sndfile import SoundLibraryFile
+from capture.model import NS_PER_S
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    from capture.media.packets import Packet, StreamHeader
 
 __all__ = [
+    "CODEC_NAMES",
     "CONTAINERS",
-    "AudioTrack",
     "Container",
-    "FileWriter",
-    "VideoTrack",
-    "as_output_error",
+    "FileSink",
+    "check_tracks",
     "container_of",
-    "open_writer",
+    "open_file",
+    "open_wav",
 ]
 
 _COMMON = {"flush_packets": "1", "max_interleave_delta": "1000000"}
@@ -97,26 +97,6 @@ CONTAINERS: dict[str, Container] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class VideoTrack:
-    """How pictures are written."""
-
-    encoder: str
-    quality: str
-    fps: float
-    like: av.VideoFrame
-    """A picture of the size, pixel format and colour tags that all will have."""
-
-
-@dataclass(frozen=True, slots=True)
-class AudioTrack:
-    """How one sound track is written."""
-
-    name: str
-    rate_hz: int
-    channels: int
-
-
 def container_of(path: Path) -> Container:
     """The container for a file name.
 
@@ -130,21 +110,15 @@ def container_of(path: Path) -> Container:
     return container
 
 
-class FileWriter(ABC):
-    """One file being written, with the encoders that belong to it.
-
-    ``write`` and ``sync`` are called from one thread; each encoder from a thread of its own.
+class FileSink(ABC):
+    """One file being written; used from one thread.
 
     Attributes:
         path: The file; another one after ``close()`` if it was moved meanwhile.
-        video: Encoder of the pictures, or ``None``.
-        audio: Encoder of each sound track.
         written_s: Up to which time of the file something was written.
     """
 
     path: Path
-    video: VideoEncoder | None
-    audio: Sequence[Any]
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -160,8 +134,8 @@ class FileWriter(ABC):
             return self.path.stat().st_size
         return 0
 
-    def write(self, packet: Any) -> None:
-        """Write what an encoder of this file gave.
+    def push(self, packet: Packet) -> None:
+        """Write a packet.
 
         Raises:
             OutputError: The disk is full, the file system holds no larger file, ...
@@ -176,7 +150,7 @@ class FileWriter(ABC):
         self._whole_bytes = self.written_bytes
 
     @abstractmethod
-    def _write(self, packet: Any) -> float:
+    def _write(self, packet: Packet) -> float:
         """Write a packet; gives the time of the file at which it ends, in s."""
 
     def tick(self) -> None:
@@ -221,18 +195,16 @@ class FileWriter(ABC):
         """Write the end and close; does nothing the second time."""
 
 
-class _AvWriter(FileWriter):
+class _AvFile(FileSink):
     """All containers but WAV."""
 
     def __init__(
         self,
         path: Path,
         container: Container,
+        streams: Sequence[StreamHeader],
         *,
-        codec: str,
-        quality: str,
-        video: VideoTrack | None,
-        audio: Sequence[AudioTrack],
+        start_ns: int,
         tags: Mapping[str, str],
     ) -> None:
         super().__init__(path)
@@ -241,29 +213,10 @@ class _AvWriter(FileWriter):
                 str(path), "w", format=container.format, container_options=dict(container.options)
             )
         try:
-            tracks = len(audio) + (video is not None)
-            comment = room(tracks, tags.get("comment", ""))
+            comment = room(len(streams), tags.get("comment", ""))
             self._container.metadata.update({**tags, "comment": comment})
-            self.video = None
-            if video is not None:
-                self.video = VideoEncoder(
-                    self._container,
-                    name=video.encoder,
-                    quality=video.quality,
-                    fps=video.fps,
-                    like=video.like,
-                )
-            self.audio = [
-                AudioEncoder(
-                    self._container,
-                    codec=CODEC_NAMES[codec],
-                    quality=quality,
-                    rate_hz=track.rate_hz,
-                    channels=track.channels,
-                    title=track.name,
-                )
-                for track in audio
-            ]
+            self._streams = [self._add(header) for header in streams]
+            self._start_ns = start_ns
             with as_output_error(path):
                 self._container.start_encoding()
         except BaseException:
@@ -272,10 +225,18 @@ class _AvWriter(FileWriter):
             raise
         self._is_open = True
 
-    def _write(self, packet: Any) -> float:
-        until_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
-        self._container.mux_one(packet)
-        return until_s
+    def _add(self, header: StreamHeader) -> Any:
+        stream = self._container.add_stream_from_template(header.template)
+        if header.title:
+            stream.metadata["title"] = header.title
+            # MP4 has no track title of its own; players show the handler's name.
+            stream.metadata["handler_name"] = header.title
+        return stream
+
+    def _write(self, packet: Packet) -> float:
+        start = round(self._start_ns / (packet.time_base * NS_PER_S))
+        self._container.mux_one(packet.for_stream(self._streams[packet.track], start))
+        return float((packet.pts + packet.duration - start) * packet.time_base)
 
     def _finish(
         self,
@@ -306,34 +267,20 @@ class _AvWriter(FileWriter):
                 seal(self.path, certificate)
 
 
-class _WavEncoder:
-    """Stands where an encoder would: WAV takes samples as they are."""
-
-    codec = "pcm_s16le"
-
-    def encode(self, samples: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        return [samples] if len(samples) else []
-
-    def flush(self) -> list[NDArray[np.float32]]:
-        return []
-
-
-class _WavWriter(FileWriter):
+class _WavFile(FileSink):
     """WAV through libsndfile, which keeps the header true while the file grows."""
 
-    def __init__(self, path: Path, track: AudioTrack) -> None:
+    def __init__(self, path: Path, *, rate_hz: int, channels: int) -> None:
         super().__init__(path)
-        self.video = None
-        self.audio = [_WavEncoder()]
+        self._channels = channels
         with as_output_error(path):
-            self._file = SoundLibraryFile(
-                path, "WAV", "PCM_16", rate_hz=track.rate_hz, channels=track.channels
-            )
-            self._file.write(np.zeros((0, track.channels), np.float32))
+            self._file = SoundLibraryFile(path, "WAV", "PCM_16", rate_hz=rate_hz, channels=channels)
+            self._file.write(np.zeros((0, channels), np.float32))
 
-    def _write(self, packet: Any) -> float:
-        self._file.write(packet)  # the system has it now; the disk is told by the anchor
-        return self.written_s + len(packet) / self._file.rate_hz
+    def _write(self, packet: Packet) -> float:
+        # The system has it now; the disk is told by the anchor.
+        self._file.write(np.frombuffer(packet.data, "<i2").reshape(-1, self._channels))
+        return self.written_s + packet.duration / self._file.rate_hz
 
     def _finish(
         self,
@@ -347,48 +294,40 @@ class _WavWriter(FileWriter):
             self._file.close()
 
 
-def open_writer(
+def open_file(
     path: Path,
+    streams: Sequence[StreamHeader],
     *,
-    video: VideoTrack | None,
-    audio: Sequence[AudioTrack],
-    codec: str | None = None,
-    quality: str = "medium",
+    start_ns: int = 0,
     tags: Mapping[str, str] | None = None,
-) -> FileWriter:
-    """A writer for a file that does not exist yet.
+) -> FileSink:
+    """A file that does not exist yet, for packets of these streams.
 
     Args:
         path: Its ending decides the container.
-        video: How pictures are written, or ``None``.
-        audio: One entry a track, in their order in the file.
-        codec: aac, opus, flac or pcm; ``None`` is what fits the container.
-        quality: low, medium, high or lossless.
+        streams: In their order in the file; encoders have them.
+        start_ns: Media time of its beginning, from which its own time counts.
         tags: File metadata: title, date, ...
 
     Raises:
-        ConfigError: The container cannot hold that.
-        EncoderUnavailableError: An encoder does not open.
+        ConfigError: No container has that ending.
         OutputError: The file exists or cannot be written.
     """
     container = container_of(path)
-    check_tracks(container, with_video=video is not None, audio_tracks=len(audio), codec=codec)
-    _reserve(path)
-    try:
+    with _reserved(path):
         if container.format == "wav":
-            return _WavWriter(path, audio[0])
-        return _AvWriter(
-            path,
-            container,
-            codec=codec or container.audio_codecs[0],
-            quality=quality,
-            video=video,
-            audio=audio,
-            tags=tags or {},
-        )
-    except BaseException:
-        path.unlink(missing_ok=True)  # ours: it was reserved a moment ago, and holds nothing
-        raise
+            return _WavFile(path, rate_hz=streams[0].rate_hz, channels=streams[0].channels)
+        return _AvFile(path, container, streams, start_ns=start_ns, tags=tags or {})
+
+
+def open_wav(path: Path, *, rate_hz: int, channels: int) -> FileSink:
+    """A WAV file that does not exist yet, for packets of ``packets.pcm_packet``.
+
+    Raises:
+        OutputError: The file exists or cannot be written.
+    """
+    with _reserved(path):
+        return _WavFile(path, rate_hz=rate_hz, channels=channels)
 
 
 def check_tracks(
@@ -419,7 +358,8 @@ def check_tracks(
         )
 
 
-def _reserve(path: Path) -> None:
+@contextlib.contextmanager
+def _reserved(path: Path) -> Iterator[None]:
     """Make the name ours before anything is written, so that no other file is ever lost."""
     with as_output_error(path):
         try:
@@ -427,3 +367,8 @@ def _reserve(path: Path) -> None:
         except FileExistsError as error:
             raise NotADirectoryError(errno.ENOTDIR, "not a folder") from error
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    try:
+        yield
+    except BaseException:
+        path.unlink(missing_ok=True)  # ours: it was reserved a moment ago, and holds nothing
+        raise

@@ -19,7 +19,8 @@ import av
 
 from capture.errors import DamagedFileError, MediaError
 from capture.journal import is_recording, journal_path, read_journal
-from capture.media.mux import Container, as_output_error, container_of
+from capture.media.mux import Container, container_of
+from capture.media.output import as_output_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import av
 import numpy as np
 
-from capture.media.mux import VideoTrack, open_writer
+from capture.media.encode import VideoEncoder
+from capture.media.mux import open_file
 from capture.media.picture import kept_picture
 from capture.model import Rect
 from capture.opencv import cv2
@@ -153,11 +154,8 @@ def _film_losslessly(desktop: PrivateDesktop, path: Path) -> None:
 def _ours(truth: Path, path: Path) -> tuple[int, float]:
     """Bytes and SSIM of our encoder, told what a session would tell it."""
     kept = kept_picture(*SIZE_PX)
-    writer = open_writer(
-        path, video=VideoTrack("libx264", "medium", FPS, kept.to_frame()), audio=[]
-    )
-    encoder = writer.video
-    assert encoder is not None
+    encoder = VideoEncoder(0, name="libx264", quality="medium", fps=FPS, like=kept.to_frame())
+    file = open_file(path, [encoder.header])
     key_ns = -KEY_PICTURE_EVERY_NS
     with av.open(str(truth)) as container:
         for frame in container.decode(video=0):
@@ -166,10 +164,10 @@ def _ours(truth: Path, path: Path) -> tuple[int, float]:
             is_key = at_ns - key_ns >= KEY_PICTURE_EVERY_NS or encoder.wants_key(at_ns)
             key_ns = at_ns if is_key else key_ns
             for packet in encoder.encode(kept.to_frame(), at_ns, is_key=is_key):
-                writer.write(packet)
+                file.push(packet)
     for packet in encoder.flush():
-        writer.write(packet)
-    writer.close()
+        file.push(packet)
+    file.close()
     return _weigh(path, truth)
 
 

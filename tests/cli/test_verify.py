@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from capture.cli.app import run
-from capture.media.mux import AudioTrack, open_writer
+from tests.media.writing import open_writing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,13 +19,11 @@ if TYPE_CHECKING:
 def talk(tmp_path: Path) -> Path:
     """A finished sound file, of which the recorder says that it is a second longer."""
     path = tmp_path / "Gespräch 会話.mka"
-    writer = open_writer(path, video=None, audio=[AudioTrack("system", 48_000, 1)])
-    noise = np.random.default_rng(1).uniform(-0.1, 0.1, (48_000, 1)).astype(np.float32)
-    for packet in (*writer.audio[0].encode(noise), *writer.audio[0].flush()):
-        writer.write(packet)
+    writing = open_writing(path, channels=1)
+    writing.sound(np.random.default_rng(1).uniform(-0.1, 0.1, (48_000, 1)).astype(np.float32))
     track = {"name": "system", "kind": "audio", "start_s": 0, "end_s": 2.0}
     track |= {"quiet_ms": [], "quiet_floor_ms": 0}
-    writer.close(certificate={"capture": "0.1.0", "tracks": [track], "warnings": ["it rained"]})
+    writing.close(certificate={"capture": "0.1.0", "tracks": [track], "warnings": ["it rained"]})
     return path
 
 

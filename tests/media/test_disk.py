@@ -135,7 +135,7 @@ def test_a_disk_that_fails(code: int, said: str, tmp_path: Path) -> None:
     session.start()
     time.sleep(1.8)
     assert session._segments is not None
-    writer: Any = session._segments.segment(0).writer
+    writer: Any = session._segments.segment(0).file
     writer._container = _Failing(writer._container, OSError(code, os.strerror(code)))
     error = failed(session)
     assert said in error.message
@@ -230,7 +230,7 @@ def test_the_old_file_stays_when_the_disk_fails_under_the_new_one(tmp_path: Path
     session.start()
     time.sleep(1.2)
     assert session._segments is not None
-    writer: Any = session._segments.segment(0).writer
+    writer: Any = session._segments.segment(0).file
     writer._container = _Failing(writer._container, OSError(errno.EIO, "no"))
     error = failed(session)
     check_kept(session, error, tmp_path / "film.new.mkv", 0.4)

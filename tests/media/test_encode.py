@@ -8,9 +8,9 @@ import av
 import numpy as np
 import pytest
 
-from capture.media.mux import VideoTrack, open_writer
 from capture.media.picture import PlanarPicture
 from capture.model import Rect
+from tests.media.writing import open_writing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,10 +40,8 @@ def test_a_film_within_a_still_desktop_is_one_clean_stream(suffix: str, tmp_path
     path = tmp_path / f"film{suffix}"
     kept = PlanarPicture(*SIZE_PX)
     shown = []
-    writer = open_writer(
-        path, video=VideoTrack("libx264", "medium", FPS, kept.to_frame()), audio=[]
-    )
-    encoder = writer.video
+    writing = open_writing(path, like=kept.to_frame(), fps=FPS, channels=None)
+    encoder = writing.video
     assert encoder is not None
     total = round((2 * STILL_S + NOISE_S) * FPS)
     asked = []
@@ -55,11 +53,8 @@ def test_a_film_within_a_still_desktop_is_one_clean_stream(suffix: str, tmp_path
         if encoder.wants_key(at_ns):
             asked.append(number / FPS)
         is_key = number % KEY_EVERY == 0 or encoder.wants_key(at_ns)
-        for packet in encoder.encode(frame, at_ns, is_key=is_key):
-            writer.write(packet)
-    for packet in encoder.flush():
-        writer.write(packet)
-    writer.close()
+        writing.picture(frame, at_ns, is_key=is_key)
+    writing.close()
 
     assert any(STILL_S < at_s < STILL_S + NOISE_S for at_s in asked), "coarser for the film"
     assert any(at_s > STILL_S + NOISE_S for at_s in asked), "fine again after it"

@@ -14,14 +14,9 @@ import pytest
 
 from capture.errors import ConfigError, EncoderUnavailableError, OutputError
 from capture.media.encode import choose_video_encoder, list_video_encoders, pcm16
-from capture.media.mux import (
-    CONTAINERS,
-    AudioTrack,
-    VideoTrack,
-    container_of,
-    open_writer,
-)
+from capture.media.mux import CONTAINERS, check_tracks, container_of
 from tests.media.films import read_picture_times, read_sound, video_end
+from tests.media.writing import open_writing
 
 RATE = 48_000
 FPS = 30
@@ -41,31 +36,21 @@ def grey(level: int, size: tuple[int, int] = (320, 180)) -> av.VideoFrame:
 
 def write(path: Path, seconds: float, *, picture_every: int = 1, kill: bool = False) -> None:
     """A film that is dark and quiet, but for a flash and a beep at FLASH_S; maybe killed."""
-    container = container_of(path)
-    video = None
-    if container.video_encoder is not None:
-        video = VideoTrack(container.video_encoder, "medium", FPS, grey(16))
-    writer = open_writer(path, video=video, audio=[AudioTrack("system", RATE, 2)])
+    encoder = container_of(path).video_encoder
+    writing = open_writing(path, like=grey(16) if encoder else None, encoder=encoder or "", fps=FPS)
     samples_per_picture = RATE // FPS
     rng = np.random.default_rng(1)
     for number in range(round(seconds * FPS)):
         is_flash = 0 <= number - FLASH_S * FPS < 6
-        if writer.video is not None and (is_flash or number % picture_every == 0):
-            frame = grey(235 if is_flash else 16)
-            for packet in writer.video.encode(
-                frame, round(number * 1e9 / FPS), is_key=number % 150 == 0
-            ):
-                writer.write(packet)
-        level = 0.5 if is_flash else 0.001
-        sound = (rng.random((samples_per_picture, 2), np.float32) - 0.5) * level
-        for packet in writer.audio[0].encode(sound.astype(np.float32)):
-            writer.write(packet)
+        if encoder is not None and (is_flash or number % picture_every == 0):
+            at_ns = round(number * 1e9 / FPS)
+            writing.picture(grey(235 if is_flash else 16), at_ns, is_key=number % 150 == 0)
+        level = np.float32(0.5 if is_flash else 0.001)
+        sound = (rng.random((samples_per_picture, 2), np.float32) - np.float32(0.5)) * level
+        writing.sound(sound)
     if kill:
         os.kill(os.getpid(), KILL)
-    for encoder in (writer.video, writer.audio[0]):
-        for packet in encoder.flush() if encoder is not None else ():
-            writer.write(packet)
-    writer.close()
+    writing.close()
 
 
 @pytest.mark.parametrize("suffix", FILMS)
@@ -101,12 +86,9 @@ def test_lossless_sound_comes_back_bit_for_bit(suffix: str, tmp_path: Path) -> N
     path = tmp_path / f"sound{suffix}"
     rng = np.random.default_rng(3)
     original = rng.integers(-32768, 32768, (RATE, 2)).astype(np.int16)
-    writer = open_writer(path, video=None, audio=[AudioTrack("system", RATE, 2)])
-    for packet in writer.audio[0].encode(original.astype(np.float32) / 32768):
-        writer.write(packet)
-    for packet in writer.audio[0].flush():
-        writer.write(packet)
-    writer.close()
+    writing = open_writing(path)
+    writing.sound((original / 32768).astype(np.float32))
+    writing.close()
     assert np.array_equal(pcm16(read_sound(path).samples), original)
 
 
@@ -141,10 +123,9 @@ def test_a_static_picture_keeps_its_times(tmp_path: Path) -> None:
 def test_chapters_are_written(tmp_path: Path) -> None:
     for suffix in (".mp4", ".mkv"):
         path = tmp_path / f"film{suffix}"
-        writer = open_writer(path, video=None, audio=[AudioTrack("system", RATE, 2)])
-        for packet in writer.audio[0].encode(np.zeros((4 * RATE, 2), np.float32)):
-            writer.write(packet)
-        writer.close([(0, 1.5, "one"), (1.5, 4, "two")])
+        writing = open_writing(path)
+        writing.sound(np.zeros((4 * RATE, 2), np.float32))
+        writing.close((0, 1.5, "one"), (1.5, 4, "two"))
         with av.open(str(path)) as container:
             chapters: list[Any] = list(container.chapters())
         assert [c["metadata"]["title"] for c in chapters] == ["one", "two"]
@@ -155,7 +136,7 @@ def test_an_existing_file_is_never_touched(tmp_path: Path) -> None:
     path = tmp_path / "old.mp4"
     path.write_bytes(b"precious")
     with pytest.raises(OutputError, match="exists"):
-        open_writer(path, video=None, audio=[AudioTrack("system", RATE, 2)])
+        open_writing(path)
     assert path.read_bytes() == b"precious"
 
 
@@ -168,7 +149,7 @@ def test_what_cannot_be_written_is_said_in_one_sentence(
 ) -> None:
     (tmp_path / "file.txt").write_text("a file")
     with pytest.raises((OutputError, ValueError), match=reason):
-        open_writer(tmp_path / name, video=None, audio=[AudioTrack("system", RATE, 2)])
+        open_writing(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["film.avi", "film", "film.mp5"])
@@ -179,18 +160,16 @@ def test_unknown_endings_name_the_known_ones(name: str) -> None:
     assert ".mp4" in caught.value.hint
 
 
-def test_what_a_container_cannot_hold_is_refused(tmp_path: Path) -> None:
-    track = AudioTrack("system", RATE, 2)
-    video = VideoTrack("libx264", "medium", FPS, grey(16))
-    for path, tracks, with_video, codec in (
-        ("a.opus", [track], video, None),
-        ("a.wav", [track, track], None, None),
-        ("a.webm", [track], video, "aac"),
-        ("a.mp4", [], None, None),
+def test_what_a_container_cannot_hold_is_refused() -> None:
+    for suffix, tracks, with_video, codec in (
+        (".opus", 1, True, None),
+        (".wav", 2, False, None),
+        (".webm", 1, True, "aac"),
+        (".mp4", 0, False, None),
     ):
+        container = CONTAINERS[suffix]
         with pytest.raises(ConfigError):
-            open_writer(tmp_path / path, video=with_video, audio=tracks, codec=codec)
-    assert list(tmp_path.iterdir()) == []
+            check_tracks(container, with_video=with_video, audio_tracks=tracks, codec=codec)
 
 
 def test_encoders_are_proved_before_they_are_used() -> None:
@@ -208,13 +187,11 @@ def test_lossless_pictures_are_lossless(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     original = rng.integers(0, 256, (90, 160, 3)).astype(np.uint8)
     frame = av.VideoFrame.from_ndarray(original, format="bgr24").reformat(format="bgr0")
-    writer = open_writer(
-        path, video=VideoTrack("libx264rgb", "lossless", FPS, frame), audio=[], quality="lossless"
+    writing = open_writing(
+        path, like=frame, encoder="libx264rgb", quality="lossless", channels=None
     )
-    assert writer.video is not None
-    for packet in writer.video.encode(frame, 0, is_key=True) + writer.video.flush():
-        writer.write(packet)
-    writer.close()
+    writing.picture(frame, 0, is_key=True)
+    writing.close()
     with av.open(str(path)) as container:
         shown = next(container.decode(video=0)).to_ndarray(format="bgr24")
     assert np.array_equal(shown, original)

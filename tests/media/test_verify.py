@@ -19,11 +19,12 @@ from capture.errors import DamagedFileError
 from capture.media.certificate import certificate_text, parse, room, seal
 from capture.media.export import open_sound
 from capture.media.extract import extract
-from capture.media.mux import CONTAINERS, AudioTrack, container_of, open_writer
+from capture.media.mux import CONTAINERS, container_of
 from capture.media.probe import probe
 from capture.media.verify import Severity, VerifyReport, verify
 from capture.model import ExtractJob, SoundFileSpec
 from tests.media.broken import run_ffmpeg
+from tests.media.writing import open_writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -277,13 +278,11 @@ def test_a_truncated_file_is_told(suffix: str, films: dict[str, Path], tmp_path:
 
 def test_a_file_whose_recorder_was_killed_says_so(tmp_path: Path) -> None:
     path = tmp_path / "talk.mka"
-    writer = open_writer(path, video=None, audio=[AudioTrack("system", RATE, 2)])
-    noise = np.random.default_rng(1).uniform(-0.1, 0.1, (RATE * 2, 2)).astype(np.float32)
-    for packet in writer.audio[0].encode(noise):
-        writer.write(packet)
+    writing = open_writing(path)
+    writing.sound(np.random.default_rng(1).uniform(-0.1, 0.1, (RATE * 2, 2)).astype(np.float32))
     killed = tmp_path / "killed.mka"
     shutil.copy(path, killed)
-    writer.close()
+    writing.close()
     report = verify(killed)
     assert faults(report) == []
     assert report.certificate == {}
