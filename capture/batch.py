@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from capture.errors import BackendUnavailableError, CaptureError
+from capture.errors import BackendUnavailableError, CaptureError, explain_system_error
 from capture.model import ExtractedPart, ExtractJob, ExtractResult, Span
 
 if TYPE_CHECKING:
@@ -119,6 +119,8 @@ def error_of(error: BaseException) -> JobError:
     """An exception as it goes into a report."""
     if isinstance(error, CaptureError):
         return JobError(type(error).__name__, error.message, error.hint)
+    if isinstance(error, OSError) and (told := explain_system_error(error)):
+        return JobError(type(error).__name__, *told)
     return JobError(
         type(error).__name__,
         f"{type(error).__name__}: {error}",

@@ -11,6 +11,8 @@ includes the tenths of a second in which libraries load (``main``).
 from __future__ import annotations
 
 import _thread
+import codecs
+import io
 import os
 import signal
 import sys
@@ -95,6 +97,7 @@ def _run(arguments: Sequence[str]) -> int:
 def main() -> None:
     """Entry point of the ``capture`` script."""
     _open_closed_streams()
+    _write_all_names()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not in the background
         signal.signal(signal.SIGINT, _on_interrupt)
         sys.unraisablehook = _on_unraisable
@@ -134,6 +137,26 @@ def _open_closed_streams() -> None:
             # pathlib takes long to load; this is closed by the end of the process.
             nowhere = open(os.devnull, mode, encoding="utf-8")  # noqa: PTH123, SIM115
             setattr(sys, name, nowhere)
+
+
+def _write_all_names() -> None:
+    """Have stdout take every name: one that is no Unicode is written as the bytes that it is."""
+    codecs.register_error("capture-names", _as_bytes)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="capture-names")
+
+
+def _as_bytes(error: UnicodeError) -> tuple[bytes, int]:
+    """Bytes for what ``os.fsdecode`` made of them, escapes where the terminal has no sign."""
+    assert isinstance(error, UnicodeEncodeError)
+    part = error.object[error.start : error.end]
+    pieces = (
+        sign.encode(
+            "ascii", "surrogateescape" if "\udc80" <= sign <= "\udcff" else "backslashreplace"
+        )
+        for sign in part
+    )
+    return b"".join(pieces), error.end
 
 
 # ----------------------------------------------------------------------------------- interruptions
@@ -198,12 +221,18 @@ def _tell_usage(error: CycloptsError, tokens: Sequence[str]) -> int:
 
 def _tell(error: Exception) -> int:
     """Say what went wrong; gives the exit code."""
-    from capture.errors import CaptureError, ConfigError  # noqa: PLC0415 - once ^C is listened for
+    from capture.errors import (  # noqa: PLC0415 - once ^C is listened for
+        CaptureError,
+        ConfigError,
+        explain_system_error,
+    )
 
     hint: str | None = "run it again with --debug to see where, and report it"
     message = f"{type(error).__name__}: {error}"
     if isinstance(error, CaptureError):
         message, hint = error.message, error.hint
+    elif isinstance(error, OSError) and (told := explain_system_error(error)):
+        message, hint = told
     print_error(message, hint)
     return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
 

@@ -37,6 +37,7 @@ from capture.media.formats import (
 )
 from capture.media.output import as_output_error
 from capture.media.sndfile import SoundLibraryFile, as_float32, as_int16, as_int32
+from capture.naming import ffmpeg_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -356,7 +357,7 @@ class _PacketWriter(SoundWriter):
         self._waiting: list[Packet[Any]] = []
         with as_output_error(path):
             self._container: Any = av.open(
-                str(path),
+                ffmpeg_name(path),
                 "w",
                 format=recipe.container,
                 container_options=dict(recipe.container_options),

@@ -16,7 +16,7 @@ from capture.errors import DamagedFileError, OutputError
 from capture.journal import Journal, journal_path
 from capture.media.encode import pcm16
 from capture.media.mux import AudioTrack, open_writer
-from capture.naming import free_path
+from capture.naming import free_path, sndfile_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -149,7 +149,7 @@ def _open(path: Path) -> Iterator[Any]:
     import soundfile  # noqa: PLC0415 - loads a native library
 
     try:
-        with soundfile.SoundFile(str(path)) as file:
+        with soundfile.SoundFile(sndfile_name(path)) as file:
             yield file
     except soundfile.LibsndfileError as error:
         raise DamagedFileError(

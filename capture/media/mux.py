@@ -25,6 +25,7 @@ from capture.media.certificate import certificate_text, room, seal
 from capture.media.encode import AudioEncoder, VideoEncoder
 from capture.media.output import as_output_error
 from capture.media.sndfile import SoundLibraryFile
+from capture.naming import ffmpeg_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -238,7 +239,10 @@ class _AvWriter(FileWriter):
         super().__init__(path)
         with as_output_error(path):
             self._container: Any = av.open(
-                str(path), "w", format=container.format, container_options=dict(container.options)
+                ffmpeg_name(path),
+                "w",
+                format=container.format,
+                container_options=dict(container.options),
             )
         try:
             tracks = len(audio) + (video is not None)

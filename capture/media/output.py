@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import av
 
-from capture.errors import OutputError
+from capture.errors import SYSTEM_REASONS, OutputError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,25 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["as_output_error", "errno_said", "keep", "keep_names"]
 
-_REASONS = {
-    errno.ENOSPC: ("the disk is full", "free some space, or write elsewhere"),
-    errno.EDQUOT: ("your disk quota is used up", "free some space, or write elsewhere"),
-    errno.EACCES: ("no permission to write there", "choose another folder"),
-    errno.EPERM: ("no permission to write there", "choose another folder"),
-    errno.EROFS: ("that file system is read-only", "choose another folder"),
-    errno.EEXIST: ("the file exists", "choose another name, or add --overwrite"),
-    errno.EISDIR: ("that is a folder", "add a file name"),
-    errno.ENOTDIR: ("part of that path is a file, not a folder", "choose another folder"),
-    errno.ENOENT: ("the folder is gone", "choose another folder"),
-    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter one"),
-    errno.EFBIG: ("the file system holds no larger file", "use --split-every or another disk"),
-    errno.EIO: ("the disk reports an error", "check the disk, and write elsewhere"),
-}
-
 
 def errno_said(words: str) -> int:
     """The error number behind the system's words, for a library that keeps only those."""
-    return next((code for code in _REASONS if os.strerror(code) in words), errno.EIO)
+    return next((code for code in SYSTEM_REASONS if os.strerror(code) in words), errno.EIO)
 
 
 class as_output_error(contextlib.AbstractContextManager["as_output_error"]):  # noqa: N801 - reads as a phrase
@@ -54,7 +39,7 @@ class as_output_error(contextlib.AbstractContextManager["as_output_error"]):  # 
         if not isinstance(error, (OSError, av.FFmpegError)) or isinstance(error, OutputError):
             return
         code = getattr(error, "errno", None)
-        reason, hint = _REASONS.get(code or 0, (str(error), "choose another folder"))
+        reason, hint = SYSTEM_REASONS.get(code or 0, (str(error), "choose another folder"))
         raise OutputError(
             f"cannot write {self._path}: {reason}", hint=hint, details={"errno": code}
         ) from error

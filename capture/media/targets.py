@@ -10,7 +10,7 @@ from capture.errors import ConfigError, OutputError
 from capture.media.formats import FORMATS, size_warning
 from capture.media.output import as_output_error
 from capture.model import GateSpec
-from capture.naming import LONGEST_BYTES, part_path, publish, safe_name
+from capture.naming import LONGEST_BYTES, part_path, publish, safe_name, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,9 +96,7 @@ def name_in_folder(job: ExtractJob, manner: str) -> str:
     if not manner:
         return safe_name(name)
     room_bytes = LONGEST_BYTES - len(manner.encode()) - 1
-    while len(name.encode()) > room_bytes:
-        name = name[:-1]
-    return safe_name(f"{safe_name(name)} {manner}")
+    return safe_name(f"{shortened(safe_name(name), room_bytes)} {manner}")
 
 
 def manner_of(job: ExtractJob, *, is_own_kind: bool) -> str:
