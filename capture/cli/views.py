@@ -153,7 +153,7 @@ class MeterView(View):
         from capture.cli.meters import PeakHold  # noqa: PLC0415
 
         self._told: set[str] = set()
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, emoji=False)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._keys = Keys()
         self._peaks = PeakHold()

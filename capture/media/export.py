@@ -35,6 +35,7 @@ from capture.media.formats import (
     size_warning,
     suffix_of,
 )
+from capture.media.origin import stream_number
 from capture.media.output import as_output_error
 from capture.media.sndfile import SoundLibraryFile, as_float32, as_int16, as_int32
 from capture.naming import ffmpeg_name
@@ -108,7 +109,7 @@ def open_sound(
         channels: Of what will be written; mixed to mono for messengers.
         tags: title, artist, album, date, comment, encoded_by, or any key. What the format has no
             place for is added to its comment, a line each. Left out of messengers' files, whose
-            own have none.
+            own have none; only which source they name shows in the number of the Ogg stream.
         sample_format: s16, s24, s32 or f32 for wav; s16 or s24 for flac; no matter for others.
 
     Raises:
@@ -119,7 +120,7 @@ def open_sound(
     check_sound_spec(spec)
     tags = tags or {}
     if spec.messenger is not None:
-        recipe = _messenger_recipe(MESSENGERS[spec.messenger])
+        recipe = _messenger_recipe(MESSENGERS[spec.messenger], stream_number(tags))
         return _PacketWriter(path, recipe, rate_hz=rate_hz, channels=channels, tags={})
     kind = FORMATS[spec.format]
     if channels > kind.max_channels:
@@ -315,7 +316,7 @@ def _recipe(kind: SoundFormat, quality: str, rate_hz: int, channels: int) -> _Re
     )
 
 
-def _messenger_recipe(messenger: Messenger) -> _Recipe:
+def _messenger_recipe(messenger: Messenger, number: int) -> _Recipe:
     return _Recipe(
         "libopus",
         "ogg",
@@ -323,7 +324,7 @@ def _messenger_recipe(messenger: Messenger) -> _Recipe:
         messenger.channels,
         messenger.bits_per_s,
         {"application": "voip", "frame_duration": str(_OPUS_FRAME_MS)},
-        PAGES,
+        PAGES | {"serial_offset": str(number)},
         messenger.frame_ms // _OPUS_FRAME_MS,
     )
 

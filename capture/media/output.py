@@ -13,10 +13,13 @@ import av
 from capture.errors import SYSTEM_REASONS, OutputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
     from types import TracebackType
 
-__all__ = ["as_output_error", "errno_said", "keep", "keep_names"]
+    from capture.model import ExtractedPart
+
+__all__ = ["as_output_error", "errno_said", "keep", "keep_all", "keep_names"]
 
 
 def errno_said(words: str) -> int:
@@ -53,6 +56,26 @@ def keep(path: Path) -> None:
     """
     with as_output_error(path), path.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+def keep_all(parts: Iterable[ExtractedPart]) -> None:
+    """Wait until the disk has many finished files and their names; nothing else is waited for.
+
+    What is gone by now is passed over.
+
+    Raises:
+        OutputError: The disk reports an error.
+    """
+    paths = [path for part in parts for path in (part.path, part.path.with_suffix(".png"))]
+    if hasattr(os, "posix_fadvise"):
+        # The system begins to write all of them, so that each is waited for a short while only.
+        for path in paths:
+            with contextlib.suppress(OSError), path.open("rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    for path in filter(os.path.exists, paths):
+        keep(path)
+    for folder in filter(os.path.exists, {path.parent for path in paths}):
+        keep_names(folder)
 
 
 def keep_names(folder: Path) -> None:

@@ -90,13 +90,12 @@ def plan_targets(job: ExtractJob, wanted: Sequence[Wanted], suffix: str) -> list
 def name_in_folder(job: ExtractJob, manner: str) -> str:
     """What a job calls its files in a folder, without numbers and ending.
 
-    A long name is cut where it is the source's, so that what was done stays to be read.
+    A long name is cut where it is the source's, so that its number and what was done stay.
     """
-    name = job.name or job.source.stem
-    if not manner:
-        return safe_name(name)
-    room_bytes = LONGEST_BYTES - len(manner.encode()) - 1
-    return safe_name(f"{shortened(safe_name(name), room_bytes)} {manner}")
+    number = f"({job.number})" if job.number > 1 else ""
+    tail = "".join(f" {words}" for words in (number, manner) if words)
+    name = safe_name(job.name or job.source.stem)
+    return safe_name(shortened(name, LONGEST_BYTES - len(tail.encode())) + tail)
 
 
 def manner_of(job: ExtractJob, *, is_own_kind: bool) -> str:
@@ -156,6 +155,8 @@ class Work:
     """The files of a job, from their hidden names to their own, and what there is to say."""
 
     job: ExtractJob
+    origin: str = ""
+    """Of the source, from ``origin.identity_of``; empty before it is open."""
     warnings: list[str] = field(default_factory=list)
     parts: list[ExtractedPart] = field(default_factory=list)
     sound_s: float = 0.0
