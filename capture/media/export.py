@@ -39,6 +39,7 @@ from capture.media.origin import stream_number
 from capture.media.output import as_output_error
 from capture.media.sndfile import SoundLibraryFile, as_float32, as_int16, as_int32
 from capture.naming import ffmpeg_name
+from capture.polarity import Aligner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -352,6 +353,7 @@ class _PacketWriter(SoundWriter):
                 f"no encoder named {recipe.codec} here", hint="choose another --format, as flac"
             )
         self._is_mixed_down = recipe.channels < channels
+        self._aligner = Aligner(rate_hz)
         self._layout = _LAYOUTS[recipe.channels]
         self._time_base = Fraction(1, rate_hz)
         self._merged_packets = recipe.merged_packets
@@ -383,7 +385,7 @@ class _PacketWriter(SoundWriter):
         sound = as_float32(samples)
         if self._is_mixed_down:
             # Not swresample: it adds the channels by power, so that equal ones get 3 dB louder.
-            sound = sound.mean(axis=1, keepdims=True, dtype=np.float32)
+            sound = self._aligner.push(sound).mean(axis=1, keepdims=True, dtype=np.float32)
         frame = av.AudioFrame.from_ndarray(
             np.ascontiguousarray(sound).reshape(1, -1), format="flt", layout=self._layout
         )
