@@ -68,7 +68,8 @@ def run(arguments: Sequence[str]) -> int:
 def _run(arguments: Sequence[str]) -> int:
     from cyclopts.exceptions import CycloptsError  # noqa: PLC0415 - slow to load
 
-    from capture.cli.commands import app  # noqa: PLC0415 - the same
+    from capture.cli.commands import app, refuse_empty  # noqa: PLC0415 - the same
+    from capture.errors import ConfigError  # noqa: PLC0415 - once ^C is listened for
 
     tokens, words = _split_words(arguments)
     is_debug = "--debug" in tokens
@@ -77,6 +78,10 @@ def _run(arguments: Sequence[str]) -> int:
         command_app = app[tokens[0]]
         if command_app.default_command is not None:
             command_app.help = None  # its page tells all that its docstring does, not one line
+    try:
+        refuse_empty(tokens)
+    except ConfigError as error:
+        return _tell(error)
     try:
         command, bound, ignored = app.parse_args(tokens, print_error=False, exit_on_error=False)
     except CycloptsError as error:
