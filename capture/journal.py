@@ -174,7 +174,7 @@ def read_journal(path: Path) -> Entry | None:
 def _recorded_by(journal: Path) -> Path:
     """The file whose journal this is; where its name is cut, the journal knows it."""
     name = journal.name[1 : -len(_SUFFIX)]
-    if journal_path(journal.with_name(name)) != journal:
+    if not journal.with_name(name).is_file():
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
             name = Path(json.loads(journal.read_text(encoding="utf-8"))["file"]).name
     return journal.with_name(name)
@@ -203,11 +203,11 @@ def find_orphans(
     living: list[Path] = []
     with contextlib.suppress(OSError):
         find = folder.rglob if with_folders else folder.glob
-        for journal in sorted(find(f".*{_SUFFIX}")):
+        for journal in find(f".*{_SUFFIX}"):
             path = _recorded_by(journal)
             if path.is_file():
                 (living if is_recording(path) else orphans).append(path)
-    return tuple(orphans), tuple(living)
+    return tuple(sorted(orphans)), tuple(sorted(living))
 
 
 def is_recording(path: Path) -> bool:
