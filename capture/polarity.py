@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Aligner", "signs_of"]
+__all__ = ["Aligner", "cancels", "signs_of"]
 
 OPPOSITE: Final = 0.8
 """Correlation below minus this, of channels about as loud: half the one against the other has 0.8,
@@ -35,6 +35,21 @@ def signs_of(pieces: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     signs, _ = _compared(pieces)
     return signs
+
+
+def cancels(pieces: NDArray[np.float32], mean: NDArray[np.float32]) -> bool:
+    """Whether in any piece the mean of the channels is far softer than they are; cheap.
+
+    Args:
+        pieces: Shape (pieces, frames, channels).
+        mean: Of the channels, shape (pieces * frames,).
+    """
+    each = pieces.reshape(len(pieces), -1)
+    mixed = mean.reshape(len(pieces), -1)
+    powers = np.einsum("ij,ij->i", each, each)
+    # Of unlike channels the mean has one part in their number of the power of one.
+    left = np.einsum("ij,ij->i", mixed, mixed) * pieces.shape[2] ** 2
+    return bool((left < (1 - OPPOSITE) * powers).any())
 
 
 def _compared(pieces: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from capture.errors import BackendUnavailableError
-from capture.polarity import signs_of
+from capture.polarity import cancels, signs_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,11 +105,12 @@ def _mixed_low(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     channels = samples.shape[1]
     share = np.full(channels, 1 / channels, np.float32)
+    mono = samples @ share
     inside = samples[LOOKAHEAD_FRAMES:-LOOKAHEAD_FRAMES]
-    signs = signs_of(inside.reshape(-1, WINDOW_FRAMES, channels))
-    if (signs > 0).all():
-        return _decimate(samples @ share)
-    # The sides of a window may be each other's opposite: their mean would be silence.
+    windows = inside.reshape(-1, WINDOW_FRAMES, channels)
+    if not cancels(windows, mono[LOOKAHEAD_FRAMES:-LOOKAHEAD_FRAMES]):
+        return _decimate(mono)
+    signs = signs_of(windows)
     length = WINDOW_FRAMES + 2 * LOOKAHEAD_FRAMES
     starts = range(0, len(inside), WINDOW_FRAMES)
     return np.concatenate(

@@ -29,7 +29,11 @@ if TYPE_CHECKING:
         ("u\u0308", "ü"),
         ("gnp\u202egnp.exe", "gnpgnp.exe"),  # shown with its ending turned round
         ("\u2066a\u200eb\u00adc\ufeff", "abc"),
-        ("می\u200cخواهم", "می\u200cخواهم"),  # "I want"; without the joiner it is misspelt
+        # Persian: without the joiner it is misspelt.
+        (
+            "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+            "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+        ),
         ("👩\u200d👧", "👩\u200d👧"),
         ("\u200d", "unnamed"),
         ("\x9b31m", "31m"),
