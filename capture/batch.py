@@ -28,11 +28,11 @@ from concurrent.futures import (
     Future,
     wait,
 )
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from capture.errors import BackendUnavailableError, CaptureError
+from capture.errors import BackendUnavailableError, CaptureError, explain_system_error
 from capture.model import ExtractedPart, ExtractJob, ExtractResult, Span
 
 if TYPE_CHECKING:
@@ -119,6 +119,8 @@ def error_of(error: BaseException) -> JobError:
     """An exception as it goes into a report."""
     if isinstance(error, CaptureError):
         return JobError(type(error).__name__, error.message, error.hint)
+    if isinstance(error, OSError) and (told := explain_system_error(error)):
+        return JobError(type(error).__name__, *told)
     return JobError(
         type(error).__name__,
         f"{type(error).__name__}: {error}",
@@ -361,11 +363,12 @@ def extract_file(job: ExtractJob) -> ExtractResult:
     from capture.media.extract import (  # noqa: PLC0415 - for workers only
         draw_waveform,
         extract,
-        find_extracted,
     )
+    from capture.media.extracted import settle  # noqa: PLC0415 - the same
 
-    if job.overwrite or not (there := find_extracted(job)):
-        return extract(job)
+    settled, there = settle(job)
+    if not there:
+        return _noted(extract(settled), job, settled)
     if job.with_picture:
         for path in there:
             if not path.with_suffix(".png").exists():
@@ -373,6 +376,15 @@ def extract_file(job: ExtractJob) -> ExtractResult:
     nowhere = Span(0.0, 0.0)
     parts = [ExtractedPart(path, nowhere, 0.0, "", path.stat().st_size) for path in there]
     return ExtractResult(job.source, tuple(parts), (), 0.0, is_skipped=True)
+
+
+def _noted(result: ExtractResult, asked: ExtractJob, done: ExtractJob) -> ExtractResult:
+    """A result that says if its name is not the one that it should have had."""
+    if done.number == asked.number or not result.parts:
+        return result
+    name = result.parts[0].path.name
+    note = f"it becomes {name}: the sound of another file has its name"
+    return replace(result, warnings=(note, *result.warnings))
 
 
 # ------------------------------------------------------------------------------------- executors

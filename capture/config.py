@@ -7,6 +7,8 @@ from pathlib import Path
 
 import platformdirs
 
+from capture.naming import free_path
+
 __all__ = ["default_folder", "default_output", "default_voice_folder", "version"]
 
 
@@ -28,13 +30,7 @@ def default_output(suffix: str, *, now: datetime | None = None) -> Path:
         now: Local time; by default the present.
     """
     stamp = (now or datetime.now().astimezone()).strftime("%Y-%m-%d %H.%M.%S")
-    folder = default_folder()
-    path = folder / f"{stamp}{suffix}"
-    number = 2
-    while path.exists():
-        path = folder / f"{stamp} ({number}){suffix}"
-        number += 1
-    return path
+    return free_path(default_folder() / f"{stamp}{suffix}")
 
 
 def version() -> str:

@@ -20,9 +20,15 @@ report. Built-in classes are mixed in where Python code would look for them.
 
 from __future__ import annotations
 
-from typing import Any
+import errno
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = [
+    "SYSTEM_REASONS",
     "AccessDeniedError",
     "BackendUnavailableError",
     "CaptureError",
@@ -35,7 +41,25 @@ __all__ = [
     "MediaError",
     "OutputError",
     "SourceEndedError",
+    "explain_system_error",
 ]
+
+SYSTEM_REASONS: Mapping[int, tuple[str, str]] = {
+    errno.ENOSPC: ("the disk is full", "free some space, or write elsewhere"),
+    errno.EDQUOT: ("your disk quota is used up", "free some space, or write elsewhere"),
+    errno.EACCES: ("no permission to write there", "choose another folder"),
+    errno.EPERM: ("no permission to write there", "choose another folder"),
+    errno.EROFS: ("that file system is read-only", "choose another folder"),
+    errno.EEXIST: ("the file exists", "choose another name, or add --overwrite"),
+    errno.EISDIR: ("that is a folder", "add a file name"),
+    errno.ENOTDIR: ("part of that path is a file, not a folder", "choose another folder"),
+    errno.ELOOP: ("a link in that path leads back to itself", "name the file or folder itself"),
+    errno.ENOENT: ("the folder is gone", "choose another folder"),
+    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter one"),
+    errno.EFBIG: ("the file system holds no larger file", "use --split-every or another disk"),
+    errno.EIO: ("the disk reports an error", "check the disk, and write elsewhere"),
+}
+"""What the system's numbers for a failure mean, and what to do about it."""
 
 
 class CaptureError(Exception):
@@ -108,3 +132,18 @@ class OutputError(CaptureError, OSError):
 
 class SourceEndedError(Exception):
     """A source came to its natural end: the window was closed, the demo clip is over."""
+
+
+def explain_system_error(error: OSError) -> tuple[str, str] | None:
+    """Message and hint for what the system said, where nobody has said more about it.
+
+    ``None``: it is no usual failure of a file or a disk.
+    """
+    known = SYSTEM_REASONS.get(error.errno or 0)
+    if known is None:
+        return None
+    reason, hint = known
+    if error.filename is None:  # the terminal, or what stands in its place
+        return f"cannot write: {reason}", hint
+    name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename
+    return f"{name}: {reason}", hint

@@ -10,6 +10,7 @@ much there should be, and what was to become of it.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import platform
@@ -18,6 +19,8 @@ import time
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from capture.naming import NAME_BYTES, fitted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +39,8 @@ __all__ = [
     "read_journal",
 ]
 
+_SUFFIX = ".journal"
+_PART = ".part"
 MESSAGE_RECIPE = "voice-message"
 """Kind of the recipe of a voice message."""
 WRITE_EVERY_S = 2.0
@@ -135,7 +140,7 @@ class Journal:
         return json.dumps(asdict(self._entry))
 
     def _write(self) -> bool:
-        part = self._path.with_name(f"{self._path.name}.part")
+        part = self._path.with_name(f"{self._path.name}{_PART}")
         try:
             part.write_text(self._text(), encoding="utf-8")
             part.replace(self._path)
@@ -148,7 +153,11 @@ class Journal:
 
 def journal_path(path: Path) -> Path:
     """Where the journal of a file is."""
-    return path.with_name(f".{path.name}.journal")
+    name = f".{path.name}{_SUFFIX}"
+    if len(os.fsencode(name + _PART)) > NAME_BYTES:  # it is cut, and stays that file's alone
+        mark = hashlib.blake2b(os.fsencode(path.name), digest_size=4).hexdigest()
+        name = fitted(f".{path.name}", f"~{mark}{_SUFFIX}{_PART}").removesuffix(_PART)
+    return path.with_name(name)
 
 
 def read_journal(path: Path) -> Entry | None:
@@ -160,6 +169,15 @@ def read_journal(path: Path) -> Entry | None:
         return Entry(**{name: value for name, value in known.items() if name in named})
     except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def _recorded_by(journal: Path) -> Path:
+    """The file whose journal this is; where its name is cut, the journal knows it."""
+    name = journal.name[1 : -len(_SUFFIX)]
+    if not journal.with_name(name).is_file():
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            name = Path(json.loads(journal.read_text(encoding="utf-8"))["file"]).name
+    return journal.with_name(name)
 
 
 def is_message(path: Path) -> bool:
@@ -185,11 +203,11 @@ def find_orphans(
     living: list[Path] = []
     with contextlib.suppress(OSError):
         find = folder.rglob if with_folders else folder.glob
-        for journal in sorted(find(".*.journal")):
-            path = journal.parent / journal.name[1 : -len(".journal")]
+        for journal in find(f".*{_SUFFIX}"):
+            path = _recorded_by(journal)
             if path.is_file():
                 (living if is_recording(path) else orphans).append(path)
-    return tuple(orphans), tuple(living)
+    return tuple(sorted(orphans)), tuple(sorted(living))
 
 
 def is_recording(path: Path) -> bool:

@@ -468,6 +468,8 @@ class ExtractJob:
     is_target_file: bool = False
     name: str | None = None
     """What results in a folder are called; ``None``: as the source."""
+    number: int = 1
+    """Put behind that name from 2 on: another source's sound has the name without it."""
     spec: SoundFileSpec | None = None
     """``None``: the packets are copied as they are."""
     track: str = "1"

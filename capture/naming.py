@@ -1,6 +1,7 @@
-"""Names of files that do not exist yet: safe on every file system, never taking another's place.
+"""Names of files: safe on every file system, short enough, never taking another's place.
 
-A file is written under a hidden name beside its place (``part_path``) and moved there whole
+Also how a name is given to a library that is written in C, so that it means a file and nothing
+else. A file is written under a hidden name beside its place (``part_path``) and moved there whole
 (``publish``): what has a final name is complete, and what had that name before is never lost.
 """
 
@@ -10,19 +11,38 @@ import contextlib
 import errno
 import os
 import re
+import sys
 import unicodedata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["clear_parts", "free_path", "part_path", "publish", "safe_name"]
+__all__ = [
+    "NAME_BYTES",
+    "clear_parts",
+    "ffmpeg_name",
+    "fitted",
+    "free_path",
+    "numbered",
+    "part_path",
+    "publish",
+    "safe_name",
+    "shortened",
+    "sndfile_name",
+]
 
 LONGEST_BYTES = 200
 """Of a name without its ending: file systems take 255 bytes, and numbers and endings follow."""
-_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f\ud800-\udfff]')
+NAME_BYTES = 255
+"""NAME_MAX of nearly every file system."""
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\ud800-\udfff]')
 """What Windows (and FAT and exFAT everywhere) refuses in a name, control characters, and bytes that
 are no UTF-8, as Python reads them."""
+_JOINERS = "\u200c\u200d"
+"""Persian and Indic words are spelt with them, and emoji are made of several; all else of Unicode's
+category Cf only hides in a name, and a direction mark can turn its ending round."""
+_AT_NO_END = f" .{_JOINERS}"
 _RESERVED = re.compile(r"(?i)^(con|prn|aux|nul|com\d|lpt\d)(\..*)?$")
 """Devices of Windows, with any ending."""
 _PART = re.compile(r"^\..+\.(\d+)\.part(\.[^.]+)?$")
@@ -30,30 +50,65 @@ _PART = re.compile(r"^\..+\.(\d+)\.part(\.[^.]+)?$")
 
 def safe_name(text: str) -> str:
     """A name that every file system takes, as like ``text`` as possible; never empty."""
-    plain = unicodedata.normalize("NFC", text)
-    plain = re.sub(r"\s+", " ", _FORBIDDEN.sub(" ", plain)).strip(" .")
-    while len(plain.encode()) > LONGEST_BYTES:
-        plain = plain[:-1].rstrip(" .")
+    shown = (c for c in text if c in _JOINERS or unicodedata.category(c) != "Cf")
+    plain = unicodedata.normalize("NFC", "".join(shown))
+    plain = re.sub(r"\s+", " ", _FORBIDDEN.sub(" ", plain)).strip(_AT_NO_END)
+    plain = shortened(plain, LONGEST_BYTES).rstrip(_AT_NO_END)
     if _RESERVED.match(plain):
         plain = f"_{plain}"
     return plain or "unnamed"
 
 
+def shortened(text: str, longest_bytes: int) -> str:
+    """The beginning of a text that takes no more bytes in a name; no character is cut in two."""
+    # Of a byte that is no UTF-8, which takes one, three are counted.
+    raw = text.encode("utf-8", "surrogatepass")
+    if len(raw) <= longest_bytes:
+        return text
+    cut = len(raw[: max(0, longest_bytes)].decode("utf-8", "ignore"))
+    # What belongs to the character before goes with it: accents, and what is joined to it.
+    while cut and (unicodedata.category(text[cut])[0] == "M" or text[cut] in _JOINERS):
+        cut -= 1
+    return text[:cut].rstrip(_JOINERS)
+
+
+def fitted(stem: str, tail: str) -> str:
+    """A name of a file: the stem, cut where both would be too long, and all of the tail."""
+    return shortened(stem, NAME_BYTES - len(tail.encode("utf-8", "surrogatepass"))) + tail
+
+
+def numbered(path: Path, number: int) -> Path:
+    """``NAME (2).EXT`` for 2, and so on; ``NAME.EXT`` itself for 1."""
+    if number == 1:
+        return path
+    return path.with_name(fitted(path.stem, f" ({number}){path.suffix}"))
+
+
 def free_path(path: Path) -> Path:
     """This path, or the first of ``NAME (2).EXT``, ``NAME (3).EXT`` that does not exist."""
-    candidate, number = path, 1
-    while candidate.exists() or candidate.is_symlink():
+    number = 1
+    while os.path.lexists(candidate := numbered(path, number)):
         number += 1
-        candidate = path.with_name(f"{path.stem} ({number}){path.suffix}")
     return candidate
 
 
 def part_path(target: Path) -> Path:
     """Where this process writes what will be ``target``: hidden, beside it, with its ending."""
-    stem = target.stem
-    while len(stem.encode()) > LONGEST_BYTES:
-        stem = stem[:-1]
-    return target.with_name(f".{stem}.{os.getpid()}.part{target.suffix}")
+    tail = f".{os.getpid()}.part{target.suffix}"
+    return target.with_name(fitted(f".{target.stem}", tail))
+
+
+def ffmpeg_name(path: Path) -> str:
+    """How FFmpeg is given a file: always as one, also if it is called ``12:30.mp4`` or ``pipe:1``.
+
+    A name that begins with letters and a colon is a protocol to FFmpeg.
+    """
+    return f"file:{path}"
+
+
+def sndfile_name(path: Path) -> str | bytes:
+    """How libsndfile is given a file; it would encode a name as UTF-8, which not every name is."""
+    return str(path) if sys.platform == "win32" else os.fsencode(path)
 
 
 def publish(part: Path, target: Path, *, overwrite: bool = False, number: bool = False) -> Path:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from capture.errors import ConfigError, OutputError
 from capture.media.encode import AudioEncoder, VideoEncoder, choose_video_encoder
 from capture.media.mux import CODEC_NAMES, check_tracks, container_of
+from capture.media.output import as_output_error
 from capture.mixer import SourceSetting, plan_tracks
 from capture.model import NS_PER_S, TrackMode
 from capture.rules import with_rules
@@ -71,12 +72,13 @@ def check_spec(spec: RecordingSpec) -> None:
         audio_tracks=count,
         codec=spec.audio_codec,
     )
-    if spec.output.is_dir():
-        raise OutputError(f"{spec.output} is a folder", hint="add a file name")
-    if spec.output.exists() and not spec.overwrite:
-        raise OutputError(
-            f"{spec.output} exists already", hint="choose another name, or add --overwrite"
-        )
+    with as_output_error(spec.output):
+        if spec.output.is_dir():
+            raise OutputError(f"{spec.output} is a folder", hint="add a file name")
+        if spec.output.exists() and not spec.overwrite:
+            raise OutputError(
+                f"{spec.output} exists already", hint="choose another name, or add --overwrite"
+            )
 
 
 def find_doubled(spec: RecordingSpec) -> list[str]:

@@ -19,6 +19,7 @@ from capture.journal import Journal
 from capture.media.certificate import QuietLog, facts_of_file
 from capture.media.mux import FileSink, open_file
 from capture.model import NS_PER_S
+from capture.naming import fitted
 from capture.pipeline import Mailbox, MailboxClosedError
 
 if TYPE_CHECKING:
@@ -190,11 +191,11 @@ class Segments:
     def _create(self, index: int) -> _Segment:
         path = self.path
         if self.split_ns is not None:
-            path = path.with_name(f"{path.stem}-{index + 1:03d}{path.suffix}")
+            path = path.with_name(fitted(path.stem, f"-{index + 1:03d}{path.suffix}"))
         work_path = path
         if self.overwrite and path.exists():
             # The old file stays until the new one is whole.
-            work_path = path.with_name(f"{path.stem}.new{path.suffix}")
+            work_path = path.with_name(fitted(path.stem, f".new{path.suffix}"))
             if work_path.exists():
                 raise OutputError(
                     f"{work_path} is left of a recording that was cut off",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from capture.errors import BackendUnavailableError
+from capture.polarity import cancels, signs_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +41,8 @@ HALF = TAPS // 2
 LOOKAHEAD_FRAMES = HALF - 1
 """Frames past a window's end that its probability waits for: the filter's second half."""
 
+_NOTHING = np.zeros((0, 0), np.float32)
+
 
 class SpeechDetector:
     """How likely each 32 ms of a stream are speech. Use from one thread at a time.
@@ -63,11 +66,8 @@ class SpeechDetector:
 
     def __init__(self) -> None:
         self._judge, self._forget = _load()
-        self._held: NDArray[np.float32]
-        """Frames that the filter still needs."""
-        self._low: NDArray[np.float32]
-        """Samples at the model's rate, less than a window."""
-        self._reset_sound()
+        self._held = _NOTHING
+        """Frames of no whole window yet, and those before them that the filter still needs."""
 
     def push(self, samples: NDArray[np.float32]) -> list[float]:
         """Take the next sound; give the probabilities of the windows that it completes.
@@ -78,29 +78,47 @@ class SpeechDetector:
         Returns:
             0..1 for each window, in order; empty while no window is complete.
         """
-        mono = samples @ np.full(samples.shape[1], 1 / samples.shape[1], np.float32)
-        self._held = np.concatenate((self._held, mono))
-        count = (len(self._held) - TAPS + DECIMATION) // DECIMATION
-        if count > 0:
-            used = count * DECIMATION
-            low = _decimate(self._held[: used + TAPS - DECIMATION])
-            self._held = self._held[used:]
-            self._low = np.concatenate((self._low, low))
-        whole = len(self._low) // MODEL_WINDOW * MODEL_WINDOW
-        windows = self._low[:whole].reshape(-1, MODEL_WINDOW)
-        self._low = self._low[whole:].copy()
-        return [self._judge(window) for window in windows]
+        if not self._held.shape[1]:
+            # The frames before the first count as silence, so that output n of the filter stands
+            # in the middle of frames 3n to 3n + 2.
+            self._held = np.zeros((LOOKAHEAD_FRAMES, samples.shape[1]), np.float32)
+        self._held = np.concatenate((self._held, samples))
+        count = (len(self._held) - 2 * LOOKAHEAD_FRAMES) // WINDOW_FRAMES
+        if count <= 0:
+            return []
+        used = count * WINDOW_FRAMES
+        low = _mixed_low(self._held[: used + 2 * LOOKAHEAD_FRAMES])
+        self._held = self._held[used:].copy()
+        return [self._judge(window) for window in low.reshape(-1, MODEL_WINDOW)]
 
     def reset(self) -> None:
         """Forget what was heard: what is pushed next is another stream and its frame 0."""
         self._forget()
-        self._reset_sound()
+        self._held = _NOTHING
 
-    def _reset_sound(self) -> None:
-        # The frames before the first count as silence, so that output n stands in the middle of
-        # frames 3n to 3n + 2.
-        self._held = np.zeros(LOOKAHEAD_FRAMES, np.float32)
-        self._low = np.zeros(0, np.float32)
+
+def _mixed_low(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Whole windows as one channel at the model's rate.
+
+    Args:
+        samples: Shape (frames, channels), ``LOOKAHEAD_FRAMES`` more at both ends.
+    """
+    channels = samples.shape[1]
+    share = np.full(channels, 1 / channels, np.float32)
+    mono = samples @ share
+    inside = samples[LOOKAHEAD_FRAMES:-LOOKAHEAD_FRAMES]
+    windows = inside.reshape(-1, WINDOW_FRAMES, channels)
+    if not cancels(windows, mono[LOOKAHEAD_FRAMES:-LOOKAHEAD_FRAMES]):
+        return _decimate(mono)
+    signs = signs_of(windows)
+    length = WINDOW_FRAMES + 2 * LOOKAHEAD_FRAMES
+    starts = range(0, len(inside), WINDOW_FRAMES)
+    return np.concatenate(
+        [
+            _decimate(samples[start : start + length] @ (share * sign))
+            for start, sign in zip(starts, signs, strict=True)
+        ]
+    )
 
 
 def _decimate(mono: NDArray[np.float32]) -> NDArray[np.float32]:

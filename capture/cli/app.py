@@ -11,6 +11,8 @@ includes the tenths of a second in which libraries load (``main``).
 from __future__ import annotations
 
 import _thread
+import codecs
+import io
 import os
 import signal
 import sys
@@ -66,7 +68,8 @@ def run(arguments: Sequence[str]) -> int:
 def _run(arguments: Sequence[str]) -> int:
     from cyclopts.exceptions import CycloptsError  # noqa: PLC0415 - slow to load
 
-    from capture.cli.commands import app  # noqa: PLC0415 - the same
+    from capture.cli.commands import app, refuse_empty  # noqa: PLC0415 - the same
+    from capture.errors import ConfigError  # noqa: PLC0415 - once ^C is listened for
 
     tokens, words = _split_words(arguments)
     is_debug = "--debug" in tokens
@@ -75,6 +78,10 @@ def _run(arguments: Sequence[str]) -> int:
         command_app = app[tokens[0]]
         if command_app.default_command is not None:
             command_app.help = None  # its page tells all that its docstring does, not one line
+    try:
+        refuse_empty(tokens)
+    except ConfigError as error:
+        return _tell(error)
     try:
         command, bound, ignored = app.parse_args(tokens, print_error=False, exit_on_error=False)
     except CycloptsError as error:
@@ -95,6 +102,7 @@ def _run(arguments: Sequence[str]) -> int:
 def main() -> None:
     """Entry point of the ``capture`` script."""
     _open_closed_streams()
+    _write_all_names()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not in the background
         signal.signal(signal.SIGINT, _on_interrupt)
         sys.unraisablehook = _on_unraisable
@@ -134,6 +142,26 @@ def _open_closed_streams() -> None:
             # pathlib takes long to load; this is closed by the end of the process.
             nowhere = open(os.devnull, mode, encoding="utf-8")  # noqa: PTH123, SIM115
             setattr(sys, name, nowhere)
+
+
+def _write_all_names() -> None:
+    """Have stdout take every name: one that is no Unicode is written as the bytes that it is."""
+    codecs.register_error("capture-names", _as_bytes)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="capture-names")
+
+
+def _as_bytes(error: UnicodeError) -> tuple[bytes, int]:
+    """Bytes for what ``os.fsdecode`` made of them, escapes where the terminal has no sign."""
+    assert isinstance(error, UnicodeEncodeError)
+    part = error.object[error.start : error.end]
+    pieces = (
+        sign.encode(
+            "ascii", "surrogateescape" if "\udc80" <= sign <= "\udcff" else "backslashreplace"
+        )
+        for sign in part
+    )
+    return b"".join(pieces), error.end
 
 
 # ----------------------------------------------------------------------------------- interruptions
@@ -198,12 +226,18 @@ def _tell_usage(error: CycloptsError, tokens: Sequence[str]) -> int:
 
 def _tell(error: Exception) -> int:
     """Say what went wrong; gives the exit code."""
-    from capture.errors import CaptureError, ConfigError  # noqa: PLC0415 - once ^C is listened for
+    from capture.errors import (  # noqa: PLC0415 - once ^C is listened for
+        CaptureError,
+        ConfigError,
+        explain_system_error,
+    )
 
     hint: str | None = "run it again with --debug to see where, and report it"
     message = f"{type(error).__name__}: {error}"
     if isinstance(error, CaptureError):
         message, hint = error.message, error.hint
+    elif isinstance(error, OSError) and (told := explain_system_error(error)):
+        message, hint = told
     print_error(message, hint)
     return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
 

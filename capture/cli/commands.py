@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cyclopts import App, Parameter
 
 from capture.config import version
+from capture.errors import ConfigError
 
-__all__ = ["app"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["app", "refuse_empty"]
+
+
+def refuse_empty(tokens: Sequence[str]) -> None:
+    """Refuse an empty value: a variable of a script that was not set, never a wish for nothing.
+
+    Args:
+        tokens: What was written for us, not for a command that is recorded.
+
+    Raises:
+        ConfigError: One of them is empty, or blank.
+    """
+    for before, token in zip(("", *tokens), tokens, strict=False):
+        name, equals, value = token.partition("=")
+        is_option = token.startswith("-") and bool(equals)
+        if (value if is_option else token).strip():
+            continue
+        option = name if is_option else before
+        what = f"the value of {option}" if option.startswith("--") else "an argument"
+        raise ConfigError(f"{what} is empty", hint="is a variable of the script not set?")
 
 
 def _shown(default: Any) -> str | None:

@@ -42,7 +42,7 @@ def devices(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
         }
         print_json({**lists, "problems": [problem.message for problem in problems]})
     else:
-        console = Console(highlight=False)
+        console = Console(highlight=False, markup=False, emoji=False)
         for table in (_screens(monitors, windows), _sounds(sounds, apps)):
             if table.row_count:
                 console.print(table)

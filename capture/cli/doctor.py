@@ -59,7 +59,7 @@ def doctor(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
         found = [{"part": n, "works": w, "says": s, "hint": h} for n, w, s, h in rows]
         print_json({"versions": versions, "parts": found})
     else:
-        console = Console(highlight=False)
+        console = Console(highlight=False, emoji=False)
         table = Table(box=None, pad_edge=False, show_header=False)
         for name, works, says, hint in rows:
             sign = "[green]works[/]" if works else "[red]no[/]"

@@ -7,7 +7,6 @@ import dataclasses
 import os
 import re
 import signal
-import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -27,14 +26,22 @@ from capture.batch import (
 )
 from capture.cli.app import EXIT_FAILED, EXIT_INTERRUPTED, say
 from capture.cli.extract_views import Tally, choose_batch_view, show_failures
-from capture.cli.inputs import SOUND_ENDINGS, Input, check_file, find_inputs
+from capture.cli.inputs import SOUND_ENDINGS, Input, check_file, find_inputs, is_folder
+from capture.cli.job_names import name_jobs
 from capture.cli.memory import return_large_blocks
 from capture.cli.recover import EXIT_SOME_FAILED
 from capture.cli.values import Duration
 from capture.clock import now_ns
 from capture.errors import CaptureError, ConfigError
-from capture.model import NS_PER_S, ExtractJob, ExtractResult, GateSpec, SoundFileSpec
-from capture.naming import clear_parts, safe_name
+from capture.model import (
+    NS_PER_S,
+    ExtractedPart,
+    ExtractJob,
+    ExtractResult,
+    GateSpec,
+    SoundFileSpec,
+)
+from capture.naming import clear_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -122,7 +129,7 @@ def extract(
         raise ConfigError(f"--jobs {jobs}: at least one", hint="leave it out to use all processors")
     if messenger and format:
         raise ConfigError("--for has a format of its own", hint="leave --format out")
-    is_one = len(inputs) == 1 and not inputs[0].is_dir()
+    is_one = len(inputs) == 1 and not is_folder(inputs[0])
     folder = None if output is None else _folder_of(output)
     found = find_inputs(inputs, is_recursive=recursive, leave_out=folder)
     is_one = is_one and len(found) == 1
@@ -165,7 +172,7 @@ def extract(
         view.note(
             f"{left_alone} sound files are left alone: name a folder for theirs with --output"
         )
-    batch = _number(found, template, output, view.note)
+    batch = name_jobs(found, template, output, view.note)
     return _extract_many(
         batch, tally, view, lambda: Cluster(cluster) if cluster else _workers(jobs, len(found))
     )
@@ -253,12 +260,9 @@ def _extract_one(job: ExtractJob, *, is_json: bool, is_quiet: bool) -> int:
     if error is not None:
         raise error
     assert result is not None
-    from capture.media.output import keep, keep_names  # noqa: PLC0415 - av, loaded by now
+    from capture.media.output import keep_all  # noqa: PLC0415 - av, loaded by now
 
-    for part in result.parts:
-        keep(part.path)
-    for folder in {part.path.parent for part in result.parts}:
-        keep_names(folder)
+    keep_all(result.parts)
     if not is_json:
         if not is_quiet:
             if makes_folder and result.parts:
@@ -267,12 +271,6 @@ def _extract_one(job: ExtractJob, *, is_json: bool, is_quiet: bool) -> int:
         for part in result.parts:
             print(part.path, flush=True)  # noqa: T201
     return EXIT_FAILED if result.is_partial else 0
-
-
-def _settle() -> None:
-    """Have the disk keep what a batch wrote: once, since file by file would take twice as long."""
-    if sys.platform != "win32":
-        os.sync()
 
 
 def _is_cut(job: ExtractJob) -> bool:
@@ -311,74 +309,20 @@ def _is_own(one: Input, template: ExtractJob) -> bool:
     return ending == suffix_of(template.spec)
 
 
-def _number(
-    inputs: Sequence[Input],
-    template: ExtractJob,
-    output: Path | None,
-    note: Callable[[str], None],
-) -> list[ExtractJob]:
-    """A job for every file; where two would be given the same name, the second gets a number."""
-    folders = [_target_folder(one, output) for one in inputs]
-    keys = [(folder, one.path.stem.casefold()) for folder, one in zip(folders, inputs, strict=True)]
-    taken: dict[tuple[Path, str], int] = {}
-    for key in keys:
-        taken[key] = taken.get(key, 0) + 1
-    claimed: set[str] = set()
-    jobs = []
-    for one, folder, key in zip(inputs, folders, keys, strict=True):
-        job = dataclasses.replace(template, source=one.path.absolute(), target=folder)
-        if taken[key] > 1:
-            job = _apart(job, claimed, taken, note)
-        jobs.append(job)
-    return jobs
-
-
-def _target_folder(one: Input, output: Path | None) -> Path:
-    return one.path.absolute().parent if output is None else output.absolute() / (one.below or "")
-
-
-def _apart(
-    job: ExtractJob,
-    claimed: set[str],
-    taken: dict[tuple[Path, str], int],
-    note: Callable[[str], None],
-) -> ExtractJob:
-    """The job with a name that no other job of this batch has."""
-    from capture.media.extract import expected_targets  # noqa: PLC0415 - av is slow to load
-
-    try:
-        targets = expected_targets(job)
-    except CaptureError:
-        return job  # it will say so itself
-    number, wished = 1, job
-    while claimed.intersection(_folded(targets)):
-        number += 1
-        stem = f"{safe_name(job.source.stem)} ({number})"
-        if (job.target, stem.casefold()) in taken:
-            continue
-        wished = dataclasses.replace(job, name=stem)
-        targets = expected_targets(wished)
-    if wished is not job:
-        note(f"{job.source} becomes {targets[0].name}: another file has its name")
-    claimed.update(_folded(targets))
-    return wished
-
-
-def _folded(paths: Iterable[Path]) -> set[str]:
-    return {str(path).casefold() for path in paths}
-
-
 def _extract_many(
     jobs: Sequence[ExtractJob], tally: Tally, view: BatchView, open_executor: Callable[[], Executor]
 ) -> int:
     stop = threading.Event()
     misuse: list[JobError] = []
+    written: list[ExtractedPart] = []
 
     def on_result(result: JobResult[ExtractJob, ExtractResult]) -> None:
         if result.error is not None and result.error.kind == ConfigError.__name__:
             misuse.append(result.error)  # what contradicts itself does so for every file
             stop.set()
         else:
+            if result.value is not None and not result.value.is_skipped:
+                written.extend(result.value.parts)
             _account(result, tally, view)
 
     with contextlib.ExitStack() as stack:
@@ -397,7 +341,9 @@ def _extract_many(
             on_loss=_clear if is_ours else lambda _: None,
             stop=stop,
         )
-    _settle()
+    from capture.media.output import keep_all  # noqa: PLC0415 - av is slow to load
+
+    keep_all(written)  # once: file by file would take twice as long
     if misuse:
         raise ConfigError(misuse[0].message, hint=misuse[0].hint)
     view.finish(report)

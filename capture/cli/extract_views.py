@@ -151,7 +151,7 @@ class BarBatchView(LineBatchView):
             TextColumn("files{task.fields[more]}"),
             TimeRemainingColumn(),
             TextColumn("left"),
-            console=Console(stderr=True, highlight=False),
+            console=Console(stderr=True, highlight=False, emoji=False),
             transient=True,
             redirect_stdout=False,  # it would redirect the results to stderr
             redirect_stderr=False,
@@ -273,4 +273,4 @@ def show_failures(failed: list[tuple[Path, JobError]]) -> None:
     for source, error in failed:
         reason = error.message.removeprefix(f"{source} ")
         table.add_row(Text(str(source.relative_to(folder))), Text(reason), Text(error.hint or ""))
-    Console(stderr=True, highlight=False).print(table)
+    Console(stderr=True, highlight=False, emoji=False).print(table)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from capture.errors import ConfigError
+from capture.errors import ConfigError, explain_system_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["FILM_ENDINGS", "SOUND_ENDINGS", "Input", "check_file", "find_inputs"]
+__all__ = ["FILM_ENDINGS", "SOUND_ENDINGS", "Input", "check_file", "find_inputs", "is_folder"]
 
 _FILMS = "3g2 3gp asf avi flv m2ts m4v mkv mov mp4 mpeg mpg mts mxf ogv rm rmvb ts vob webm wmv"
 _SOUNDS = (
@@ -40,10 +40,22 @@ def check_file(path: Path) -> None:
     Raises:
         ConfigError: There is nothing of that name, or it is a folder.
     """
-    if path.is_dir():
+    if is_folder(path):
         raise ConfigError(f"{path} is a folder", hint="name the files in it")
-    if not os.path.lexists(path):
-        raise ConfigError(f"there is no file {path}", hint="check the name and the folder")
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ConfigError(
+            f"there is no file {path}", hint="check the name and the folder"
+        ) from error
+    except OSError as error:
+        told = explain_system_error(error)
+        raise ConfigError(told[0] if told else str(error), hint="check the name") from error
+
+
+def is_folder(path: Path) -> bool:
+    """Whether it is one; also where the system cannot even look, as for a name that is too long."""
+    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises then
 
 
 def find_inputs(
@@ -84,7 +96,7 @@ def _expand(word: Path) -> list[Path]:
 
 
 def _files(path: Path, *, is_recursive: bool, leave_out: Path | None) -> Iterator[Input]:
-    if not path.is_dir():
+    if not is_folder(path):
         yield Input(path)
         return
     try:

@@ -204,7 +204,7 @@ def _play_in_terminal(player: Player, path: Path) -> None:
 
     from capture.cli.keys import Keys  # noqa: PLC0415
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
     with Live(console=console, auto_refresh=False, transient=True) as live, Keys() as keys:
         while not player.is_over:
             player.turn()

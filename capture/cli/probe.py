@@ -65,7 +65,7 @@ def probe(
 def _show(found: Probe) -> None:
     from rich.console import Console  # noqa: PLC0415 - slow to load
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     facts = [found.container.partition(",")[0]]
     facts += [_length(found.duration_s)] if found.duration_s is not None else []
     facts.append(format_size(found.size_bytes))

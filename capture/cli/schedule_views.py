@@ -181,4 +181,4 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: st
     table = table_of(*columns)
     for row in rows:
         table.add_row(*row)
-    Console(highlight=False, markup=False).print(table)
+    Console(highlight=False, markup=False, emoji=False).print(table)

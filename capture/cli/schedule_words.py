@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cyclopts.exceptions import CycloptsError
 
 from capture.cli import app as cli
+from capture.cli.commands import refuse_empty
 from capture.errors import CaptureError, ConfigError, DeviceNotFoundError
 from capture.model import AudioSpec, VideoSpec
 from capture.naming import safe_name
@@ -55,6 +56,7 @@ def checked(job: Job, words: Sequence[str]) -> tuple[Job, tuple[str, ...]]:
     command, rest = _command_of(words)
     at = rest.index("--") if "--" in rest else len(rest)
     options, program = rest[:at], rest[at + 1 :]
+    refuse_empty(options)
     try:
         function, bound, ignored = cli.app.parse_args(
             [command, *options], print_error=False, exit_on_error=False

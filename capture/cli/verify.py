@@ -78,7 +78,7 @@ def _check_readable(path: Path) -> None:
 
 
 def _show(report: VerifyReport) -> None:
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     certificate = report.certificate
     origin = "no certificate"
     if certificate is None and report.written_by is not None:

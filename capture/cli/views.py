@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import re
 import sys
 import time
 from datetime import datetime
@@ -152,7 +153,7 @@ class MeterView(View):
         from capture.cli.meters import PeakHold  # noqa: PLC0415
 
         self._told: set[str] = set()
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, emoji=False)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._keys = Keys()
         self._peaks = PeakHold()
@@ -262,7 +263,17 @@ def print_json(values: dict[str, Any]) -> None:
     """One line on stdout; without a reader the recording goes on all the same."""
     with contextlib.suppress(BrokenPipeError):
         # In one piece: events come from several threads, and print writes its end by itself.
-        print(f"{json.dumps(_plain(values), ensure_ascii=False)}\n", end="", flush=True)  # noqa: T201
+        text = _NO_UNICODE.sub(_escaped, json.dumps(_plain(values), ensure_ascii=False))
+        print(f"{text}\n", end="", flush=True)  # noqa: T201
+
+
+_NO_UNICODE = re.compile(r"[\ud800-\udfff]")
+"""What stands for a byte of a name that is no UTF-8."""
+
+
+def _escaped(found: re.Match[str]) -> str:
+    """As JSON writes it; what reads it has the name again, as ``os.fsencode`` takes it."""
+    return f"\\u{ord(found[0]):04x}"
 
 
 def _plain(value: Any) -> Any:

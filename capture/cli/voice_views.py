@@ -122,7 +122,7 @@ class LiveView(VoiceView):
         from capture.cli.keys import Keys  # noqa: PLC0415
         from capture.cli.meters import PeakHold  # noqa: PLC0415
 
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, emoji=False)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._keys = Keys()
         self._peaks = PeakHold()

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from capture.errors import OutputError
+from capture.naming import free_path
 
 __all__ = ["Anchor"]
 
@@ -118,10 +119,7 @@ def _save(fd: int, path: Path) -> Path:
     # A name cannot be given back to a deleted file (linkat(2) refuses), so its content is copied.
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        number = 1
-        while path.exists():
-            number += 1
-            path = path.with_name(f"{path.stem} ({number}){path.suffix}")
+        path = free_path(path)
         os.lseek(fd, 0, os.SEEK_SET)
         with os.fdopen(os.dup(fd), "rb") as held, path.open("xb") as saved:
             shutil.copyfileobj(held, saved, 1 << 20)

@@ -24,6 +24,7 @@ from capture.media.output import as_output_error
 from capture.media.packet_length import PacketLength, swapped
 from capture.media.sample_clock import SampleClock
 from capture.media.tracks import codec_of, file_zero_s, tick_s, trims
+from capture.naming import ffmpeg_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -240,7 +241,7 @@ class PacketFile:
             self.origin = begins
         holder = self.holder
         self._container = av.open(
-            str(self.path), "w", format=holder.format, options=dict(holder.options)
+            ffmpeg_name(self.path), "w", format=holder.format, options=dict(holder.options)
         )
         self._container.metadata.update(self.tags)
         if holder.turn is not None:

@@ -35,8 +35,11 @@ from capture.media.formats import (
     size_warning,
     suffix_of,
 )
+from capture.media.origin import stream_number
 from capture.media.output import as_output_error
 from capture.media.sndfile import SoundLibraryFile, as_float32, as_int16, as_int32
+from capture.naming import ffmpeg_name
+from capture.polarity import Aligner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -107,7 +110,7 @@ def open_sound(
         channels: Of what will be written; mixed to mono for messengers.
         tags: title, artist, album, date, comment, encoded_by, or any key. What the format has no
             place for is added to its comment, a line each. Left out of messengers' files, whose
-            own have none.
+            own have none; only which source they name shows in the number of the Ogg stream.
         sample_format: s16, s24, s32 or f32 for wav; s16 or s24 for flac; no matter for others.
 
     Raises:
@@ -118,7 +121,7 @@ def open_sound(
     check_sound_spec(spec)
     tags = tags or {}
     if spec.messenger is not None:
-        recipe = _messenger_recipe(MESSENGERS[spec.messenger])
+        recipe = _messenger_recipe(MESSENGERS[spec.messenger], stream_number(tags))
         return _PacketWriter(path, recipe, rate_hz=rate_hz, channels=channels, tags={})
     kind = FORMATS[spec.format]
     if channels > kind.max_channels:
@@ -314,7 +317,7 @@ def _recipe(kind: SoundFormat, quality: str, rate_hz: int, channels: int) -> _Re
     )
 
 
-def _messenger_recipe(messenger: Messenger) -> _Recipe:
+def _messenger_recipe(messenger: Messenger, number: int) -> _Recipe:
     return _Recipe(
         "libopus",
         "ogg",
@@ -322,7 +325,7 @@ def _messenger_recipe(messenger: Messenger) -> _Recipe:
         messenger.channels,
         messenger.bits_per_s,
         {"application": "voip", "frame_duration": str(_OPUS_FRAME_MS)},
-        PAGES,
+        PAGES | {"serial_offset": str(number)},
         messenger.frame_ms // _OPUS_FRAME_MS,
     )
 
@@ -350,13 +353,14 @@ class _PacketWriter(SoundWriter):
                 f"no encoder named {recipe.codec} here", hint="choose another --format, as flac"
             )
         self._is_mixed_down = recipe.channels < channels
+        self._aligner = Aligner(rate_hz)
         self._layout = _LAYOUTS[recipe.channels]
         self._time_base = Fraction(1, rate_hz)
         self._merged_packets = recipe.merged_packets
         self._waiting: list[Packet[Any]] = []
         with as_output_error(path):
             self._container: Any = av.open(
-                str(path),
+                ffmpeg_name(path),
                 "w",
                 format=recipe.container,
                 container_options=dict(recipe.container_options),
@@ -381,7 +385,7 @@ class _PacketWriter(SoundWriter):
         sound = as_float32(samples)
         if self._is_mixed_down:
             # Not swresample: it adds the channels by power, so that equal ones get 3 dB louder.
-            sound = sound.mean(axis=1, keepdims=True, dtype=np.float32)
+            sound = self._aligner.push(sound).mean(axis=1, keepdims=True, dtype=np.float32)
         frame = av.AudioFrame.from_ndarray(
             np.ascontiguousarray(sound).reshape(1, -1), format="flt", layout=self._layout
         )

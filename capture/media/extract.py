@@ -8,15 +8,15 @@ can be had of a damaged source is had, and the result says what is missing.
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from capture.errors import ConfigError, DamagedFileError, MediaError
 from capture.media.copy_track import PacketFile, TrackCopy, copy_packets, holder_of
 from capture.media.formats import FORMATS, check_sound_spec, suffix_of
+from capture.media.origin import identity_of, with_origin
 from capture.media.output import as_output_error
-from capture.media.targets import Wanted, Work, manner_of, name_in_folder, plan_targets
+from capture.media.targets import Wanted, Work, manner_of, plan_targets
 from capture.media.tracks import (
     Chapter,
     codec_of,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from capture.media.sample_clock import SampleClock
 
-__all__ = ["draw_waveform", "expected_targets", "extract", "find_extracted", "plan_targets"]
+__all__ = ["check_job", "draw_waveform", "expected_targets", "extract", "plan_targets"]
 
 Window = tuple[float | None, float | None, Chapter | None]
 """Start, end in seconds, and the chapter that it is, of a file."""
@@ -48,8 +48,6 @@ LATE_S = 0.02
 """A track that begins later than this after its file is late; less is rounding."""
 _STATES_LENGTH = ("mov,", "matroska", "wav", "flac", "w64", "aiff", "caf")
 """Containers whose stated length is a fact; in others FFmpeg guesses it from the bit rate."""
-_SUFFIXES = (".m4a", ".opus", ".mp3", ".flac", ".ogg", ".wav", ".ac3", ".eac3", ".mka", ".wma")
-"""All endings that we give."""
 _RANGE_LUFS = (-70.0, -5.0)
 """What FFmpeg's ``loudnorm`` brings sound to, too; below -70 nothing is measured (EBU R128)."""
 
@@ -74,11 +72,12 @@ def extract(job: ExtractJob) -> ExtractResult:
         MediaError: The file has no such sound; as ``DamagedFileError``: it cannot be read.
         OutputError: A file exists already, is the source itself, or cannot be written.
     """
-    _check(job)
+    check_job(job)
     is_copy = job.spec is None and not _changes(job)
     work = Work(job)
     try:
         with open_sound_file(job.source) as container:
+            work.origin = identity_of(job.source)
             facts = _read_facts(container, job)
             if is_copy:
                 _copy(container, facts, work)
@@ -110,7 +109,7 @@ def expected_targets(job: ExtractJob) -> list[Path]:
         ConfigError: The job contradicts itself.
         MediaError: The file has no such sound; as ``DamagedFileError``: it cannot be read.
     """
-    _check(job)
+    check_job(job)
     with open_sound_file(job.source) as container:
         facts = _read_facts(container, job)
         windows = _windows(facts, job)
@@ -120,42 +119,6 @@ def expected_targets(job: ExtractJob) -> list[Path]:
             names = [replace(base, part=1)] if job.is_split else [*_chapter_names(base, windows)]
             found += plan_targets(job, names, _suffix(track, job))
         return found
-
-
-def find_extracted(job: ExtractJob) -> list[Path]:
-    """The files of a job that has been done before: there, and not older than the source.
-
-    In a folder the name says how a file was made. A file that was named does not say that, and
-    counts as not done. Cheap where nothing has been done. A job of several files counts as done
-    with the first one, which gets its name last.
-
-    Raises:
-        ConfigError: The job contradicts itself.
-        MediaError: The file has no such sound; as ``DamagedFileError``: it cannot be read.
-    """
-    _check(job)
-    if job.is_target_file:
-        return []
-    if not (job.is_split or job.by_chapter) and job.track.strip() == "1":
-        # One file, with one of a few endings: without any of them there is no need to open it.
-        names = {name_in_folder(job, manner_of(job, is_own_kind=own)) for own in (False, True)}
-        likely = (job.target / f"{name}{suffix}" for name in names for suffix in _SUFFIXES)
-        if not any(path.exists() for path in likely):
-            return []
-    targets = expected_targets(job)
-    if job.is_split:  # the numbers have more digits where there are many
-        first = targets[0]
-        stem, _, _ = first.stem.rpartition("-")
-        parts = re.compile(re.escape(stem) + r"-\d{2,}" + re.escape(first.suffix))
-        there = (path for path in first.parent.glob("*") if parts.fullmatch(path.name))
-        targets = sorted(there) or targets
-    try:
-        is_done = targets[0].stat().st_mtime_ns >= job.source.stat().st_mtime_ns
-        if not is_done or targets[0].samefile(job.source):
-            return []
-    except OSError:
-        return []
-    return [target for target in targets if target.exists()]
 
 
 def _suffix(track: _Track, job: ExtractJob) -> str:
@@ -168,8 +131,12 @@ def _suffix(track: _Track, job: ExtractJob) -> str:
     return suffix_of(job.spec or _named_spec(job) or default_spec(track.codec))
 
 
-def _check(job: ExtractJob) -> None:
-    """Refuse what contradicts itself, before anything is opened."""
+def check_job(job: ExtractJob) -> None:
+    """Refuse what contradicts itself, before anything is opened.
+
+    Raises:
+        ConfigError: It does.
+    """
     if job.spec is not None:
         check_sound_spec(job.spec)
     _check_loudness(job.loudness_lufs)
@@ -300,10 +267,9 @@ def _chapter_names(base: Wanted, windows: Sequence[Window]) -> Iterator[Wanted]:
             yield replace(base, part=number, title=chapter.title or f"Chapter {number}")
 
 
-def _tags(track: _Track, chapter: Chapter | None) -> dict[str, str]:
-    if chapter is None or not chapter.title:
-        return track.tags
-    return track.tags | {"title": chapter.title}
+def _tags(track: _Track, chapter: Chapter | None, work: Work) -> dict[str, str]:
+    title = {} if chapter is None or not chapter.title else {"title": chapter.title}
+    return with_origin(track.tags | title, work.origin)
 
 
 def _copy(container: Any, facts: _Facts, work: Work) -> None:
@@ -323,7 +289,7 @@ def _copy(container: Any, facts: _Facts, work: Work) -> None:
                 PacketFile(
                     path,
                     holder,
-                    _tags(track, chapter),
+                    _tags(track, chapter, work),
                     track_language(track.stream),
                     start=None if start_s is None else round(start_s * rate_hz),
                     end=None if end_s is None else round(end_s * rate_hz),
@@ -434,7 +400,7 @@ def _transcode(track: _Track, facts: _Facts, work: Work) -> None:
         Piece(
             path,
             stretch,
-            _tags(track, chapter) | ({"language": language} if language else {}),
+            _tags(track, chapter, work) | ({"language": language} if language else {}),
         )
         for path, stretch, (_, _, chapter) in zip(hidden, stretches, windows, strict=True)
     ]

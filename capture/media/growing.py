@@ -15,7 +15,7 @@ from capture.journal import Journal, journal_path
 from capture.media.mux import open_wav
 from capture.media.packets import pcm_packet
 from capture.media.sndfile import as_int16
-from capture.naming import free_path
+from capture.naming import free_path, sndfile_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -148,7 +148,7 @@ def _open(path: Path) -> Iterator[Any]:
     import soundfile  # noqa: PLC0415 - loads a native library
 
     try:
-        with soundfile.SoundFile(str(path)) as file:
+        with soundfile.SoundFile(sndfile_name(path)) as file:
             yield file
     except soundfile.LibsndfileError as error:
         raise DamagedFileError(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import av
 
 from capture.errors import DamagedFileError
+from capture.naming import ffmpeg_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +33,7 @@ def open_media(path: Path, options: Mapping[str, str] | None = None) -> Any:
     """
     _refuse_what_is_no_file(path)
     try:
-        return av.open(str(path), options=dict(options or {}))
+        return av.open(ffmpeg_name(path), options=dict(options or {}))
     except (av.FFmpegError, OSError) as error:
         raise DamagedFileError(
             f"{path} cannot be read: {error.strerror}", hint="is it a media file, and is it whole?"

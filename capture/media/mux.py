@@ -25,6 +25,7 @@ from capture.media.certificate import certificate_text, room, seal
 from capture.media.output import as_output_error
 from capture.media.sndfile import SoundLibraryFile
 from capture.model import NS_PER_S
+from capture.naming import ffmpeg_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -210,7 +211,10 @@ class _AvFile(FileSink):
         super().__init__(path)
         with as_output_error(path):
             self._container: Any = av.open(
-                str(path), "w", format=container.format, container_options=dict(container.options)
+                ffmpeg_name(path),
+                "w",
+                format=container.format,
+                container_options=dict(container.options),
             )
         try:
             comment = room(len(streams), tags.get("comment", ""))

@@ -10,33 +10,21 @@ from typing import TYPE_CHECKING
 
 import av
 
-from capture.errors import OutputError
+from capture.errors import SYSTEM_REASONS, OutputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
     from types import TracebackType
 
-__all__ = ["as_output_error", "errno_said", "keep", "keep_names"]
+    from capture.model import ExtractedPart
 
-_REASONS = {
-    errno.ENOSPC: ("the disk is full", "free some space, or write elsewhere"),
-    errno.EDQUOT: ("your disk quota is used up", "free some space, or write elsewhere"),
-    errno.EACCES: ("no permission to write there", "choose another folder"),
-    errno.EPERM: ("no permission to write there", "choose another folder"),
-    errno.EROFS: ("that file system is read-only", "choose another folder"),
-    errno.EEXIST: ("the file exists", "choose another name, or add --overwrite"),
-    errno.EISDIR: ("that is a folder", "add a file name"),
-    errno.ENOTDIR: ("part of that path is a file, not a folder", "choose another folder"),
-    errno.ENOENT: ("the folder is gone", "choose another folder"),
-    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter one"),
-    errno.EFBIG: ("the file system holds no larger file", "use --split-every or another disk"),
-    errno.EIO: ("the disk reports an error", "check the disk, and write elsewhere"),
-}
+__all__ = ["as_output_error", "errno_said", "keep", "keep_all", "keep_names"]
 
 
 def errno_said(words: str) -> int:
     """The error number behind the system's words, for a library that keeps only those."""
-    return next((code for code in _REASONS if os.strerror(code) in words), errno.EIO)
+    return next((code for code in SYSTEM_REASONS if os.strerror(code) in words), errno.EIO)
 
 
 class as_output_error(contextlib.AbstractContextManager["as_output_error"]):  # noqa: N801 - reads as a phrase
@@ -54,7 +42,7 @@ class as_output_error(contextlib.AbstractContextManager["as_output_error"]):  # 
         if not isinstance(error, (OSError, av.FFmpegError)) or isinstance(error, OutputError):
             return
         code = getattr(error, "errno", None)
-        reason, hint = _REASONS.get(code or 0, (str(error), "choose another folder"))
+        reason, hint = SYSTEM_REASONS.get(code or 0, (str(error), "choose another folder"))
         raise OutputError(
             f"cannot write {self._path}: {reason}", hint=hint, details={"errno": code}
         ) from error
@@ -68,6 +56,26 @@ def keep(path: Path) -> None:
     """
     with as_output_error(path), path.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+def keep_all(parts: Iterable[ExtractedPart]) -> None:
+    """Wait until the disk has many finished files and their names; nothing else is waited for.
+
+    What is gone by now is passed over.
+
+    Raises:
+        OutputError: The disk reports an error.
+    """
+    paths = [path for part in parts for path in (part.path, part.path.with_suffix(".png"))]
+    if hasattr(os, "posix_fadvise"):
+        # The system begins to write all of them, so that each is waited for a short while only.
+        for path in paths:
+            with contextlib.suppress(OSError), path.open("rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    for path in filter(os.path.exists, paths):
+        keep(path)
+    for folder in filter(os.path.exists, {path.parent for path in paths}):
+        keep_names(folder)
 
 
 def keep_names(folder: Path) -> None:

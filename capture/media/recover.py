@@ -21,6 +21,7 @@ from capture.errors import DamagedFileError, MediaError
 from capture.journal import is_recording, journal_path, read_journal
 from capture.media.mux import Container, container_of
 from capture.media.output import as_output_error
+from capture.naming import ffmpeg_name, fitted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -142,7 +143,7 @@ def recover(path: Path, *, in_place: bool = False) -> Recovered:
     entry = read_journal(path)
     source = measure(path)
     target = path if in_place else _target(path)
-    part = path.with_name(f".{target.name}.part")
+    part = path.with_name(fitted(f".{target.name}", ".part"))
     if target != path:
         with as_output_error(target):
             os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
@@ -189,7 +190,7 @@ def _target(path: Path) -> Path:
     """``NAME.recovered.EXT``, by the name that the recording was to have."""
     entry = read_journal(path)
     name = Path(entry.target) if entry else Path(path.name)
-    return path.with_name(f"{name.stem}.recovered{path.suffix}")
+    return path.with_name(fitted(name.stem, f".recovered{path.suffix}"))
 
 
 def _warnings(source: Measured, kept: Measured, journal_s: float | None) -> tuple[str, ...]:
@@ -229,7 +230,10 @@ def _copy(path: Path, target: Path, container: Container, until_s: float | None)
     with (
         _open(path) as source,
         av.open(
-            str(target), "w", format=container.format, container_options=dict(options)
+            ffmpeg_name(target),
+            "w",
+            format=container.format,
+            container_options=dict(options),
         ) as clean,
     ):
         clean.metadata.update(source.metadata)
@@ -396,7 +400,7 @@ def _try_open(stack: contextlib.ExitStack, path: Path) -> Any:
     reached the disk with all the fragments.
     """
     try:
-        return stack.enter_context(av.open(str(path)))
+        return stack.enter_context(av.open(ffmpeg_name(path)))
     except (av.InvalidDataError, av.EOFError) as error:
         failure: av.FFmpegError = error
     for end in _ends_of_whole_boxes(path)[: FRAGMENTS_TRIED + 1]:
@@ -411,7 +415,7 @@ class _Head:
     """The beginning of a file, as if it ended there; what ``av.open`` needs of a file."""
 
     def __init__(self, path: Path, size_bytes: int) -> None:
-        self.name = str(path)
+        self.name = ffmpeg_name(path)
         self._size_bytes = size_bytes
         self._file = path.open("rb")
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from capture.media.encode import pcm16
 from capture.media.output import errno_said
+from capture.naming import sndfile_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,7 +96,7 @@ class SoundLibraryFile:
         self.rate_hz = rate_hz
         path.open("wb").close()  # says why it cannot be written; libsndfile only says that it can't
         self._file = soundfile.SoundFile(
-            str(path),
+            sndfile_name(path),
             "w",
             samplerate=rate_hz,
             channels=channels,

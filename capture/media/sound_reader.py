@@ -18,6 +18,7 @@ from capture.errors import DamagedFileError
 from capture.media.packet_length import PacketLength
 from capture.media.sample_clock import SampleClock
 from capture.media.tracks import codec_of, file_zero_s, tick_s
+from capture.polarity import Aligner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,6 +102,7 @@ class SoundReader:
         self.rate_hz = int(first.sample_rate)
         self._layout = "mono" if is_mono else first.layout
         self.channels = 1 if is_mono else int(first.layout.nb_channels)
+        self._aligner = Aligner(self.rate_hz) if is_mono else None
         tick, zero = tick_s(stream.time_base), file_zero_s(container)
         unit = PacketLength(stream, self.rate_hz).unit
         self.clock = SampleClock(self.rate_hz, tick, zero, unit)
@@ -166,6 +168,8 @@ class SoundReader:
         frames = []
         if fifo.samples:
             whole = fifo.read()
+            if self._aligner is not None and whole.layout.nb_channels > 1:
+                whole = _aligned(whole, self._aligner)
             whole.pts = None
             frames += resampler.resample(whole)
         if is_last:
@@ -177,3 +181,27 @@ class SoundReader:
         step = round(_SILENCE_S * self.rate_hz)
         for done in range(0, count, step):
             yield np.zeros((min(step, count - done), self.channels), _DTYPES[self.sample_format])
+
+
+def _aligned(frame: Any, aligner: Aligner) -> Any:
+    """A frame in which no two channels are opposite; the very same where none were."""
+    raw, channels = frame.to_ndarray(), frame.layout.nb_channels
+    samples = raw.T if frame.format.is_planar else raw.reshape(-1, channels)
+    is_whole = samples.dtype.kind in "iu"
+    zero = 1 << 7 if samples.dtype == np.uint8 else 0
+    # Full scale is 1 for what is compared; 64 bits hold every integer as it is.
+    scale = float(np.iinfo(samples.dtype).max) if is_whole else 1.0
+    sound = (samples.astype(np.float64 if is_whole else samples.dtype) - zero) / scale
+    turned = aligner.push(sound)
+    if turned is sound:
+        return frame
+    if is_whole:
+        limits = np.iinfo(samples.dtype)
+        turned = np.clip(np.rint(turned * scale + zero), limits.min, limits.max)
+    turned = turned.astype(samples.dtype)
+    plain = turned.T if frame.format.is_planar else turned.reshape(1, -1)
+    made = av.AudioFrame.from_ndarray(
+        np.ascontiguousarray(plain), format=frame.format.name, layout=frame.layout
+    )
+    made.sample_rate = frame.sample_rate
+    return made

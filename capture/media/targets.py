@@ -10,7 +10,7 @@ from capture.errors import ConfigError, OutputError
 from capture.media.formats import FORMATS, size_warning
 from capture.media.output import as_output_error
 from capture.model import GateSpec
-from capture.naming import LONGEST_BYTES, part_path, publish, safe_name
+from capture.naming import LONGEST_BYTES, part_path, publish, safe_name, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,15 +90,12 @@ def plan_targets(job: ExtractJob, wanted: Sequence[Wanted], suffix: str) -> list
 def name_in_folder(job: ExtractJob, manner: str) -> str:
     """What a job calls its files in a folder, without numbers and ending.
 
-    A long name is cut where it is the source's, so that what was done stays to be read.
+    A long name is cut where it is the source's, so that its number and what was done stay.
     """
-    name = job.name or job.source.stem
-    if not manner:
-        return safe_name(name)
-    room_bytes = LONGEST_BYTES - len(manner.encode()) - 1
-    while len(name.encode()) > room_bytes:
-        name = name[:-1]
-    return safe_name(f"{safe_name(name)} {manner}")
+    number = f"({job.number})" if job.number > 1 else ""
+    tail = "".join(f" {words}" for words in (number, manner) if words)
+    name = safe_name(job.name or job.source.stem)
+    return safe_name(shortened(name, LONGEST_BYTES - len(tail.encode())) + tail)
 
 
 def manner_of(job: ExtractJob, *, is_own_kind: bool) -> str:
@@ -158,6 +155,8 @@ class Work:
     """The files of a job, from their hidden names to their own, and what there is to say."""
 
     job: ExtractJob
+    origin: str = ""
+    """Of the source, from ``origin.identity_of``; empty before it is open."""
     warnings: list[str] = field(default_factory=list)
     parts: list[ExtractedPart] = field(default_factory=list)
     sound_s: float = 0.0

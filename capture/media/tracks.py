@@ -18,6 +18,7 @@ import av
 from capture.errors import DamagedFileError, MediaError
 from capture.media.certificate import without_certificate
 from capture.media.input import open_media
+from capture.media.origin import without_origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -183,8 +184,8 @@ def source_tags(container: Any, stream: Any) -> dict[str, str]:
     for tags in (container.metadata, stream.metadata):
         for key, text in tags.items():
             name = key.lower()
-            # A certificate says what the old file holds.
-            kept = without_certificate(text) if name == "comment" else text
+            # A certificate says what the old file holds, an origin what it was made of.
+            kept = without_origin(without_certificate(text)) if name == "comment" else text
             if kept.strip() and not name.startswith(_TECHNICAL):
                 found[name] = kept
     title = track_title(stream)

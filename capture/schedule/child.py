@@ -90,7 +90,7 @@ class Process:
         folder.mkdir(parents=True, exist_ok=True)
         events, log = log_paths(folder, run)
         with events.open("ab") as out, log.open("ab") as err:
-            err.write(f"{COMMAND_MARK}{shlex.join(words)}\n".encode())
+            err.write(f"{COMMAND_MARK}{shlex.join(words)}\n".encode(errors="surrogateescape"))
             err.flush()
             out.write(json.dumps({"event": ATTEMPT}).encode() + b"\n")
             out.flush()
@@ -307,9 +307,7 @@ def _judged(dead: frozenset[str]) -> Status:
 def drop_progress(folder: Path, run: Run) -> None:
     """Keep of a long run's events those that say something: progress comes every two seconds."""
     events, _ = log_paths(folder, run)
-    kept = [
-        json.dumps(e, ensure_ascii=False) for e in _events(events) if e.get("event") != "progress"
-    ]
+    kept = [json.dumps(e) for e in _events(events) if e.get("event") != "progress"]
     part = events.with_suffix(".part")
     with contextlib.suppress(OSError):
         part.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")

@@ -52,7 +52,7 @@ def call_hook(job: Job, run: Run, log: Path) -> str | None:
     }
     try:
         with log.open("ab") as out:
-            out.write(f"$ {command}\n".encode())
+            out.write(f"$ {command}\n".encode(errors="surrogateescape"))
             out.flush()
             done = subprocess.run(  # noqa: S602 - a shell line of the job's owner, as in a crontab
                 command,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from capture.errors import CaptureError
 from capture.journal import boot_id, process_start
-from capture.naming import free_path
+from capture.naming import free_path, numbered
 from capture.schedule import hooks, keep
 from capture.schedule.child import (
     ENDED_BEFORE,
@@ -387,7 +387,7 @@ class Runner:
             number = 1
             while path in self._names or path.exists():
                 number += 1
-                path = wished.with_name(f"{wished.stem} ({number}){wished.suffix}")
+                path = numbered(wished, number)
             self._names.add(path)
             return path
 

@@ -290,7 +290,9 @@ class Store:
     def recordings(self, job: Job) -> tuple[Recording, ...]:
         """The files of a job, the oldest first."""
         rows = self._read("SELECT * FROM recordings WHERE job_id = ? ORDER BY id", job.id)
-        return tuple(Recording(**{**dict(row), "path": Path(row["path"])}) for row in rows)
+        return tuple(
+            Recording(**{**dict(row), "path": Path(os.fsdecode(row["path"]))}) for row in rows
+        )
 
     def forget_recording(self, recording: Recording) -> None:
         """It has been deleted, or is not ours any more."""
@@ -301,7 +303,7 @@ class Store:
 
     def _read(self, query: str, *values: Any) -> list[sqlite3.Row]:
         with self._lock, self._translating():
-            return self._connection.execute(query, values).fetchall()
+            return self._connection.execute(query, _kept(values)).fetchall()
 
     def _open(self) -> None:
         if self._read("PRAGMA user_version")[0][0] > SCHEMA_VERSION:
@@ -365,10 +367,20 @@ class Store:
         return f"; a copy is {copy.name}"
 
 
+def _kept(values: Iterable[Any]) -> tuple[Any, ...]:
+    """Values as SQLite takes them: a name that is no Unicode as the bytes that it is."""
+    return tuple(
+        os.fsencode(value)
+        if isinstance(value, str) and any("\ud800" <= sign <= "\udfff" for sign in value)
+        else value
+        for value in values
+    )
+
+
 def _insert(connection: sqlite3.Connection, table: str, row: dict[str, Any]) -> int:
     columns, marks = ", ".join(row), ", ".join("?" * len(row))
     insert = f"INSERT INTO {table} ({columns}) VALUES ({marks})"  # noqa: S608 - names are ours
-    done = connection.execute(insert, tuple(row.values()))
+    done = connection.execute(insert, _kept(row.values()))
     assert done.lastrowid is not None
     return done.lastrowid
 
@@ -383,7 +395,7 @@ def _update(
     """Whether there was such a row."""
     changes = ", ".join(f"{column} = ?" for column in row)
     change = f"UPDATE {table} SET {changes} WHERE id = ? AND {where}"  # noqa: S608 - the same
-    return connection.execute(change, (*row.values(), row_id)).rowcount > 0
+    return connection.execute(change, (*_kept(row.values()), row_id)).rowcount > 0
 
 
 def _touch(connection: sqlite3.Connection) -> None:
@@ -401,7 +413,7 @@ def _row_of(job: Job) -> dict[str, Any]:
     settings = {key: value for key, value in asdict(job).items() if key not in _OWN_COLUMNS}
     return {
         "name": job.name,
-        "settings": json.dumps(settings, ensure_ascii=False),
+        "settings": json.dumps(settings),
         "is_paused": job.is_paused,
         "runs_left": job.runs_left,
     }
@@ -413,20 +425,18 @@ def _job_of(row: sqlite3.Row) -> Job:
     settings["words"] = tuple(settings["words"])
     settings["missed"] = Missed(settings["missed"])
     settings["overlap"] = Overlap(settings["overlap"])
-    own = {"name": row["name"], "is_paused": bool(row["is_paused"])}
+    own: dict[str, Any] = {"name": os.fsdecode(row["name"]), "is_paused": bool(row["is_paused"])}
     return Job(id=row["id"], runs_left=row["runs_left"], **own, **settings)
 
 
 def _packed(values: dict[str, Any]) -> dict[str, Any]:
     """Values as they are kept: lists are JSON."""
-    return {
-        key: json.dumps(value, ensure_ascii=False) if key in _LISTS else value
-        for key, value in values.items()
-    }
+    return {key: json.dumps(value) if key in _LISTS else value for key, value in values.items()}
 
 
 def _run_of(row: sqlite3.Row) -> Run:
     values: dict[str, Any] = {f.name: row[f.name] for f in fields(Run) if f.name != "due_s"}
     values |= {key: tuple(json.loads(values[key])) for key in _LISTS}
+    values |= {key: os.fsdecode(v) for key, v in values.items() if isinstance(v, bytes)}
     values["status"] = Status(values["status"])
     return Run(due_s=row["due_ms"] / 1000, **values)

@@ -6,6 +6,7 @@ Nothing is kept between looks.
 
 from __future__ import annotations
 
+import ctypes
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +98,9 @@ def connect(server: str | None) -> Iterator[Any]:
             hint="install libpulse0 (Debian, Ubuntu) or pulseaudio-libs (Fedora)",
             details={"error": str(error)},
         ) from error
+    for kind in (pulsectl.PulseSinkInfo, pulsectl.PulseSourceInfo, pulsectl.PulseSinkInputInfo):
+        kind._init_from_struct = _complete  # noqa: SLF001 - what pulsectl has for its subclasses
+    pulsectl.PulseClientInfo._init_from_struct = _complete  # noqa: SLF001 - the same
     pulse = pulsectl.Pulse(CLIENT_NAME, server=server, connect=False)
     try:
         try:
@@ -110,6 +114,30 @@ def connect(server: str | None) -> Iterator[Any]:
         yield pulse
     finally:
         pulse.close()
+
+
+def _complete(info: Any, struct: Any) -> None:
+    """Add to a device, a stream or a client what pulsectl leaves out; while libpulse has it."""
+    spec = getattr(struct, "sample_spec", None)
+    if spec is not None:
+        info.rate_hz = int(spec.rate)  # pulsectl keeps a view of memory that is freed
+    for key in [key for key, text in info.proplist.items() if text is None]:  # no UTF-8
+        text = _raw_property(struct.proplist, key)
+        if text is None:
+            del info.proplist[key]
+        else:
+            info.proplist[key] = text
+
+
+def _raw_property(proplist: Any, key: str) -> str | None:
+    """A name that is no UTF-8, taken for Latin-1; ``None`` for what is no text, as pictures are."""
+    if key not in {*_NAME_KEYS, *_LOOSE_KEYS, "media.name", "device.description"}:
+        return None
+    data, size = ctypes.c_void_p(), ctypes.c_size_t()
+    get = ctypes.CDLL("libpulse.so.0").pa_proplist_get  # the one that pulsectl has loaded
+    if get(proplist, key.encode(), ctypes.byref(data), ctypes.byref(size)) or not data.value:
+        return None
+    return ctypes.string_at(data.value, size.value).rstrip(b"\0").decode("latin-1")
 
 
 def server_name(server: str | None = None) -> str:
@@ -147,9 +175,7 @@ def _device(device: Any, kind: DeviceKind, default: str | None) -> AudioDevice:
         name=device.description or device.name,
         kind=kind,
         backend="pulse",
-        # pulsectl's sample_spec points into memory that libpulse has freed; and the server
-        # resamples to any rate that is asked for.
-        rate_hz=48_000,
+        rate_hz=device.rate_hz,
         channels=device.channel_count,
         is_default=device.name == default,
         is_muted=is_silenced(device),

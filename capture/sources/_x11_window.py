@@ -17,6 +17,7 @@ import xcffib.xproto
 from capture.clock import now_ns
 from capture.errors import DeviceNotFoundError, SourceEndedError
 from capture.model import NS_PER_S, Rect, Window
+from capture.sources._x11_text import decode_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -243,7 +244,7 @@ def _describe(display: X11Display, id_: int) -> Window | None:
     except xcffib.Error:
         return None
     # instance, class, and an empty piece after the last zero
-    app_name = names[1].decode("utf-8", "replace") if len(names) > 1 else None
+    app_name = decode_text(names[1], is_compound=False) if len(names) > 1 else None
     rect = Rect(place.dst_x, place.dst_y, geometry.width, geometry.height)
     return Window(id_, title, rect, app_name or None, pids[0] if pids else None)
 
@@ -275,9 +276,7 @@ def _title(display: X11Display, id_: int) -> str:
     if modern:
         return modern.decode("utf-8", "replace")
     legacy, kind = _property(display, id_, "WM_NAME")
-    if kind == xcffib.xproto.Atom.STRING:
-        return legacy.decode("latin-1")
-    return legacy.decode("utf-8", "replace")
+    return decode_text(legacy, is_compound=kind == _atom(display, "COMPOUND_TEXT"))
 
 
 def _property_ids(display: X11Display, id_: int, name: str) -> list[int]:
@@ -287,10 +286,15 @@ def _property_ids(display: X11Display, id_: int, name: str) -> list[int]:
 
 def _property(display: X11Display, id_: int, name: str) -> tuple[bytes, int]:
     """A property's bytes and type; empty where it isn't set."""
-    atom = display.core.InternAtom(False, len(name), name).reply().atom  # noqa: FBT003
+    atom = _atom(display, name)
     kind = xcffib.xproto.GetPropertyType.Any
     reply: Any = display.core.GetProperty(False, id_, atom, kind, 0, _PROPERTY_LENGTH).reply()  # noqa: FBT003
     return bytes(reply.value.buf()), reply.type
+
+
+def _atom(display: X11Display, name: str) -> int:
+    """The number of a name; the server's, and the same as long as it runs."""
+    return int(display.core.InternAtom(False, len(name), name).reply().atom)  # noqa: FBT003
 
 
 def _choice(windows: Sequence[Window]) -> str:

@@ -61,15 +61,9 @@ def check_folder(folder: Path) -> None:
     Raises:
         OutputError: It cannot.
     """
-    try:
-        str(folder.absolute()).encode()
-    except UnicodeEncodeError as error:  # a message's file could not be opened there
-        raise OutputError(
-            f"the name of {str(folder)!a} is not Unicode", hint="choose another folder"
-        ) from error
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder} is no folder", hint="choose another folder")
     with as_output_error(folder):
+        if folder.exists() and not folder.is_dir():
+            raise OutputError(f"{folder} is no folder", hint="choose another folder")
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass

@@ -170,7 +170,7 @@ class _Look:
 
     def __init__(self, rate_hz: int) -> None:
         self.frames = 0
-        self.is_mono = True
+        self._is_same = self._is_opposite = True
         self._piece_frames = round(PIECE_S * rate_hz)
         self.loudness = Loudness(rate_hz)
         self.meter = LevelMeter()
@@ -182,8 +182,14 @@ class _Look:
         self.meter.accumulate(samples)
         self.frames += len(block)
         if self.is_mono and block.shape[1] > 1:
-            apart = np.abs(block[:, 0].astype(np.int32) - block[:, 1])
-            self.is_mono = int(apart.max(initial=0)) <= SAME_CHANNELS
+            left, right = block[:, 0].astype(np.int32), block[:, 1]
+            self._is_same &= int(np.abs(left - right).max(initial=0)) <= SAME_CHANNELS
+            self._is_opposite &= int(np.abs(left + right).max(initial=0)) <= SAME_CHANNELS
+
+    @property
+    def is_mono(self) -> bool:
+        """Whether one channel holds all of it; opposite ones would cancel in one loudspeaker."""
+        return self._is_same or self._is_opposite
 
     def warnings(self) -> tuple[str, ...]:
         """What is worth knowing about its level."""

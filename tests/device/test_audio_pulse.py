@@ -397,6 +397,14 @@ def test_what_is_listed(
     pulse_server: Any, pulse_tone: Callable[[str, float, float], subprocess.Popen[bytes]]
 ) -> None:
     default = pulse_server.server_info().default_sink_name
+    options = "sink_name=cd rate=44100 channels=1 channel_map=mono"
+    module = pulse_server.module_load("module-null-sink", options)
+    try:
+        devices = {device.id: device for device in pulse.list_devices()}
+    finally:
+        pulse_server.module_unload(module)
+    assert (devices["cd"].rate_hz, devices["cd"].channels) == (44_100, 1)
+    assert (devices["alt"].rate_hz, devices["alt"].channels) == (48_000, 2)
     devices = {device.id: device for device in pulse.list_devices()}
     assert {"spk", "alt"} <= devices.keys()
     assert devices[default].is_default

@@ -393,9 +393,12 @@ def test_windows_are_listed_with_what_they_are(screen_display: str, painter: Pai
     painter.set(id_, "_NET_WM_PID", "CARDINAL", (4321).to_bytes(4, "little"), bits=32)
     old = painter.window(Rect(300, 40, 50, 50), RED)
     painter.set(old, "WM_NAME", "STRING", "Grüße".encode("latin-1"))
+    wide = painter.window(Rect(400, 90, 50, 50), RED)
+    painter.set(wide, "WM_NAME", "COMPOUND_TEXT", b"Caf\xe9 \x1b$(BF|K\\\x1b(B \x1b-L\xbf")
     painter.window(Rect(400, 40, 50, 50), RED)
     windows = {window.id: window for window in list_windows({"DISPLAY": screen_display})}
-    assert set(windows) == {id_, old}
+    assert set(windows) == {id_, old, wide}
+    assert windows[wide].title == "Café 日本 П"
     mail = windows[id_]
     assert (mail.title, mail.app_name, mail.pid) == ("Grüße 日本", "Mail", 4321)
     assert mail.rect == Rect(30, 40, 200, 100)

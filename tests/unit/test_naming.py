@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from capture.naming import clear_parts, free_path, part_path, publish, safe_name
+from capture.journal import Journal, find_orphans, journal_path
+from capture.naming import clear_parts, free_path, numbered, part_path, publish, safe_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +27,17 @@ if TYPE_CHECKING:
         ("\u0000", "unnamed"),
         ("Grüße 🎤", "Grüße 🎤"),
         ("u\u0308", "ü"),
+        ("gnp\u202egnp.exe", "gnpgnp.exe"),  # shown with its ending turned round
+        ("\u2066a\u200eb\u00adc\ufeff", "abc"),
+        # Persian: without the joiner it is misspelt.
+        (
+            "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+            "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+        ),
+        ("👩\u200d👧", "👩\u200d👧"),
+        ("\u200d", "unnamed"),
+        ("\x9b31m", "31m"),
+        ("caf\udce9", "caf"),
     ],
 )
 def test_names_are_made_safe(text: str, name: str) -> None:
@@ -36,6 +48,24 @@ def test_long_names_are_cut_between_characters() -> None:
     name = safe_name("🎤" * 100)
     assert len(name.encode()) <= 200
     assert set(name) == {"🎤"}
+
+
+@pytest.mark.parametrize("stem", ["n" * 251, "ü" * 125, "👩\u200d👧" * 22, "\udce9" * 251])
+def test_made_names_fit_the_file_system(stem: str, tmp_path: Path) -> None:
+    taken = tmp_path / f"{stem}.wav"
+    taken.touch()
+    for made in (free_path(taken), numbered(taken, 1000), part_path(taken), journal_path(taken)):
+        made.touch()
+        assert made.suffix in {".wav", ".journal"}
+        assert not made.stem.rstrip(" ()0123456789").endswith("\u200d")
+
+
+def test_each_file_of_a_long_name_has_its_own_journal(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{'n' * 249}{number}.wav" for number in range(2)]
+    for path in paths:
+        path.touch()
+        Journal(path, target=path, tracks=("sound",)).give_up()
+    assert find_orphans(tmp_path)[0] == tuple(paths)
 
 
 def test_a_finished_file_gets_its_name_and_takes_no_other(tmp_path: Path) -> None:

@@ -55,6 +55,17 @@ def test_music_is_no_speech(detector: SpeechDetector) -> None:
 
 
 @needs_espeak
+@pytest.mark.parametrize("factors", [(1, -1), (1, -0.8), (0, 1), (1, -1, 0.01, 0, 0, 0)])
+def test_speech_is_heard_also_where_channels_cancel(
+    detector: SpeechDetector, factors: tuple[float, ...]
+) -> None:
+    mono = messages()[9].samples[:, :1]
+    alone = heard(detector, mono)
+    found = heard(detector, mono * np.array(factors, np.float32))
+    assert np.mean((found >= 0.5) == (alone >= 0.5)) > 0.9
+
+
+@needs_espeak
 @pytest.mark.parametrize("block_frames", [1, 479, 4800, 10**6])
 def test_blocks_of_any_length_give_the_same(detector: SpeechDetector, block_frames: int) -> None:
     samples = messages()[0].samples[: RATE_HZ // 2]
