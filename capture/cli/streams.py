@@ -37,7 +37,8 @@ GIVE_UP_S = 2.0
 class DetachedStream(io.TextIOBase):
     """A text stream whose ``write`` never fails and never waits: another thread does the writing.
 
-    Any thread may write. A line that cannot be written is dropped; the next one is tried again.
+    Any thread may write. A line that cannot be written is dropped; the next one is tried again. It
+    has no ``fileno()``: whoever wrote past it would fail or wait.
 
     Args:
         stream: Where the text goes in the end.
@@ -69,10 +70,6 @@ class DetachedStream(io.TextIOBase):
     def isatty(self) -> bool:
         """Whether it is a terminal."""
         return self.stream.isatty()
-
-    def fileno(self) -> int:
-        """Number of the file."""
-        return self.stream.fileno()
 
     def writable(self) -> bool:
         """Always."""

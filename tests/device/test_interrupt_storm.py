@@ -62,7 +62,7 @@ PAST_THE_END = 1.1
 def sounding(desktop_env: PrivateDesktop) -> Iterator[None]:
     """An application that plays a message of a second and a bit every two seconds."""
     del desktop_env
-    tone = "--hz 440 --rest 0.7 --seconds 1e6 --name radio".split()
+    tone = ["--hz", "440", "--rest", "0.7", "--seconds", "1e6", "--name", "radio"]
     program = subprocess.Popen(
         [sys.executable, "-m", "tests.device.tones", *tone], cwd=Path(__file__).parents[2]
     )
@@ -71,7 +71,16 @@ def sounding(desktop_env: PrivateDesktop) -> Iterator[None]:
     program.wait()
 
 
+@pytest.fixture
+def _heard() -> Iterator[None]:
+    """Programs that are started hear ^C, though a shell in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.alone
+@pytest.mark.usefixtures("_heard", "sounding")
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("name", COMMANDS)
 def test_any_moment(name: str, sounding: None, tmp_path: Path, pytestconfig: pytest.Config) -> None:
