@@ -14,8 +14,6 @@ Importing this package loads no native library; that happens when a device or a 
 
 from __future__ import annotations
 
-import importlib
-
 TYPE_CHECKING = False
 """As in ``typing``, which takes longer to load than all that is loaded here."""
 if TYPE_CHECKING:
@@ -113,5 +111,7 @@ _PLACE_OF = {name: place for place, names in _PLACES.items() for name in names}
 
 def __getattr__(name: str) -> Any:
     if name in _PLACE_OF:
+        import importlib  # noqa: PLC0415 - see above
+
         return getattr(importlib.import_module(_PLACE_OF[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -29,27 +29,27 @@ class SessionClock:
 
     def __init__(self, start_ns: int) -> None:
         self.start_ns = start_ns
-        self._pauses: list[tuple[int, int | None]] = []
-        self._lock = threading.Lock()
+        self._pauses: tuple[tuple[int, int | None], ...] = ()
+        self._lock = threading.Lock()  # of those who change them; reading takes none
 
     def pause(self, at_ns: int) -> None:
         """Cut out what comes from ``at_ns`` on. Does nothing while a pause is open."""
         with self._lock:
             if not self._pauses or self._pauses[-1][1] is not None:
-                self._pauses.append((at_ns, None))
+                self._pauses = (*self._pauses, (at_ns, None))
 
     def resume(self, at_ns: int) -> None:
         """End the open pause, if there is one."""
         with self._lock:
             if self._pauses and self._pauses[-1][1] is None:
                 start_ns = self._pauses[-1][0]
-                self._pauses[-1] = (start_ns, max(at_ns, start_ns))
+                self._pauses = (*self._pauses[:-1], (start_ns, max(at_ns, start_ns)))
 
     @property
     def is_paused(self) -> bool:
         """Whether a pause is open, even if it begins a moment later."""
-        with self._lock:
-            return bool(self._pauses) and self._pauses[-1][1] is None
+        pauses = self._pauses
+        return bool(pauses) and pauses[-1][1] is None
 
     def media_ns(self, at_ns: int) -> int | None:
         """Time in the file of a moment, or ``None`` where it falls into a pause."""
@@ -85,8 +85,7 @@ class SessionClock:
     @property
     def pauses(self) -> tuple[tuple[int, int | None], ...]:
         """(start, end) of each on the capture clock; the end of an open one is ``None``."""
-        with self._lock:
-            return tuple(self._pauses)
+        return self._pauses
 
     @property
     def pauses_s(self) -> tuple[tuple[float, float], ...]:

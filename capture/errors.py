@@ -14,6 +14,7 @@ report. Built-in classes are mixed in where Python code would look for them.
         * EncoderUnavailableError       no such encoder here, or it does not open
         * DamagedFileError (ValueError) a media file that cannot be read
     * OutputError (OSError)             the file cannot be written: exists, no space, no permission
+    * NothingRecordedError              it was stopped before there was anything to keep
 
 ``SourceEndedError`` stands apart: it is the clean end of a source, not a failure.
 """
@@ -39,6 +40,7 @@ __all__ = [
     "DeviceNotFoundError",
     "EncoderUnavailableError",
     "MediaError",
+    "NothingRecordedError",
     "OutputError",
     "SourceEndedError",
     "explain_system_error",
@@ -128,6 +130,10 @@ class DamagedFileError(MediaError, ValueError):
 
 class OutputError(CaptureError, OSError):
     """The output cannot be written."""
+
+
+class NothingRecordedError(CaptureError):
+    """It was stopped before there was anything to keep."""
 
 
 class SourceEndedError(Exception):

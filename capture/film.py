@@ -18,12 +18,12 @@ from capture.model import NS_PER_S
 from capture.pipeline import Mailbox, WhenFull
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable
 
     from av import VideoFrame
 
     from capture.clock import SessionClock
+    from capture.pipeline import StopFlag
     from capture.sources.base import ScreenSource
 
 __all__ = ["Film", "Picture"]
@@ -128,7 +128,7 @@ class Film:
         self,
         clock: SessionClock,
         planned_end: Callable[[], int | None],
-        stop_asked: threading.Event,
+        stop_asked: StopFlag,
         on_gone: Callable[[SourceEndedError | DeviceLostError], bool],
     ) -> None:
         """The thread: goes on until the end is reached.
@@ -238,9 +238,7 @@ class Film:
             self._recent.popleft()
 
 
-def _sleep_until(
-    due_ns: int, planned_end: Callable[[], int | None], stop_asked: threading.Event
-) -> bool:
+def _sleep_until(due_ns: int, planned_end: Callable[[], int | None], stop_asked: StopFlag) -> bool:
     """Wait for a slot of the grid; False when the recording ends before it."""
     end_ns = planned_end()
     until_ns = due_ns if end_ns is None else min(due_ns, end_ns)

@@ -14,7 +14,7 @@ import numpy as np
 
 from capture import sources
 from capture.clock import now_ns
-from capture.errors import CaptureError
+from capture.errors import CaptureError, NothingRecordedError
 from capture.levels import gain_of
 from capture.model import NS_PER_S, EventKind, State
 from capture.rules import Ending, Facts, has_all
@@ -25,7 +25,15 @@ if TYPE_CHECKING:
     from capture.model import AudioBlock, RecordingSpec, Rule, VoiceSpec
     from capture.teller import Teller
 
-__all__ = ["Ear", "Lookout", "Patience", "Stoppable", "name_players", "watch_for_end"]
+__all__ = [
+    "Ear",
+    "Lookout",
+    "Patience",
+    "Stoppable",
+    "check_rules",
+    "name_players",
+    "watch_for_end",
+]
 
 SOUND_DBFS = -50.0
 """RMS of 20 ms: above the noise of a microphone in a quiet room, below the quietest speech."""
@@ -36,6 +44,9 @@ ASK_EVERY_NS = NS_PER_S // 2
 """Windows and applications are asked for this often: 3 ms of work each time."""
 RULES_TICK_S = 0.05
 """How often rules are looked at."""
+UNANSWERED_S = 10.0
+"""A screen or a sound server that has not answered for so long is gone: a sound server that
+crashed is back after 3 s at most."""
 
 
 class Ear:
@@ -88,25 +99,41 @@ class Lookout:
     """
 
     def __init__(self, rules: Iterable[Rule], ear: Ear | None) -> None:
-        kinds = {rule.kind for rule in rules}
-        self._asks_windows = bool(kinds & {"window", "window-closed"})
-        self._asks_apps = bool(kinds & {"app", "app-ended"})
+        self._rules = tuple(rules)
         self._ear = ear
         self._asked_ns: int | None = None
-        self._windows: tuple[str, ...] | None = ()
-        self._apps: tuple[str, ...] | None = ()
+        self._names: dict[str, tuple[str, ...] | None] = {"windows": (), "apps": ()}
+        self._unanswered_ns: dict[str, int] = {}
+        """Since when each of them has not been answered."""
 
     def look(self) -> Facts:
         """What is so now; windows and applications as they were half a second ago at most."""
         at_ns = now_ns()
         if self._asked_ns is None or at_ns - self._asked_ns >= ASK_EVERY_NS:
             self._asked_ns = at_ns
-            if self._asks_windows:
-                self._windows = _titles()
-            if self._asks_apps:
-                self._apps = _players()
+            for what in {_ABOUT[rule.kind] for rule in self._rules if rule.kind in _ABOUT}:
+                self._ask(what, at_ns)
         heard_ns = self._ear.heard_ns if self._ear is not None else None
-        return Facts(at_ns, heard_ns, self._windows, self._apps)
+        return Facts(at_ns, heard_ns, self._names["windows"], self._names["apps"])
+
+    def _ask(self, what: str, at_ns: int) -> None:
+        try:
+            self._names[what] = _ASK[what]()
+        except CaptureError:
+            self._names[what] = None
+            self._unanswered_ns.setdefault(what, at_ns)
+        else:
+            self._unanswered_ns.pop(what, None)
+
+    def unanswered(self) -> Rule | None:
+        """A rule of which nothing has been known for ``UNANSWERED_S``; ``None``: there is none."""
+        at_ns = now_ns()
+        gone = {
+            what
+            for what, since_ns in self._unanswered_ns.items()
+            if at_ns - since_ns >= UNANSWERED_S * NS_PER_S
+        }
+        return next((rule for rule in self._rules if _ABOUT.get(rule.kind) in gone), None)
 
 
 class Patience:
@@ -139,10 +166,10 @@ class Patience:
         """Sleep.
 
         Raises:
-            CaptureError: It was stopped meanwhile, or what it waits for did not come in time.
+            NothingRecordedError: It was stopped meanwhile.
+            CaptureError: What it waits for did not come in time.
         """
-        if self._wait_for_stop(wait_s):
-            raise CaptureError("nothing was recorded: it was stopped before it began")
+        self.check(wait_s)
         if self._deadline_ns is not None and now_ns() >= self._deadline_ns:
             waited = " and ".join(map(str, self._spec.start_when))
             raise CaptureError(
@@ -151,21 +178,34 @@ class Patience:
                 hint="--start-within says how long it is waited for",
             )
 
+    def check(self, wait_s: float = 0.0) -> None:
+        """Sleep, whatever the rules say.
+
+        Raises:
+            NothingRecordedError: It was stopped meanwhile, or before.
+        """
+        if self._wait_for_stop(wait_s):
+            raise NothingRecordedError("nothing was recorded: it was stopped before it began")
+
     def wait_for_others(self, rules: Sequence[Rule]) -> None:
         """Wait until these windows and applications are there.
 
         Raises:
-            CaptureError: As ``rest()``.
+            NothingRecordedError: It was stopped meanwhile.
+            CaptureError: They did not come in time, or can no longer be asked for.
         """
         lookout = Lookout(rules, None)
         self.begin(rules)
         while not has_all(rules, lookout.look()):
             self.rest()
+            if (rule := lookout.unanswered()) is not None:
+                check_rules([rule])  # says why
+                raise CaptureError(f"nothing was recorded: {_unknown(rule)}")
         self._deadline_ns = None
 
 
 class Stoppable(Protocol):
-    """What stop rules end: a recording, or a keeper of messages."""
+    """What stop rules end: a recording, or a keeper of messages. Any thread may call."""
 
     @property
     def state(self) -> str:
@@ -179,7 +219,11 @@ class Stoppable(Protocol):
 
 
 def watch_for_end(
-    stoppable: Stoppable, spec: RecordingSpec | VoiceSpec, ear: Ear | None, start_ns: int
+    stoppable: Stoppable,
+    spec: RecordingSpec | VoiceSpec,
+    ear: Ear | None,
+    start_ns: int,
+    teller: Teller,
 ) -> None:
     """Have a thread, capture-rules, stop it when a stop rule holds; without rules: nothing.
 
@@ -190,6 +234,7 @@ def watch_for_end(
         spec: From ``with_rules``; its start rules have held.
         ear: Hears the sources; ``None`` where no rule is about sound.
         start_ns: Capture clock of the start.
+        teller: Warned once of each rule that cannot be looked at any more.
     """
 
     def watch() -> None:
@@ -197,6 +242,8 @@ def watch_for_end(
         ending = Ending(spec.stop_when, start_ns, spec.start_when)
         while not stoppable.wait_for_stop(RULES_TICK_S):
             facts = lookout.look()
+            if (rule := lookout.unanswered()) is not None:
+                teller.warn(f"{_unknown(rule)}; the rule cannot end this now")
             if stoppable.state == State.PAUSED:
                 ending.rest(facts.at_ns)
             elif (kind := ending.step(facts)) is not None:
@@ -216,17 +263,39 @@ def name_players() -> str:
     return f"there are: {', '.join(names)}" if names else "nothing is playing"
 
 
-def _titles() -> tuple[str, ...] | None:
-    try:
-        return tuple(window.title for window in sources.list_windows())
-    except CaptureError:
-        return None
+def check_rules(rules: Iterable[Rule]) -> None:
+    """Whether this machine says what these rules are about.
+
+    Raises:
+        CaptureError: It does not: the class is that of the reason.
+    """
+    for rule in rules:
+        if rule.kind not in _ABOUT:
+            continue
+        try:
+            _ASK[_ABOUT[rule.kind]]()
+        except CaptureError as error:
+            hint = "window rules need an X11 desktop; leave the rule out, or use another one"
+            raise type(error)(
+                f"{_unknown(rule)}: {error.message}",
+                hint=hint if _ABOUT[rule.kind] == "windows" else error.hint,
+            ) from error
 
 
-def _players() -> tuple[str, ...] | None:
+def _unknown(rule: Rule) -> str:
+    return f"{rule} cannot be looked for"
+
+
+def _titles() -> tuple[str, ...]:
+    return tuple(window.title for window in sources.list_windows())
+
+
+def _players() -> tuple[str, ...]:
     """Names and programs of what plays."""
-    try:
-        apps = sources.list_audio_apps()
-    except CaptureError:
-        return None
+    apps = sources.list_audio_apps()
     return tuple(name for app in apps for name in (app.name, app.binary) if name)
+
+
+_ABOUT = {"window": "windows", "window-closed": "windows", "app": "apps", "app-ended": "apps"}
+"""What the rules of a kind are about; the others are about sound and numbers."""
+_ASK: dict[str, Callable[[], tuple[str, ...]]] = {"windows": _titles, "apps": _players}

@@ -84,7 +84,9 @@ class _Stream:
 class _Source:
     setting: SourceSetting
     streams: dict[int, _Stream] = field(default_factory=dict)
-    ended: list[AudioTimeline] = field(default_factory=list)
+    """Those that still come or are not played out; nobody else's than the thread's that mixes."""
+    timelines: list[AudioTimeline] = field(default_factory=list)
+    """Of all streams that ever were; it only grows, so any thread may copy it."""
     ready_frame: int = 0
     idle_s: float = 0.0
     """For how long it has not moved, counted while this process was awake."""
@@ -102,7 +104,7 @@ def plan_tracks(sources: Sequence[SourceSetting], mode: TrackMode) -> tuple[Trac
 class Mixer:
     """Blocks of several sources in, tracks of equal length out; used from one thread.
 
-    ``levels()`` may be called from any thread.
+    ``levels()``, ``report()`` and ``track_reports()`` may be called from any thread.
 
     Args:
         sources: All sources, in the order of their index.
@@ -148,6 +150,7 @@ class Mixer:
                 corrects_drift=self._corrects_drift,
             )
             timeline.is_still = self._is_still
+            self._sources[source].timelines.append(timeline)
             stream = streams[block.stream] = _Stream(timeline, self._horizon)
         stream.timeline.push(block)
 
@@ -253,9 +256,7 @@ class Mixer:
 
     def report(self, source: int) -> SourceReport:
         """What was done to the sound of a source so far."""
-        known = self._sources[source]
-        timelines = known.ended + [stream.timeline for stream in known.streams.values()]
-        stats = [timeline.stats for timeline in timelines]
+        stats = [timeline.stats for timeline in list(self._sources[source].timelines)]
         return SourceReport(
             inserted_s=sum(s.inserted_frames for s in stats) / self._rate_hz,
             dropped_s=sum(s.dropped_frames for s in stats) / self._rate_hz,
@@ -299,7 +300,7 @@ class Mixer:
             samples = stream.timeline.pull(until, fill=True)
             total = samples if total is None else total + samples
             if stream.has_ended and stream.timeline.available_frames <= until:
-                source.ended.append(source.streams.pop(key).timeline)
+                del source.streams[key]
         if total is None:
             return np.zeros((horizon - self._horizon, source.setting.channels), np.float32)
         if source.setting.gain != 1.0:

@@ -12,6 +12,19 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from capture.specs import (
+    AudioSpec,
+    ExtractJob,
+    GateSpec,
+    RecordingSpec,
+    Rect,
+    Rule,
+    SoundFileSpec,
+    TrackMode,
+    VideoSpec,
+    VoiceSpec,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -59,60 +72,6 @@ NS_PER_S = 1_000_000_000
 
 
 # ---------------------------------------------------------------------------------- what there is
-
-
-@dataclass(frozen=True, slots=True)
-class Rect:
-    """A rectangle in pixels; left and top may be negative on a multi-monitor desktop.
-
-    Raises:
-        ValueError: If it has no area.
-    """
-
-    left_px: int
-    top_px: int
-    width_px: int
-    height_px: int
-
-    def __post_init__(self) -> None:
-        if self.width_px <= 0 or self.height_px <= 0:
-            raise ValueError(f"a rectangle needs an area, not {self.width_px}x{self.height_px}")
-
-    @property
-    def right_px(self) -> int:
-        """First column to the right of it."""
-        return self.left_px + self.width_px
-
-    @property
-    def bottom_px(self) -> int:
-        """First row below it."""
-        return self.top_px + self.height_px
-
-    @property
-    def area_px(self) -> int:
-        """How many pixels it covers."""
-        return self.width_px * self.height_px
-
-    def moved(self, dx_px: int, dy_px: int) -> Rect:
-        """The same rectangle elsewhere."""
-        return Rect(self.left_px + dx_px, self.top_px + dy_px, self.width_px, self.height_px)
-
-    def intersect(self, other: Rect) -> Rect | None:
-        """What both cover, or ``None`` where they do not meet."""
-        left, top = max(self.left_px, other.left_px), max(self.top_px, other.top_px)
-        right, bottom = min(self.right_px, other.right_px), min(self.bottom_px, other.bottom_px)
-        if right <= left or bottom <= top:
-            return None
-        return Rect(left, top, right - left, bottom - top)
-
-    def union(self, other: Rect) -> Rect:
-        """The smallest rectangle around both."""
-        left, top = min(self.left_px, other.left_px), min(self.top_px, other.top_px)
-        right, bottom = max(self.right_px, other.right_px), max(self.bottom_px, other.bottom_px)
-        return Rect(left, top, right - left, bottom - top)
-
-    def __str__(self) -> str:
-        return f"{self.width_px}x{self.height_px} at {self.left_px},{self.top_px}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,225 +239,6 @@ class Level:
     is_clipped: bool = False
 
 
-# --------------------------------------------------------------------------- what to record, how
-
-
-class TrackMode(enum.StrEnum):
-    """How several sound sources become tracks."""
-
-    MIXED = "mixed"
-    SEPARATE = "separate"
-    BOTH = "both"
-
-
-@dataclass(frozen=True, slots=True)
-class VideoSpec:
-    """What to film and how. At most one of ``screen``, ``region`` and ``window`` is set."""
-
-    screen: int | None = None
-    """Monitor number from 1; 0 is all of them together; ``None`` is the primary one."""
-    region: Rect | None = None
-    window: str | None = None
-    """Part of a window's title, case ignored, or its id as ``0x...``."""
-    synthetic: tuple[int, int] | None = None
-    """A test card of this width and height instead of a screen."""
-    fps: float = 30.0
-    is_cfr: bool = False
-    """Constant frame rate: repeat pictures so that every slot of the grid is filled."""
-    quality: str = "medium"
-    """low, medium, high or lossless."""
-    encoder: str = "libx264"
-    """An encoder's name, or ``auto``: hardware where it really opens."""
-    with_cursor: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class AudioSpec:
-    """One sound source."""
-
-    source: str
-    """``system``, ``system:ID``, ``mic``, ``mic:ID``, ``app:NAME`` or ``synthetic``."""
-    gain_db: float = 0.0
-
-    @property
-    def kind(self) -> str:
-        """The word before the colon."""
-        return self.source.partition(":")[0]
-
-    @property
-    def name(self) -> str | None:
-        """What follows the colon, or ``None``."""
-        return self.source.partition(":")[2] or None
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A condition on which recording, or listening, starts or stops (``capture.rules``)."""
-
-    kind: str
-    """To start: sound, window, app; to stop: silence, window-closed, app-ended, size, duration."""
-    name: str | None = None
-    """Of the window or the application; ``None`` where the kind has none."""
-    amount: float = 0.0
-    """Seconds or bytes, for the kinds that count."""
-
-    def __str__(self) -> str:
-        return self.kind if self.name is None else f"{self.kind}:{self.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class RecordingSpec:
-    """All that a session needs to know. CLI, schedule and Python callers build the same one."""
-
-    output: Path
-    video: VideoSpec | None = field(default_factory=VideoSpec)
-    audio: tuple[AudioSpec, ...] = (AudioSpec("system"),)
-    tracks: TrackMode = TrackMode.BOTH
-    audio_codec: str | None = None
-    """aac, opus, flac or pcm; ``None`` is what fits the container."""
-    duration_s: float | None = None
-    """Stop after this much recorded time; ``None``: until told."""
-    delay_s: float = 0.0
-    begin_at_s: float | None = None
-    """Wall time in s since 1970 at which the recording begins, or the start rules begin to count;
-    ``None``: now. Follows the clock of the machine when that is set meanwhile."""
-    start_when: tuple[Rule, ...] = ()
-    """All of them have to hold; the recording begins with the last one."""
-    start_within_s: float | None = None
-    """How long the start rules have; ``None``: as long as it takes."""
-    stop_when: tuple[Rule, ...] = ()
-    """The first one that holds ends the recording."""
-    max_size_bytes: int | None = None
-    split_every_s: float | None = None
-    is_strict: bool = False
-    """A source that is dead makes the recording fail instead of being a warning."""
-    follow_default: bool = True
-    """``system`` and ``mic`` without a name go over to the new default device when it changes."""
-    overwrite: bool = False
-    rate_hz: int = 48_000
-    tags: Mapping[str, str] = field(default_factory=dict)
-    min_free_bytes: int = 200_000_000
-    """The recording ends cleanly before the disk has less."""
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A stretch of a file or a track, in seconds from its beginning."""
-
-    start_s: float
-    end_s: float
-
-    @property
-    def length_s(self) -> float:
-        """How long it is."""
-        return self.end_s - self.start_s
-
-
-@dataclass(frozen=True, slots=True)
-class GateSpec:
-    """Which sounds are messages, and where one ends and the next begins."""
-
-    threshold_dbfs: float | None = None
-    """RMS of 10 ms above which there is sound; ``None``: learnt from the noise floor."""
-    hold_s: float = 1.5
-    """A pause inside a message may last this long; a longer one ends it."""
-    pad_s: float = 0.1
-    """So much silence is left at both ends."""
-    min_length_s: float = 0.5
-    """Shorter messages, without their padding, are dropped."""
-    max_length_s: float = 4 * 3600.0
-    """Longer ones are cut in parts that follow on each other to the sample."""
-    is_any_sound: bool = False
-    """Keep all that sounds, not only speech."""
-
-
-@dataclass(frozen=True, slots=True)
-class SoundFileSpec:
-    """How a file of nothing but sound is encoded."""
-
-    format: str = "opus"
-    """opus, m4a, mp3, flac, wav or ogg."""
-    quality: str = "medium"
-    """low, medium or high; no matter for flac and wav."""
-    messenger: str | None = None
-    """whatsapp or telegram: written as that messenger writes its voice notes; the format and the
-    quality are its own."""
-
-
-@dataclass(frozen=True, slots=True)
-class VoiceSpec:
-    """What a ``VoiceKeeper`` listens to, and what it makes of it."""
-
-    folder: Path
-    source: str = "auto"
-    """``auto`` (every application apart), or as in ``AudioSpec``."""
-    file: SoundFileSpec = field(default_factory=SoundFileSpec)
-    gate: GateSpec = field(default_factory=GateSpec)
-    name: str = "{date} {time} {app} {length}"
-    """Of the files, without their ending; see ``capture.voice.saving.name_of``."""
-    count: int | None = None
-    """Stop after so many messages."""
-    duration_s: float | None = None
-    """Listen for so long in all."""
-    idle_s: float | None = None
-    """Give up when nothing was heard for so long."""
-    start_when: tuple[Rule, ...] = ()
-    """Windows and applications that all have to be there before it listens."""
-    start_within_s: float | None = None
-    """How long the start rules have; ``None``: as long as it takes."""
-    stop_when: tuple[Rule, ...] = ()
-    """The first one that holds ends the listening; an open message is kept."""
-    max_size_bytes: int | None = None
-    """Stop when the files together are so large."""
-    keep_last_s: float = 120.0
-    """So much of what sounded last is held in memory, for ``save_last``; 0: nothing is."""
-    with_picture: bool = False
-    """A picture of the waveform beside each file."""
-    min_free_bytes: int = 200_000_000
-    """Listening ends before the disk has less."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExtractJob:
-    """What sound to take out of one file, and how; goes to a worker process as it is."""
-
-    source: Path
-    target: Path
-    """A folder, made where it is missing; or the very file, if ``is_target_file``."""
-    is_target_file: bool = False
-    name: str | None = None
-    """What results in a folder are called; ``None``: as the source."""
-    number: int = 1
-    """Put behind that name from 2 on: another source's sound has the name without it."""
-    spec: SoundFileSpec | None = None
-    """``None``: the packets are copied as they are."""
-    track: str = "1"
-    """Number of a sound track from 1, ``all``, or a language: ``deu``, ``ger`` or ``de``."""
-    start_s: float | None = None
-    """On the clock that a player shows; ``None``: from the beginning."""
-    end_s: float | None = None
-    rate_hz: int | None = None
-    """``None``: as in the source, or what the format takes."""
-    is_mono: bool = False
-    gate: GateSpec | None = None
-    """Which sounds are kept by the three below; ``None``: the defaults."""
-    is_trim: bool = False
-    """Leave silence out at both ends."""
-    is_split: bool = False
-    """A file for every message."""
-    is_speech_only: bool = False
-    """Leave everything out that is not speech, also in the middle."""
-    loudness_lufs: float | None = None
-    """Integrated loudness after EBU R128; ``None``: as loud as it is."""
-    keep_offset: bool = False
-    """A track that begins after the file does begins as late; otherwise at once."""
-    by_chapter: bool = False
-    """A file for every chapter."""
-    with_picture: bool = False
-    """A picture of the waveform beside every file."""
-    overwrite: bool = False
-
-
 # ------------------------------------------------------------------------------ what came of it
 
 
@@ -533,6 +273,19 @@ class Snapshot:
     path: Path | None
     message: str | None = None
     """The last warning, if any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of a file or a track, in seconds from its beginning."""
+
+    start_s: float
+    end_s: float
+
+    @property
+    def length_s(self) -> float:
+        """How long it is."""
+        return self.end_s - self.start_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,13 @@
 """Threads joined by bounded boxes: what a session is made of.
 
 A ``Mailbox`` says beforehand what happens when it is full, a ``Stage`` is a named thread that keeps
-its error, a ``Pipeline`` ends them in order and hands the first error to the owner.
+its error, a ``Pipeline`` ends them in order and hands the first error to the owner. A ``StopFlag``
+tells all of them that the end has come, also from a signal handler.
 """
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import threading
 from collections import deque
@@ -14,9 +16,42 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Mailbox", "MailboxClosedError", "Pipeline", "Stage", "WhenFull"]
+__all__ = ["Mailbox", "MailboxClosedError", "Pipeline", "Stage", "StopFlag", "WhenFull"]
 
 T = TypeVar("T")
+
+
+class StopFlag:
+    """A flag that is set once and wakes whoever waits for it; any thread may call its methods.
+
+    Unlike ``threading.Event`` it may be set by a signal handler in the middle of a ``wait()`` of
+    the same thread: ``set()`` only releases a lock and never waits for one.
+    """
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._gate = threading.Lock()
+        self._gate.acquire()
+
+    def is_set(self) -> bool:
+        """Whether it was set."""
+        return self._is_set
+
+    def set(self) -> None:
+        """Set it, and wake those who wait."""
+        if not self._is_set:
+            self._is_set = True
+            self._open()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait at most so long, in s, until it is set; true once it is."""
+        if not self._is_set and self._gate.acquire(timeout=max(0.0, timeout_s)):
+            self._open()  # for the next one who waits
+        return self._is_set
+
+    def _open(self) -> None:
+        with contextlib.suppress(RuntimeError):  # open already: two have set it at once
+            self._gate.release()
 
 
 class MailboxClosedError(Exception):

@@ -19,8 +19,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from capture.clock import SessionClock, now_ns
 from capture.disk import DiskWatch
-from capture.errors import CaptureError, DeviceLostError, OutputError, SourceEndedError
-from capture.lookout import Ear, Patience, watch_for_end
+from capture.errors import (
+    DeviceLostError,
+    NothingRecordedError,
+    OutputError,
+    SourceEndedError,
+)
+from capture.lookout import Ear, Patience, check_rules, watch_for_end
 from capture.media.certificate import certify
 from capture.model import (
     NS_PER_S,
@@ -32,7 +37,7 @@ from capture.model import (
     State,
     TrackReport,
 )
-from capture.pipeline import MailboxClosedError, Pipeline
+from capture.pipeline import MailboxClosedError, Pipeline, StopFlag
 from capture.plan import audio_codec_of, check_spec, find_doubled, plan_segments
 from capture.rules import with_rules
 from capture.sound import Sound
@@ -70,7 +75,7 @@ DEVICE_CHANGES = {EventKind.DEVICE_LOST, EventKind.DEVICE_BACK, EventKind.DEFAUL
 class Session:
     """One recording. ``with Session(spec) as session: ...`` starts it and ends it.
 
-    Any thread may call its methods.
+    Any thread may call its methods, and a signal handler ``stop()``.
 
     Args:
         spec: What to record.
@@ -90,8 +95,8 @@ class Session:
         self._result: RecordingResult | None = None
         self._end_ns: int | None = None
         self._lock = threading.RLock()
-        self._stop_asked = threading.Event()
-        self._patience = Patience(spec, self._teller, self._stop_asked.wait)
+        self._stop_asked = StopFlag()
+        self._patience = Patience(spec, self._teller, self.wait_for_stop)
         self._finished = threading.Event()
         self._pipeline = Pipeline()
         self._film: Film | None = None
@@ -126,11 +131,12 @@ class Session:
         """Wait for the time and the rules that were set, open everything, and record from then on.
 
         Raises:
-            CaptureError: Something that is needed is not there, or it was stopped before it
-                began; nothing is left behind.
+            NothingRecordedError: It was stopped before it began.
+            CaptureError: Something that is needed is not there. Nothing is left behind.
         """
         asked_ns = now_ns()
         try:
+            check_rules((*self.spec.start_when, *self.spec.stop_when))
             for warning in find_doubled(self.spec):
                 self._teller.warn(warning)
             self._disk.check_start()
@@ -240,6 +246,7 @@ class Session:
 
     def _wait_for_time(self, asked_ns: int, before_s: float = 0.0) -> None:
         """Until the delay is over and the wall clock shows the time that was set."""
+        self._patience.check()
         while True:
             left_s = (asked_ns - now_ns()) / NS_PER_S + self.spec.delay_s
             if self.spec.begin_at_s is not None:
@@ -277,6 +284,7 @@ class Session:
 
     def _open_sources(self) -> None:
         spec = self.spec
+        self._patience.check()
         if spec.video is not None:
             screen = open_screen(spec.video)
             try:
@@ -287,6 +295,7 @@ class Session:
             except BaseException:
                 screen.close()
                 raise
+        self._patience.check()
         with contextlib.ExitStack() as opened:  # closes those before one that cannot be opened
             sources = [
                 opened.enter_context(
@@ -300,6 +309,7 @@ class Session:
 
     def _prepare(self) -> None:
         """All that takes its time before media time 0."""
+        self._patience.check()
         self._segments = plan_segments(
             self.spec,
             like=self._film.like if self._film else None,
@@ -324,7 +334,9 @@ class Session:
         self._clock = SessionClock(self._film.begin(start_ns) if self._film else start_ns or 0)
         if self._sound is not None:
             self._sound.begin(self._clock)
-        self._state = State.RECORDING  # from here on it ends in order, even before its threads run
+        with self._lock:  # stopped before this: nothing is left; after it: it ends in order
+            self._patience.check()
+            self._state = State.RECORDING
         self._segments.segment(0)
         self._start_threads()
         began_at_s = time.time() - (now_ns() - self._clock.start_ns) / NS_PER_S
@@ -343,7 +355,7 @@ class Session:
         pipeline.add("mux", segments.write_all, lambda: segments.box.close(discard=True))
         pipeline.start()
         self._watchdog.start()
-        watch_for_end(self, self.spec, self._ear, self._clock.start_ns)
+        watch_for_end(self, self.spec, self._ear, self._clock.start_ns, self._teller)
 
     # ------------------------------------------------------------------------------- the threads
 
@@ -488,7 +500,7 @@ class Session:
         # A folder that was deleted took finished files of a split recording along.
         paths = tuple(path for path in self._segments.paths if path.exists())
         if not paths:
-            self._fail(CaptureError("nothing was recorded"))
+            self._fail(NothingRecordedError("nothing was recorded"))
             return
         length_s = self._recorded_until_ns() / NS_PER_S
         if isinstance(self._error, OutputError) and not mux.is_alive:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from capture.clock import SessionClock
     from capture.mixer import Track
     from capture.model import AudioSpec, Level, TrackMode, TrackReport
+    from capture.pipeline import StopFlag
     from capture.segments import SoundLane
     from capture.sources.base import AudioSource
 
@@ -124,7 +125,7 @@ class Sound:
         self,
         lane: SoundLane,
         planned_end: Callable[[], int | None],
-        stop_asked: threading.Event,
+        stop_asked: StopFlag,
     ) -> None:
         """The thread: blocks onto the timelines, tracks into packets, until the end is reached.
 

@@ -5,7 +5,8 @@ batch failed, 4 recorded but a source was dead (``--strict``), 130 interrupted: 
 kept, or a run of the schedule.
 
 Little is loaded here: ^C ends a command with one sentence from its first moment on, and that
-includes the tenths of a second in which libraries load (``main``).
+includes the tenths of a second in which libraries load (``main``). While something is recorded
+``capture.cli.signals`` has it instead.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 AGAIN_S = 0.01
-"""Until a destructor that ^C fell into is over."""
+"""Until an import or a destructor that ^C fell into may be over."""
+READ_WITHIN_MS = 2000
+"""Whoever reads stderr and takes nothing for so long does not read any more."""
 
 
 def __getattr__(name: str) -> Any:
@@ -101,11 +104,11 @@ def _run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Entry point of the ``capture`` script."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not in the background
+        signal.signal(signal.SIGINT, on_interrupt)
+        sys.unraisablehook = _on_unraisable
     _open_closed_streams()
     _write_all_names()
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not in the background
-        signal.signal(signal.SIGINT, _on_interrupt)
-        sys.unraisablehook = _on_unraisable
     try:
         code = run(sys.argv[1:])
         code = _flush() or code
@@ -167,7 +170,17 @@ def _as_bytes(error: UnicodeError) -> tuple[bytes, int]:
 # ----------------------------------------------------------------------------------- interruptions
 
 
-def _on_interrupt(_number: int, _frame: FrameType | None) -> None:
+def on_interrupt(_number: int, frame: FrameType | None) -> None:
+    """^C, as an exception where one can be raised.
+
+    A library that is just loading may make some other error of it, or stay loaded by half: then
+    it comes again.
+    """
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            _thread.start_new_thread(_interrupt_again, ())
+            return
+        frame = frame.f_back
     raise KeyboardInterrupt
 
 
@@ -191,10 +204,13 @@ def _interrupt_again() -> None:
 
 
 def _is_by_interrupt(error: BaseException) -> bool:
-    """Whether an error was made out of ^C: by what loads natively, or while a class was made."""
+    """Whether an error was made out of ^C, as Python up to 3.11 does while a class is made.
+
+    One that only came while ^C was dealt with is an error like any other.
+    """
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, KeyboardInterrupt):
-        cause = cause.__cause__ or cause.__context__
+        cause = cause.__cause__
     return cause is not None
 
 
@@ -254,5 +270,24 @@ def say(text: str) -> None:
 
 
 def _write(stream: Any, text: str) -> None:
-    stream.write(text)
-    stream.flush()
+    """Talk that cannot be written, or that nobody reads, changes nothing about a command's end."""
+    try:
+        if _is_read(stream):
+            stream.write(text)
+            stream.flush()
+    except (OSError, ValueError):  # ValueError: it is closed
+        return
+
+
+def _is_read(stream: Any) -> bool:
+    """Whether a stream takes text in time, or at least an error; True where it cannot be asked."""
+    if sys.platform == "win32":
+        return True
+    import select  # noqa: PLC0415 - not on Windows
+
+    poll = select.poll()
+    try:
+        poll.register(stream, select.POLLOUT)
+    except (OSError, TypeError, ValueError):  # no file, or none any more
+        return True
+    return bool(poll.poll(READ_WITHIN_MS))

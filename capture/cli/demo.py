@@ -28,12 +28,13 @@ from capture.cli.demo_window import (
 )
 from capture.cli.record import enter_private_desktop
 from capture.cli.signals import StopSignals
+from capture.cli.streams import detached_output
 from capture.cli.views import choose_view
 from capture.cli.voice_sample import make_voice_sample, read_wav
 from capture.config import default_output
 from capture.errors import CaptureError
 from capture.media.decode import read_pictures, read_sound
-from capture.model import AudioSpec, RecordingSpec, State, VideoSpec, Window
+from capture.model import AudioSpec, RecordingSpec, VideoSpec, Window
 from capture.session import Session
 
 if TYPE_CHECKING:
@@ -137,8 +138,9 @@ def _record(
             Session(RecordingSpec(film, video=video, audio=voice), view.on_event),
             Session(RecordingSpec(sound, video=None, audio=voice)),
         ]
-        with StopSignals() as stop:
-            stop.session = _Both(sessions)
+        with detached_output(), StopSignals() as stop:
+            both = _Both(sessions)
+            stop.attach(both.stop, both.abort)
             try:
                 with sessions[0] as filming, sessions[1], view:
                     while window_program.poll() is None and not filming.wait_for_stop(0):
@@ -156,8 +158,6 @@ def _record(
 
 class _Both:
     """Two recordings that one signal ends in order, from before they begin."""
-
-    state = State.RECORDING
 
     def __init__(self, sessions: Sequence[Session]) -> None:
         self._sessions = sessions

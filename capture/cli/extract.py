@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import os
 import re
-import signal
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -30,6 +29,8 @@ from capture.cli.inputs import SOUND_ENDINGS, Input, check_file, find_inputs, is
 from capture.cli.job_names import name_jobs
 from capture.cli.memory import return_large_blocks
 from capture.cli.recover import EXIT_SOME_FAILED
+from capture.cli.signals import StopSignals
+from capture.cli.streams import detached_output
 from capture.cli.values import Duration
 from capture.clock import now_ns
 from capture.errors import CaptureError, ConfigError
@@ -44,9 +45,8 @@ from capture.model import (
 from capture.naming import clear_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from concurrent.futures import Executor
-    from types import FrameType
 
     from capture.cli.extract_views import BatchView
 
@@ -165,17 +165,18 @@ def extract(
     named = found if output is not None else [one for one in found if not _is_own(one, template)]
     left_alone, found = len(found) - len(named), named
     tally = Tally(len(found))
-    view = choose_batch_view(tally, is_json=json, is_quiet=quiet)
-    if not found:
-        view.note("there is no film and no sound file to extract from")
-    if left_alone:
-        view.note(
-            f"{left_alone} sound files are left alone: name a folder for theirs with --output"
+    with detached_output():
+        view = choose_batch_view(tally, is_json=json, is_quiet=quiet)
+        if not found:
+            view.note("there is no film and no sound file to extract from")
+        if left_alone:
+            view.note(
+                f"{left_alone} sound files are left alone: name a folder for theirs with --output"
+            )
+        batch = name_jobs(found, template, output, view.note)
+        return _extract_many(
+            batch, tally, view, lambda: Cluster(cluster) if cluster else _workers(jobs, len(found))
         )
-    batch = name_jobs(found, template, output, view.note)
-    return _extract_many(
-        batch, tally, view, lambda: Cluster(cluster) if cluster else _workers(jobs, len(found))
-    )
 
 
 def _is_file_name(output: Path) -> bool:
@@ -330,7 +331,8 @@ def _extract_many(
         is_ours = isinstance(executor, Workers)  # elsewhere the process of a part cannot be seen
         if is_ours:
             _clear(jobs)
-        stack.enter_context(_stopped_by_signals(stop))
+        signals = stack.enter_context(StopSignals(raises_again=True))
+        signals.attach(lambda _reason: stop.set())
         stack.enter_context(view)
         report = run_batch(
             jobs,
@@ -385,21 +387,3 @@ def _clear(jobs: Iterable[ExtractJob]) -> None:
     """Remove what was begun and will never be finished."""
     for folder in {job.target.parent if job.is_target_file else job.target for job in jobs}:
         clear_parts(folder)
-
-
-@contextlib.contextmanager
-def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    """The first ^C or SIGTERM ends the batch in order; a second one does not wait."""
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    numbers = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP")]
-    saved = {number: signal.signal(number, on_signal) for number in numbers if number is not None}
-    try:
-        yield
-    finally:
-        for number, handler in saved.items():
-            signal.signal(number, handler)

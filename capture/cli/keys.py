@@ -49,8 +49,11 @@ class Keys:
                 if os.tcgetpgrp(sys.stdin.fileno()) != os.getpgrp():
                     self._is_terminal = False
                     return self
-            self._saved = termios.tcgetattr(sys.stdin)
-            tty.setcbreak(sys.stdin)
+            try:
+                self._saved = termios.tcgetattr(sys.stdin)
+                tty.setcbreak(sys.stdin)
+            except termios.error:  # it was closed
+                self._is_terminal = False
         return self
 
     def __exit__(
@@ -107,7 +110,9 @@ class Keys:
         ready, _, _ = select.select([sys.stdin], [], [], timeout_s)
         if not ready:
             return None
-        byte = os.read(sys.stdin.fileno(), 1)
+        byte = b""
+        with contextlib.suppress(OSError):
+            byte = os.read(sys.stdin.fileno(), 1)
         if not byte:  # the terminal is gone
             self._is_terminal = False
         return byte or None

@@ -17,6 +17,7 @@ from capture.cli.app import EXIT_FAILED, EXIT_INTERRUPTED, print_error, say
 from capture.cli.memory import return_large_blocks
 from capture.cli.recover import mention_orphans
 from capture.cli.signals import StopSignals
+from capture.cli.streams import detached_output
 from capture.cli.values import Dimensions, Duration, Moment, RectOption, Size
 from capture.cli.views import View, choose_view
 from capture.config import default_output
@@ -25,8 +26,9 @@ from capture.errors import (
     CaptureError,
     ConfigError,
     DeviceNotFoundError,
+    NothingRecordedError,
 )
-from capture.model import AudioSpec, RecordingResult, RecordingSpec, State, TrackMode, VideoSpec
+from capture.model import AudioSpec, RecordingSpec, TrackMode, VideoSpec
 from capture.rules import parse_start, parse_stop
 
 if TYPE_CHECKING:
@@ -151,31 +153,46 @@ def record(
         is_strict=strict,
         overwrite=overwrite,
     )
-    if is_trial or at is not None:  # what is wrong is said now, not when the time has come
-        from capture.plan import check_spec  # noqa: PLC0415 - loads av
-
-        check_spec(spec)
     if is_trial:
+        _check(spec, is_private=private_desktop is not None)
         return 0
-    view = choose_view(is_json=json, is_quiet=quiet)
-    if not quiet:
-        mention_orphans(spec.output.parent)
-    with contextlib.ExitStack() as stack:
-        stop = stack.enter_context(StopSignals())
-        _count_down(spec.begin_at_s, view)
-        desktop = None
-        if private_desktop is not None:
-            desktop = stack.enter_context(enter_private_desktop(*private_desktop))
+    with detached_output(), StopSignals(is_last=True) as stop:
+        stop.is_starting = True
         try:
-            code, _ = run_recording(spec, view, words=words, desktop=desktop, stop=stop)
-        except KeyboardInterrupt:
+            if at is not None:  # what is wrong is said now, not when the time has come
+                _check(spec, is_private=private_desktop is not None)
+            view = choose_view(is_json=json, is_quiet=quiet)
+            if not quiet:
+                mention_orphans(spec.output.parent)
+            _count_down(spec.begin_at_s, view, stop)
+            with contextlib.ExitStack() as stack:
+                desktop = None
+                if private_desktop is not None:
+                    desktop = stack.enter_context(enter_private_desktop(*private_desktop))
+                    stop.check()
+                return run_recording(spec, view, words=words, desktop=desktop, stop=stop)
+        except (KeyboardInterrupt, NothingRecordedError):
+            if not stop.has_come:
+                raise
             say("stopped before anything was recorded")
             return EXIT_INTERRUPTED
         except BackendUnavailableError as error:
-            if desktop is not None or "--private-desktop" in (error.hint or ""):
+            if private_desktop is not None or "--private-desktop" in (error.hint or ""):
                 raise
             raise _with_way_out(error) from error
-    return code
+
+
+def _check(spec: RecordingSpec, *, is_private: bool) -> None:
+    """Whether a spec makes sense, before its time has come.
+
+    A private desktop, whose windows its rules are about, is made only then.
+    """
+    from capture.lookout import check_rules  # noqa: PLC0415 - loads NumPy
+    from capture.plan import check_spec  # noqa: PLC0415 - loads av
+
+    check_spec(spec)
+    if not is_private:
+        check_rules(rule for rule in (*spec.start_when, *spec.stop_when) if rule.is_of_windows)
 
 
 def _may_hold_video(path: Path) -> bool:
@@ -214,9 +231,9 @@ def run_recording(
     *,
     words: Sequence[str] = (),
     desktop: PrivateDesktop | None = None,
-    stop: StopSignals | None = None,
-) -> tuple[int, RecordingResult | None]:
-    """Record to the end, showing how it goes; gives the exit code and what was kept.
+    stop: StopSignals,
+) -> int:
+    """Record to the end, showing how it goes; gives the exit code.
 
     Args:
         spec: What to record.
@@ -226,8 +243,8 @@ def run_recording(
         stop: Signals that end the recording.
 
     Raises:
+        NothingRecordedError: It was stopped before anything was recorded.
         CaptureError: It could not start, or nothing was kept.
-        KeyboardInterrupt: A signal came before anything was recorded.
     """
     return_large_blocks()
     from capture.session import Session  # noqa: PLC0415 - NumPy is slow to load
@@ -237,8 +254,7 @@ def run_recording(
             f"there is no program {words[0]!r}", hint="check the command after `--`"
         )
     session = Session(spec, view.on_event)
-    if stop is not None:
-        stop.session = session
+    stop.attach(session.stop, session.abort)
     command: subprocess.Popen[bytes] | None = None
     command_code: int | None = None
     try:
@@ -246,6 +262,7 @@ def run_recording(
         if words and spec.start_when:
             command = desktop.run(words) if desktop else _start(words)
         session.start()
+        stop.is_starting = False
         view.notes(session.notes)
         if words and command is None:
             command = desktop.run(words) if desktop else _start(words)
@@ -254,27 +271,22 @@ def run_recording(
                 view.show(session)
                 if command is not None and command.poll() is not None:
                     session.stop("command-ended")
-    except KeyboardInterrupt:  # before it began, or without our signal handlers
-        if session.state is State.FAILED:
-            raise
-        session.stop("interrupt")
     finally:
         session.stop()
         if command is not None:
             command_code = _end(command)
-    return _conclude(session, view, stop, command_code)
+        # Whatever went wrong here, the file gets its end before this process does.
+        with contextlib.suppress(CaptureError):
+            session.wait()
+    return _conclude(session, view, command_code)
 
 
-def _conclude(
-    session: Session, view: View, stop: StopSignals | None, command_code: int | None
-) -> tuple[int, RecordingResult | None]:
-    """Wait for the file and tell what came of it."""
+def _conclude(session: Session, view: View, command_code: int | None) -> int:
+    """Tell what came of it."""
     error: CaptureError | None = None
     try:
         session.wait()
     except CaptureError as failure:
-        if session.result is None and stop is not None and stop.has_come:
-            raise KeyboardInterrupt from failure  # so early that there was nothing to keep
         if session.result is None:
             raise
         error = failure
@@ -291,17 +303,20 @@ def _conclude(
             print_error(
                 f"recorded, but nothing came of {names}", "the warnings say what was missing"
             )
-            return EXIT_DEAD_SOURCE, result
-        return 0, result
+            return EXIT_DEAD_SOURCE
+        return 0
     print_error(error.message, error.hint)
     is_dead = result.stopped_by == "device-lost" and session.spec.is_strict
-    return EXIT_DEAD_SOURCE if is_dead else EXIT_FAILED, result
+    return EXIT_DEAD_SOURCE if is_dead else EXIT_FAILED
 
 
-def _count_down(begin_at_s: float | None, view: View) -> None:
+def _count_down(begin_at_s: float | None, view: View, stop: StopSignals) -> None:
     """Show how long it is until a time, up to a few seconds before; the session waits the rest."""
+    stop.check()
     while begin_at_s is not None and (left_s := begin_at_s - time.time()) > READY_S:
-        view.wait(begin_at_s, min(1.0, left_s - READY_S))
+        wait_s = min(1.0, left_s - READY_S)
+        view.wait(begin_at_s, lambda: stop.wait(wait_s))  # noqa: B023 - called at once
+        stop.check()
 
 
 def _audio_specs(names: Sequence[str]) -> tuple[AudioSpec, ...]:

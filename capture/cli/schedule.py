@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import shutil
-import signal
 import sys
 import threading
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
@@ -29,6 +28,8 @@ from capture.cli.schedule_views import (
     tell,
     with_offsets,
 )
+from capture.cli.signals import StopSignals
+from capture.cli.streams import detached_output
 from capture.cli.values import Duration
 from capture.cli.views import print_json
 from capture.errors import ConfigError
@@ -42,15 +43,12 @@ if TYPE_CHECKING:
 
 __all__ = ["schedule"]
 
-T = TypeVar("T")
 schedule = App(name="schedule", help="Record at set times, unattended.", help_format="markdown")
 
 NEXT_SHOWN = 10
 LOG_SHOWN = 20
 EXIT_DEAD_SOURCE = 4
 """As ``record --strict``, whose module is slow to load."""
-LOOK_EVERY_S = 0.5
-"""How soon Windows, which does not interrupt a wait, learns of ^C."""
 _EXIT_CODES = {
     Status.DONE: 0,
     Status.SILENT: EXIT_DEAD_SOURCE,
@@ -306,7 +304,8 @@ def run(name: str, /, *, json: Flag = False, database: Database = None) -> int:
 
     with _open(database) as store:
         job, runner = store.job(name), Runner(store)
-        done = _until_told(runner.stop, lambda: runner.run_here(job))
+        with _ended_by_signals(runner.stop):
+            done = runner.run_here(job)
         if json:
             print_json(told(job, done))
         else:
@@ -370,18 +369,17 @@ def serve(*, database: Database = None) -> int:
     from capture.schedule.daemon import Daemon  # noqa: PLC0415 - APScheduler is slow to load
     from capture.schedule.lock import serving_pid  # noqa: PLC0415 - only where needed
 
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
     stop = threading.Event()
 
     def on_change(changed: Run) -> None:
         begun = f"records to {changed.output}" if changed.status is Status.RUNNING else None
         say(f"{datetime.now().astimezone():%H:%M:%S} {changed.job_name}: {begun or ended(changed)}")
 
-    with _open(database) as store:
+    with _ended_by_signals(stop.set), _open(database) as store:
+        logging.basicConfig(level=logging.WARNING, format="%(message)s")
         if serving_pid(store.path) is None:
             say(f"serving {store.path} with {len(store.jobs())} jobs; ^C ends it")
-        daemon = Daemon(store, on_change=on_change)
-        _until_told(stop.set, lambda: daemon.serve(stop))
+        Daemon(store, on_change=on_change).serve(stop)
     return 0
 
 
@@ -460,45 +458,13 @@ def _changed(job: Job, options: Options | None) -> Job:
     )
 
 
-def _until_told(stop: Callable[[], None], work: Callable[[], T]) -> T:
-    """Do the work; ^C, SIGTERM and the closing of the terminal have it end in order.
-
-    It is done in a thread: a handler in the thread that holds a lock could wait for it for ever.
-
-    Args:
-        stop: Called by each of these signals; the work returns soon after.
-        work: What is done meanwhile.
-    """
-    found: list[T | Exception] = []
-
-    def main() -> None:
-        try:
-            found.append(work())
-        except Exception as error:  # noqa: BLE001 - raised again in the caller's thread
-            found.append(error)
-
-    thread = threading.Thread(target=main, name="capture-schedule")
-    with _handling(stop):
-        thread.start()
-        while thread.is_alive():
-            thread.join(LOOK_EVERY_S)
-    (done,) = found
-    if isinstance(done, Exception):
-        raise done
-    return done
-
-
 @contextlib.contextmanager
-def _handling(stop: Callable[[], None]) -> Iterator[None]:
-    """Call this for the signals that end a program, instead of ending."""
-    before: dict[int, Any] = {}
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)  # Windows has no SIGHUP
-        if number is None or (name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN):
-            continue  # nohup: the terminal may go
-        before[number] = signal.signal(number, lambda *_: stop())
-    try:
+def _ended_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Call this for ^C, SIGTERM and the closing of the terminal, instead of ending.
+
+    Recorders that are started meanwhile do not ignore what we ignore: SIGTERM is how they are ended
+    in order.
+    """
+    with detached_output(), StopSignals(ends_children=True) as signals:
+        signals.attach(lambda _reason: stop())
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

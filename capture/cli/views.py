@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import re
@@ -17,7 +16,7 @@ from capture.clock import now_ns
 from capture.model import NS_PER_S, Event, EventKind, RecordingResult, State
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Callable, Container, Sequence
     from types import TracebackType
 
     from rich.table import Table
@@ -65,10 +64,10 @@ class View(Shown):
     def notes(self, notes: Sequence[str]) -> None:
         """What the sources have to say about themselves."""
 
-    def wait(self, until_s: float, sleep_s: float) -> None:
+    def wait(self, until_s: float, sleep: Callable[[], object]) -> None:
         """Show that it begins at a wall time, in s since 1970, and sleep a little."""
         del until_s
-        time.sleep(sleep_s)
+        sleep()
 
     def show(self, session: Session) -> None:
         """Show how it goes, and take the time of one poll for it."""
@@ -114,12 +113,12 @@ class LineView(View):
             self._told.add(event.message)
             say(_spoken(event))
 
-    def wait(self, until_s: float, sleep_s: float) -> None:
-        """Said once."""
+    def wait(self, until_s: float, sleep: Callable[[], object]) -> None:
+        """A line, once."""
         if self._waits_until_s != until_s:
             self._waits_until_s = until_s
             say(_countdown(until_s))
-        super().wait(until_s, sleep_s)
+        super().wait(until_s, sleep)
 
     def notes(self, notes: Sequence[str]) -> None:
         """Said as lines."""
@@ -178,13 +177,13 @@ class MeterView(View):
             self._told.add(event.message)
             self._console.print(_spoken(event), style="yellow", markup=False)
 
-    def wait(self, until_s: float, sleep_s: float) -> None:
+    def wait(self, until_s: float, sleep: Callable[[], object]) -> None:
         """A line that counts down."""
         from rich.text import Text  # noqa: PLC0415 - slow to load
 
         with self._live:
             self._live.update(Text(_countdown(until_s)), refresh=True)
-            super().wait(until_s, sleep_s)
+            super().wait(until_s, sleep)
 
     def notes(self, notes: Sequence[str]) -> None:
         """Said as lines."""
@@ -218,12 +217,12 @@ class JsonView(View):
         self._next_ns = now_ns() + LINE_EVERY_NS
         self._waits_until_s: float | None = None
 
-    def wait(self, until_s: float, sleep_s: float) -> None:
-        """Said once."""
+    def wait(self, until_s: float, sleep: Callable[[], object]) -> None:
+        """An event, once."""
         if self._waits_until_s != until_s:
             self._waits_until_s = until_s
             print_json({"event": EventKind.WAITING, "message": _countdown(until_s)})
-        super().wait(until_s, sleep_s)
+        super().wait(until_s, sleep)
 
     def on_event(self, event: Event) -> None:
         """Said as a line."""
@@ -260,11 +259,10 @@ def _countdown(until_s: float) -> str:
 
 
 def print_json(values: dict[str, Any]) -> None:
-    """One line on stdout; without a reader the recording goes on all the same."""
-    with contextlib.suppress(BrokenPipeError):
-        # In one piece: events come from several threads, and print writes its end by itself.
-        text = _NO_UNICODE.sub(_escaped, json.dumps(_plain(values), ensure_ascii=False))
-        print(f"{text}\n", end="", flush=True)  # noqa: T201
+    """One line on stdout."""
+    # In one piece: events come from several threads, and print writes its end by itself.
+    text = _NO_UNICODE.sub(_escaped, json.dumps(_plain(values), ensure_ascii=False))
+    print(f"{text}\n", end="", flush=True)  # noqa: T201
 
 
 _NO_UNICODE = re.compile(r"[\ud800-\udfff]")

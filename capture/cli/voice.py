@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from capture.cli.app import EXIT_FAILED, EXIT_INTERRUPTED, print_error
+from capture.cli.app import EXIT_FAILED, EXIT_INTERRUPTED, print_error, say
 from capture.cli.recover import mention_orphans
 from capture.cli.signals import StopSignals
+from capture.cli.streams import detached_output
 from capture.cli.values import Duration, parse_duration
 from capture.cli.voice_views import choose_view
 from capture.config import default_voice_folder
-from capture.errors import CaptureError, ConfigError
+from capture.errors import CaptureError, ConfigError, NothingRecordedError
 from capture.model import GateSpec, SoundFileSpec, VoiceSpec
 from capture.rules import parse_start, parse_stop
 
@@ -29,8 +30,6 @@ __all__ = ["voice"]
 
 EXIT_SOME_MISSING = 3
 MESSENGERS = ("whatsapp", "telegram")
-OWN_VOICE_HOLD_S = 3.0
-"""Who speaks thinks longer between two sentences than a message that was sent lets one wait."""
 DEFAULT_GATE = GateSpec()
 
 
@@ -110,7 +109,7 @@ def voice(
         file=SoundFileSpec(format or "opus", quality or "medium", messenger),
         gate=GateSpec(
             threshold_dbfs=_threshold(threshold),
-            hold_s=_hold_s(hold, from_),
+            hold_s=hold,
             min_length_s=DEFAULT_GATE.min_length_s if min_length is None else min_length,
             max_length_s=DEFAULT_GATE.max_length_s if max_length is None else max_length,
             is_any_sound=any_sound,
@@ -126,31 +125,46 @@ def voice(
         with_picture=picture,
     )
     if is_trial:
-        from capture.voice.plan import check_spec  # noqa: PLC0415 - loads av
-
-        check_spec(spec)
+        _check(spec)
         return 0
-    return _run(spec, is_json=json, is_quiet=quiet)
+    with detached_output(), StopSignals(is_last=True) as stop:
+        stop.is_starting = True
+        try:
+            return _run(spec, stop, is_json=json, is_quiet=quiet)
+        except NothingRecordedError:
+            if not stop.has_come:
+                raise
+            say("stopped before it listened")
+            return EXIT_INTERRUPTED
 
 
-def _run(spec: VoiceSpec, *, is_json: bool, is_quiet: bool) -> int:
+def _check(spec: VoiceSpec) -> None:
+    """Whether a spec makes sense, before its time has come."""
+    from capture.lookout import check_rules  # noqa: PLC0415 - loads NumPy
+    from capture.voice.plan import check_spec  # noqa: PLC0415 - loads av
+
+    check_spec(spec)
+    check_rules(rule for rule in (*spec.start_when, *spec.stop_when) if rule.is_of_windows)
+
+
+def _run(spec: VoiceSpec, stop: StopSignals, *, is_json: bool, is_quiet: bool) -> int:
     from capture.voice import VoiceKeeper  # noqa: PLC0415 - av and the speech model are slow
 
     if not is_quiet:
         mention_orphans(spec.folder)
     view = choose_view(is_json=is_json, is_quiet=is_quiet)
     error: CaptureError | None = None
-    with StopSignals() as stop, view:
-        keeper = VoiceKeeper(spec, view.on_event)
-        with _save_on_signal(keeper), keeper:  # also while it finishes: the signal would kill it
-            stop.session = keeper
-            view.notes(keeper.notes)
-            while not keeper.wait_for_stop(0):
-                view.show(keeper)
-        try:
-            keeper.wait()
-        except CaptureError as failure:
-            error = failure
+    keeper = VoiceKeeper(spec, view.on_event)
+    stop.attach(keeper.stop, keeper.abort)
+    with view, _save_on_signal(keeper), keeper:  # also while it finishes: the signal would kill it
+        stop.is_starting = False
+        view.notes(keeper.notes)
+        while not keeper.wait_for_stop(0):
+            view.show(keeper)
+    try:
+        keeper.wait()
+    except CaptureError as failure:
+        error = failure
     result = keeper.result
     assert result is not None
     view.finish(result)
@@ -213,12 +227,6 @@ def _purposes(words: Sequence[str]) -> tuple[str | None, float | None]:
                 hint=f"write {' or '.join(MESSENGERS)}, or how long to listen, such as 10m",
             ) from error
     return messenger, duration_s
-
-
-def _hold_s(hold_s: float | None, source: str) -> float:
-    if hold_s is not None:
-        return hold_s
-    return OWN_VOICE_HOLD_S if source.partition(":")[0] == "mic" else DEFAULT_GATE.hold_s
 
 
 def _threshold(text: str) -> float | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import sys
 import threading
@@ -52,8 +51,7 @@ class VoiceView(Shown):
     def on_event(self, event: Event) -> None:
         """Called from several threads; the path of a kept message is the result."""
         if event.kind is EventKind.MESSAGE_KEPT:
-            with contextlib.suppress(BrokenPipeError):
-                print(event.message, flush=True)  # noqa: T201
+            print(event.message, flush=True)  # noqa: T201
 
     def notes(self, notes: Sequence[str]) -> None:
         """What is to be known of the source and of the files."""
@@ -74,19 +72,19 @@ class LineView(VoiceView):
         if event.kind is EventKind.MESSAGE_KEPT:
             details = event.details
             level, size = format_dbfs(details["rms_dbfs"]), format_size(details["size_bytes"])
-            _tell(f"kept {details['length_s']:.1f} s, {level}, {size}")
+            say(f"kept {details['length_s']:.1f} s, {level}, {size}")
         elif event.kind in _SPOKEN or event.kind is EventKind.STARTED or _is_new(event):
-            _tell(event.message)
+            say(event.message)
         super().on_event(event)
 
     def notes(self, notes: Sequence[str]) -> None:
         """Said as lines."""
         for note in notes:
-            _tell(f"note: {note}")
+            say(f"note: {note}")
 
     def finish(self, result: VoiceResult) -> None:
         """A summary."""
-        _tell(_summary(result))
+        say(_summary(result))
 
 
 class JsonView(VoiceView):
@@ -260,13 +258,6 @@ def choose_view(*, is_json: bool, is_quiet: bool) -> VoiceView:
 def _is_new(event: Event) -> bool:
     """Whether a message begins, and not a further part of a long one."""
     return event.kind is EventKind.MESSAGE_OPENED and event.details["part"] == 1
-
-
-def _tell(text: str) -> None:
-    """A line of talk; listening goes on without anyone who reads it."""
-    with contextlib.suppress(BrokenPipeError):
-        if sys.stderr is not None:
-            say(text)
 
 
 def render(snapshot: VoiceSnapshot, held_dbfs: float, question: str | None) -> RenderableType:

@@ -8,7 +8,8 @@ it is there in 20 ms and is single-threaded: it may fork safely, and what it sta
 * As a child subreaper it inherits every orphan of the command, also one that made itself a session
   of its own, so the tree can be found by walking parents in ``/proc``.
 * When the command ends, when the owner dies (``kill -9`` included) or when SIGTERM, SIGINT or
-  SIGHUP comes, the whole tree gets SIGTERM and, after ``GRACE_S`` seconds, SIGKILL.
+  SIGHUP comes, the whole tree gets SIGTERM and, after ``GRACE_S`` seconds, SIGKILL. One that was
+  ignored at the start (``nohup``, ``trap ''``) ends nothing, unless the owner sends it.
 * The command's exit code is passed on; 128 + n where signal n ended it, as in a shell. If the owner
   is dead, nobody else can delete the folder ``REMOVE`` (empty: none), so the keeper does.
 """
@@ -71,9 +72,14 @@ class Keeper:
         """Return when the command has ended or has to."""
         while self.exit_code is None and self.is_owned:
             got = signal.sigtimedwait(_WATCHED, OWNER_POLL_S)
-            if got is not None and got.si_signo in _STOP_SIGNALS:
+            if got is not None and got.si_signo in _STOP_SIGNALS and self._counts(got):
                 return
             self._reap()
+
+    def _counts(self, got: signal.struct_siginfo) -> bool:
+        """Whether a signal is to end the command: blocked, it comes though it is ignored."""
+        is_ignored = signal.getsignal(got.si_signo) is signal.SIG_IGN
+        return not is_ignored or got.si_pid == self._owner_pid
 
     def take_down(self, grace_s: float) -> None:
         """End the tree: ask first, then kill until nothing is left."""

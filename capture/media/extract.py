@@ -140,13 +140,6 @@ def check_job(job: ExtractJob) -> None:
     if job.spec is not None:
         check_sound_spec(job.spec)
     _check_loudness(job.loudness_lufs)
-    for name, value in (("start", job.start_s), ("end", job.end_s)):
-        if value is not None and not (math.isfinite(value) and value >= 0):
-            raise ConfigError(f"the {name} must be a time from 0, not {value}")
-    if job.start_s is not None and job.end_s is not None and job.end_s <= job.start_s:
-        raise ConfigError("the end must come after the start")
-    if job.rate_hz is not None and not 1000 <= job.rate_hz <= 768_000:  # noqa: PLR2004 - any device's
-        raise ConfigError(f"{job.rate_hz} Hz is no sample rate", hint="48000 is usual")
     ways = [job.is_trim, job.is_split, job.is_speech_only, job.by_chapter]
     if job.by_chapter and sum(ways) > 1:
         raise ConfigError("a file is cut by its chapters or by what is heard, not both")

@@ -118,7 +118,9 @@ def manner_of(job: ExtractJob, *, is_own_kind: bool) -> str:
         f"{_plain(gate.threshold_dbfs)} dBFS"
         if is_gated and gate.threshold_dbfs is not None
         else "",
-        f"{_plain(gate.hold_s)}s pauses" if is_gated and gate.hold_s != GateSpec().hold_s else "",
+        f"{_plain(gate.pause_s)}s pauses"
+        if is_gated and gate.pause_s != GateSpec().pause_s
+        else "",
         f"{job.rate_hz} Hz" if job.rate_hz else "",
         "mono" if job.is_mono else "",
         f"{_plain(job.loudness_lufs)} LUFS" if job.loudness_lufs is not None else "",

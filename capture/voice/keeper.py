@@ -20,7 +20,7 @@ from capture.clock import SessionClock, now_ns
 from capture.disk import check_room
 from capture.errors import OutputError
 from capture.gate import GateEventKind, GateState, Verdict
-from capture.lookout import Ear, Patience, watch_for_end
+from capture.lookout import Ear, Patience, check_rules, watch_for_end
 from capture.media.encode import pcm16
 from capture.media.formats import MESSENGERS
 from capture.media.growing import read_growing
@@ -39,7 +39,7 @@ from capture.model import (
     VoiceSnapshot,
     VoiceState,
 )
-from capture.pipeline import Mailbox, MailboxClosedError, Pipeline, WhenFull
+from capture.pipeline import Mailbox, MailboxClosedError, Pipeline, StopFlag, WhenFull
 from capture.rules import with_rules
 from capture.sources import MIX_STREAM, open_audio, open_players
 from capture.speech import SpeechDetector
@@ -87,7 +87,8 @@ LOOK_EVERY_S = 2.0
 class VoiceKeeper:
     """Listens, and keeps every voice message that plays as a file of its own.
 
-    ``with VoiceKeeper(spec) as keeper: ...`` starts and ends it. Any thread may call its methods.
+    ``with VoiceKeeper(spec) as keeper: ...`` starts and ends it. Any thread may call its methods,
+    and a signal handler ``stop()``, ``abort()`` and ``save_last()``.
 
     Args:
         spec: What to listen to, and what to make of it.
@@ -109,7 +110,8 @@ class VoiceKeeper:
         self._error: BaseException | None = None
         self._result: VoiceResult | None = None
         self._lock = threading.RLock()  # a signal handler may stop it in the middle of a stop
-        self._is_stop_asked = False  # no Event: its lock may be held where a signal comes in
+        self._deleting = threading.Lock()
+        self._stop_asked = StopFlag()
         self._finished = threading.Event()
         self._pipeline = Pipeline()
         self._box: Mailbox[AudioBlock | Event | Callable[[Lane], None]] = Mailbox(
@@ -153,19 +155,23 @@ class VoiceKeeper:
         """Wait for what the start rules name, open the source and listen.
 
         Raises:
-            CaptureError: Something that is needed is not there, or it was stopped before it
-                began; nothing is left behind.
+            NothingRecordedError: It was stopped before it began.
+            CaptureError: Something that is needed is not there. Nothing is left behind.
         """
+        patience = Patience(self.spec, self._teller, self.wait_for_stop)
         try:
+            patience.check()
+            check_rules((*self.spec.start_when, *self.spec.stop_when))
             check_folder(self.spec.folder)
             check_room(self.spec.folder, self.spec.min_free_bytes)
             if not self.spec.gate.is_any_sound:
                 self._judges.append(SpeechDetector())  # now, while nothing can be missed
             if self.spec.start_when:
                 self._state = VoiceState.WAITING
-                patience = Patience(self.spec, self._teller, self.wait_for_stop)
                 patience.wait_for_others(self.spec.start_when)
+            patience.check()
             self._source = self._open()
+            patience.check()
             self._started_ns = self._heard_ns = now_ns()
             if not self._is_apart:
                 self._open_lane("", self._source.label, None, self._started_ns)
@@ -187,14 +193,14 @@ class VoiceKeeper:
         began_at_s = time.time() - (now_ns() - self._started_ns) / NS_PER_S
         message = f"listening to {self._source.label}"
         self._teller.emit(EventKind.STARTED, message, began_at_s=began_at_s, notes=self.notes)
-        watch_for_end(self, self.spec, self._ear, self._started_ns)
+        watch_for_end(self, self.spec, self._ear, self._started_ns, self._teller)
 
     def stop(self, reason: str = "request") -> None:
         """Stop listening; an open message is kept. Does nothing the second time."""
         with self._lock:
-            if not self._is_stop_asked:
-                self._stopped_by = reason
-                self._is_stop_asked = True
+            if not self._stop_asked.is_set():
+                self._stopped_by = self._stopped_by or reason
+                self._stop_asked.set()
 
     def abort(self) -> None:
         """Stop without waiting for sound that is on its way; what was heard is kept."""
@@ -214,17 +220,8 @@ class VoiceKeeper:
         return self._result
 
     def wait_for_stop(self, timeout_s: float) -> bool:
-        """Wait at most so long for the end to come near; true once it did.
-
-        It takes no lock: a signal handler may call ``stop()`` in the middle of it.
-        """
-        deadline_s = time.monotonic() + timeout_s
-        while not self._is_stop_asked:
-            left_s = deadline_s - time.monotonic()
-            if left_s <= 0:
-                return False
-            time.sleep(min(left_s, TICK_S))
-        return True
+        """Wait at most so long for the end to come near; true once it did."""
+        return self._stop_asked.wait(timeout_s)
 
     @property
     def result(self) -> VoiceResult | None:
@@ -274,16 +271,19 @@ class VoiceKeeper:
         self._each(lambda lane: lane.reject() if lane.number == number else None)
 
     def delete(self, message: VoiceMessage) -> None:
-        """Delete a message that was kept, with its picture.
+        """Delete a message that was kept, with its picture; nothing, if it is deleted by now.
 
         Raises:
             OutputError: The system refuses.
         """
-        for path in filter(None, (message.path, message.picture)):
-            with as_output_error(path):
-                path.unlink(missing_ok=True)
-        self._kept.remove(message)
-        self._dropped += 1
+        with self._deleting:
+            if message not in self._kept:
+                return
+            for path in filter(None, (message.path, message.picture)):
+                with as_output_error(path):
+                    path.unlink(missing_ok=True)
+            self._kept.remove(message)
+            self._dropped += 1
         self._teller.emit(
             EventKind.MESSAGE_DROPPED, f"{message.path.name} is deleted", why="thrown-away"
         )
@@ -337,7 +337,7 @@ class VoiceKeeper:
 
     def _run(self) -> None:
         try:
-            while not self._is_stop_asked:
+            while not self._stop_asked.is_set():
                 self._step()
                 self._watch(now_ns())
             self._state = VoiceState.FINISHING

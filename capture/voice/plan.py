@@ -34,25 +34,19 @@ def check_spec(spec: VoiceSpec) -> None:
     gate = spec.gate
     if gate.threshold_dbfs is not None and not -90 <= gate.threshold_dbfs < 0:  # noqa: PLR2004
         raise ConfigError(
-            f"a threshold of {gate.threshold_dbfs:g} dBFS", hint="write a level from -90 to -1"
+            f"a threshold cannot be {gate.threshold_dbfs:g} dBFS",
+            hint="write a level from -90 to -1",
         )
     if gate.max_length_s < MIN_MAX_LENGTH_S:
         raise ConfigError(
-            f"messages of at most {gate.max_length_s:g} s",
+            f"messages cannot be cut into parts of {gate.max_length_s:g} s",
             hint=f"write {MIN_MAX_LENGTH_S:g}s or more",
         )
-    if gate.min_length_s > gate.max_length_s:
+    if gate.pause_s < MIN_HOLD_S:
         raise ConfigError(
-            f"messages of at least {gate.min_length_s:g} s and at most {gate.max_length_s:g} s",
-            hint="the least length must not be above the greatest",
-        )
-    if gate.hold_s < MIN_HOLD_S:
-        raise ConfigError(
-            f"a hold of {gate.hold_s:g} s would cut at every word",
+            f"a hold of {gate.pause_s:g} s would cut at every word",
             hint=f"write {MIN_HOLD_S:g}s or more",
         )
-    if spec.count is not None and spec.count < 1:
-        raise ConfigError(f"{spec.count} messages", hint="write a count of 1 or more")
 
 
 def check_folder(folder: Path) -> None:

@@ -15,6 +15,7 @@ def main() -> None:
     parser.add_argument("--hz", type=float, required=True)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--peak", type=float, default=0.25)
+    parser.add_argument("--rest", type=float, default=0.0, help="silent so long in every two s")
     parser.add_argument("--name", default="tone")
     parser.add_argument("--latency-ms", type=int, default=100)
     options = parser.parse_args()
@@ -25,6 +26,7 @@ def main() -> None:
         if room > 0:
             moments = np.arange(written, written + room) / RATE_HZ
             tone = options.peak * np.sin(2 * np.pi * options.hz * moments)
+            tone[moments % 2 < options.rest] = 0
             data = np.repeat(tone.astype(np.float32), 2).tobytes()
             player.lib.pa_stream_write(player.stream, data, len(data), None, 0, 0)
             written += room

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -166,3 +168,46 @@ def test_levels_are_those_since_the_last_look() -> None:
     assert mixer.levels()["system"].peak_dbfs == pytest.approx(-6.02, abs=0.01)
     play(mixer, 1, [0.25, 0.0], start_s=1)
     assert mixer.levels()["system"].peak_dbfs == pytest.approx(-12.04, abs=0.01)
+
+
+def test_reports_are_asked_for_by_many_while_streams_come_and_go() -> None:
+    clock = SessionClock(0)
+    mixer = two(clock)
+    is_over = threading.Event()
+    wrong: list[BaseException | str] = []
+
+    def ask() -> None:
+        gaps = 0
+        try:
+            while not is_over.is_set():
+                found = mixer.report(0).gaps
+                if found < gaps:
+                    wrong.append(f"{gaps} gaps, then {found}: a stream that ended was left out")
+                gaps = found
+                mixer.track_reports("flac")
+                mixer.levels()
+        except BaseException as error:  # noqa: BLE001 - the test's own thread says it
+            wrong.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    before_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        samples = np.zeros((BLOCK, 2), np.float32)
+        for number in range(300):
+            at_ns = number * S // 50
+            # Each stream has a hole of a block, ends, and is followed by another one.
+            for position, later in ((0, 0), (2 * BLOCK, 2)):
+                block = AudioBlock(samples, at_ns + later * S // 50, position, stream=number)
+                mixer.push(0, block)
+            mixer.end_stream(0, number)
+            mixer.advance(at_ns + S // 25)
+    finally:
+        sys.setswitchinterval(before_s)
+        is_over.set()
+        for thread in threads:
+            thread.join()
+    assert not wrong, wrong[:3]
+    assert mixer.report(0).gaps > 0

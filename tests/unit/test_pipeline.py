@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import threading
+from typing import TYPE_CHECKING
 
 import pytest
 
-from capture.pipeline import Mailbox, MailboxClosedError, Pipeline, WhenFull
+from capture.model import RecordingSpec
+from capture.pipeline import Mailbox, MailboxClosedError, Pipeline, StopFlag, WhenFull
+from capture.session import Session
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_items_come_out_in_the_order_they_went_in() -> None:
@@ -157,3 +165,46 @@ def test_threads_are_named() -> None:
     pipeline.start()
     assert stage.join(5)
     assert names == ["capture-mux"]
+
+
+# --------------------------------------------------------------------------------- the stop flag
+
+
+def test_a_flag_wakes_all_who_wait() -> None:
+    flag = StopFlag()
+    found: list[bool] = []
+    threads = [threading.Thread(target=lambda: found.append(flag.wait(30))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    assert not flag.wait(0.01)
+    assert not flag.is_set()
+    flag.set()
+    flag.set()
+    for thread in threads:
+        thread.join(30)
+    assert found == [True] * 8
+    assert flag.wait(0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="timers that send signals")
+@pytest.mark.parametrize("kind", ["flag", "session"])
+def test_a_signal_handler_sets_it_in_the_middle_of_a_wait(kind: str, tmp_path: Path) -> None:
+    flags: list[StopFlag] = []
+    sessions: list[Session] = []
+
+    def on_alarm(_number: int, _frame: object) -> None:
+        flags[-1].set() if kind == "flag" else sessions[-1].stop("signal")
+
+    before = signal.signal(signal.SIGALRM, on_alarm)
+    try:
+        for number in range(200):
+            flags.append(StopFlag())
+            if kind == "session":
+                sessions.append(Session(RecordingSpec(tmp_path / "a.flac", video=None)))
+            wait = flags[-1].wait if kind == "flag" else sessions[-1].wait_for_stop
+            signal.setitimer(signal.ITIMER_REAL, 1e-4 + number * 1e-6)
+            while not wait(0):  # its lock is taken and given back all the time
+                pass
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

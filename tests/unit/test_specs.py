@@ -1,0 +1,136 @@
+"""What a spec takes, and what it refuses the moment it is made."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from capture.errors import ConfigError
+from capture.model import (
+    AudioSpec,
+    ExtractJob,
+    GateSpec,
+    RecordingSpec,
+    Rect,
+    Rule,
+    VideoSpec,
+    VoiceSpec,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NOT_FINITE = (math.nan, math.inf, -math.inf)
+OUT = Path("out.mkv")
+
+
+def recording(**changes: Any) -> RecordingSpec:
+    return RecordingSpec(OUT, **changes)
+
+
+def voice(**changes: Any) -> VoiceSpec:
+    return VoiceSpec(Path("kept"), **changes)
+
+
+def job(**changes: Any) -> ExtractJob:
+    return ExtractJob(Path("a.mp4"), Path("out"), **changes)
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "values"),
+    [
+        (VideoSpec, "fps", (0, -1, 0.5, 241, *NOT_FINITE, True, "30")),
+        (VideoSpec, "quality", ("best", "", None)),
+        (VideoSpec, "screen", (-1, math.nan)),
+        (VideoSpec, "window", ("", "  ")),
+        (VideoSpec, "synthetic", ((0, 240), (320, -1))),
+        (lambda **changes: AudioSpec("mic", **changes), "gain_db", (*NOT_FINITE, "loud")),
+        (recording, "duration_s", (0, -5, *NOT_FINITE)),
+        (recording, "delay_s", (-5, *NOT_FINITE)),
+        (recording, "begin_at_s", NOT_FINITE),
+        (recording, "start_within_s", (0, -1, math.nan)),
+        (recording, "split_every_s", (0, -1, 0.01, math.nan)),
+        (recording, "max_size_bytes", (0, -1, math.nan)),
+        (recording, "min_free_bytes", (-1, math.nan)),
+        (recording, "rate_hz", (0, -48_000, 12_345, math.nan)),
+        (recording, "audio_codec", ("mp3", "")),
+        (recording, "tracks", ("some",)),
+        (recording, "start_when", ((Rule("silence", amount=1),), (Rule("size", amount=1),))),
+        (recording, "stop_when", ((Rule("sound"),), (Rule("window", "Mail"),))),
+        (lambda **changes: Rule("silence", **changes), "amount", (-1, *NOT_FINITE)),
+        (Rule, "kind", ("", "noise")),
+        (voice, "count", (0, -1, math.nan)),
+        (voice, "duration_s", (0, -1, math.nan)),
+        (voice, "idle_s", (0, -1, math.inf)),
+        (voice, "keep_last_s", (-1, *NOT_FINITE)),
+        (voice, "stop_when", ((Rule("app", "Mail"),),)),
+        (GateSpec, "hold_s", (-1, *NOT_FINITE)),
+        (GateSpec, "pad_s", (-1, math.nan)),
+        (GateSpec, "min_length_s", (-1, math.nan, 5 * 3600)),
+        (GateSpec, "max_length_s", (0, 0.1, math.nan)),
+        (GateSpec, "threshold_dbfs", (0, 3, math.nan)),
+        (job, "start_s", (-1, *NOT_FINITE)),
+        (job, "end_s", (-1, *NOT_FINITE)),
+        (job, "rate_hz", (0, 7, 10**7, math.nan)),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_refused(
+    make: Callable[..., object], name: str, values: tuple[object, ...]
+) -> None:
+    for value in values:
+        with pytest.raises(ConfigError) as caught:
+            make(**{name: value})
+        assert caught.value.hint, value
+
+
+@pytest.mark.parametrize(
+    "wishes",
+    [
+        {"screen": 1, "region": Rect(0, 0, 2, 2)},
+        {"screen": 0, "window": "Mail"},
+        {"region": Rect(0, 0, 2, 2), "synthetic": (320, 240)},
+        {"screen": 1, "region": Rect(0, 0, 2, 2), "window": "Mail", "synthetic": (320, 240)},
+    ],
+)
+def test_two_things_to_film_contradict_each_other(wishes: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        VideoSpec(**wishes)
+    for name in wishes:
+        assert name in caught.value.message
+
+
+def test_a_job_ends_after_it_starts() -> None:
+    for end_s in (1.0, 0.5):
+        with pytest.raises(ConfigError, match="after the start"):
+            job(start_s=1.0, end_s=end_s)
+
+
+@pytest.mark.parametrize("text", ["a b.mkv", "übung.mkv", "/x/y.mkv"])
+def test_a_path_may_be_text_or_any_other_path(text: str) -> None:
+    for given in (text, PurePosixPath(text), Path(text)):
+        made: Any = given  # what the annotation says is what comes out
+        assert RecordingSpec(made).output == Path(text)
+        assert VoiceSpec(made).folder == Path(text)
+        one = ExtractJob(made, made)
+        assert (one.source, one.target) == (Path(text), Path(text))
+        assert isinstance(dataclasses.replace(RecordingSpec(made), duration_s=1).output, Path)
+
+
+@pytest.mark.parametrize("value", [None, 3, b"a.mkv", "a\0.mkv"])
+def test_what_is_no_path_is_refused(value: Any) -> None:
+    for make in (RecordingSpec, VoiceSpec, lambda each: ExtractJob(each, each)):
+        with pytest.raises(ConfigError, match="no path"):
+            make(value)
+
+
+def test_a_microphone_has_a_longer_hold_unless_one_is_given() -> None:
+    assert voice(source="auto").gate.hold_s == 1.5
+    assert voice(source="app:mic").gate.hold_s == 1.5
+    assert voice(source="mic").gate.hold_s == 3.0
+    assert voice(source="mic:usb", gate=GateSpec(is_any_sound=True)).gate.hold_s == 3.0
+    assert voice(source="mic", gate=GateSpec(hold_s=1.5)).gate.hold_s == 1.5
+    assert GateSpec().pause_s == 1.5
