@@ -458,9 +458,10 @@ def _transcode(track: _Track, facts: _Facts, work: Work) -> None:
     stated_s = track.stated_s if reader.is_at_end else None
     work.report(track.number, stated_s, reader.clock, reader.broken, reader.read_error)
     if reader.changes:
+        times = "once" if reader.changes == 1 else f"{reader.changes} times"
         work.warnings.append(
-            f"sound track {track.number} changes its rate or channels {reader.changes} times; "
-            f"all of it has {reader.rate_hz} Hz now"
+            f"sound track {track.number} changes its rate or channels {times}; "
+            f"all of it was made {reader.rate_hz} Hz {reader.layout}"
         )
 
 

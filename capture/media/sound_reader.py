@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
-from av.audio.fifo import AudioFifo
 
 from capture.errors import DamagedFileError
+from capture.media.convert import DTYPES, SoundConverter, SoundForm
+from capture.media.decode import read_packets
+from capture.media.layouts import known_layout
 from capture.media.packet_length import PacketLength
 from capture.media.sample_clock import SampleClock
 from capture.media.tracks import codec_of, file_zero_s, tick_s
@@ -29,7 +31,6 @@ __all__ = ["DECODED", "SoundReader", "depth_of"]
 
 DECODED = {"s16": "s16", "s24": "s32", "s32": "s32", "f32": "flt"}
 """The depth that is wanted, and FFmpeg's format that holds it."""
-_DTYPES: dict[str, Any] = {"s16": np.int16, "s32": np.int32, "flt": np.float32}
 _BLOCK_S = 0.5
 """A stereo block still fits into a processor's second cache, in each of its forms."""
 _SILENCE_S = 10.0
@@ -65,12 +66,13 @@ class SoundReader:
         stream: The track.
         sample_format: Of what comes out.
         rate_hz: Sample rate; what changes it later in the track is resampled to it.
-        channels: Of what comes out.
+        channels: Of what comes out; what changes them later in the track is mixed to them.
+        layout: Where they are played, by FFmpeg's name; its default where the file does not say.
         heard: Sample at which the track begins, on the clock that a player shows.
         clock: What its stamps were like.
         broken: Packets that could not be decoded; their time is silent.
         read_error: Why the file could not be read to its end.
-        changes: How often its rate or its channels changed.
+        changes: How often its rate or its channels changed, as far as it was read.
         is_at_end: It was read as far as it goes.
 
     Raises:
@@ -84,7 +86,6 @@ class SoundReader:
         self.stream = stream
         self.sample_format = sample_format
         self.broken = 0
-        self.changes = 0
         self.is_at_end = False
         self.read_error: str | None = None
         stream.codec_context.thread_type = "NONE"  # a packet of sound takes less than a hand-over
@@ -99,30 +100,32 @@ class SoundReader:
             )
         self._first = first
         self.rate_hz = int(first.sample_rate)
-        self._layout = "mono" if is_mono else first.layout
-        self.channels = 1 if is_mono else int(first.layout.nb_channels)
+        layout = "mono" if is_mono else first.layout.name
+        self.layout = known_layout(layout)
+        target = SoundForm(sample_format, layout, self.rate_hz)
+        self.channels = target.channels
+        self._converter = SoundConverter(target, round(_BLOCK_S * self.rate_hz))
         tick, zero = tick_s(stream.time_base), file_zero_s(container)
         unit = PacketLength(stream, self.rate_hz).unit
         self.clock = SampleClock(self.rate_hz, tick, zero, unit)
         self.heard = self.clock.start(first.pts)
 
+    @property
+    def changes(self) -> int:  # noqa: D102 - described above
+        return self._converter.changes
+
     def _decode(self) -> Iterator[Any]:
-        packets = self._container.demux(self.stream)
-        while True:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                self.is_at_end = True
-                return
-            except av.FFmpegError as error:
-                self.read_error = error.strerror or str(error)
+        for packet, frames in read_packets(self._container, [self.stream]):
+            if not isinstance(frames, av.FFmpegError):
+                yield from frames
+            elif packet is not None:
+                self.broken += 1
+            else:
+                self.read_error = frames.strerror or str(frames)
                 with contextlib.suppress(av.FFmpegError):
                     yield from self.stream.codec_context.decode(None)
                 return
-            try:
-                yield from packet.decode()
-            except av.FFmpegError:
-                self.broken += 1
+        self.is_at_end = True
 
     def blocks(self) -> Iterator[tuple[int, NDArray[Any]]]:
         """The sound, each block with the sample at which it lies; they follow on each other.
@@ -137,43 +140,21 @@ class SoundReader:
                 position += len(samples)
 
     def _samples(self) -> Iterator[NDArray[Any]]:
-        fifo, resampler = AudioFifo(), self._resampler()
-        rate_hz, clock = self.rate_hz, self.clock
-        enough = round(_BLOCK_S * rate_hz)
+        converter, clock = self._converter, self.clock
         frame: Any = self._first
+        rest = 0
         while frame is not None:
-            hole = clock.advance(frame.pts, frame.samples * rate_hz // frame.sample_rate)
+            # What is cut off when lengths are reckoned at another rate must not add up to a hole.
+            length, rest = divmod(frame.samples * self.rate_hz + rest, frame.sample_rate)
+            hole = clock.advance(frame.pts, length)
             if hole:
-                yield from self._convert(resampler, fifo)
+                yield from converter.flush()
                 yield from self._silence(hole)
-            frame.pts = None  # the box of frames would insist on stamps without rounding
-            try:
-                fifo.write(frame)
-            except ValueError:  # it has another rate, format, or number of channels
-                self.changes += 1
-                yield from self._convert(resampler, fifo, is_last=True)
-                fifo, resampler = AudioFifo(), self._resampler()
-                fifo.write(frame)
-            if fifo.samples >= enough:
-                yield from self._convert(resampler, fifo)
+            yield from converter.push(frame)
             frame = next(self._frames, None)
-        yield from self._convert(resampler, fifo, is_last=True)
-
-    def _resampler(self) -> Any:
-        return av.AudioResampler(format=self.sample_format, layout=self._layout, rate=self.rate_hz)
-
-    def _convert(self, resampler: Any, fifo: Any, *, is_last: bool = False) -> Iterator[Any]:
-        frames = []
-        if fifo.samples:
-            whole = fifo.read()
-            whole.pts = None
-            frames += resampler.resample(whole)
-        if is_last:
-            frames += resampler.resample(None)
-        for frame in frames:
-            yield frame.to_ndarray().reshape(-1, self.channels)
+        yield from converter.finish()
 
     def _silence(self, count: int) -> Iterator[NDArray[Any]]:
         step = round(_SILENCE_S * self.rate_hz)
         for done in range(0, count, step):
-            yield np.zeros((min(step, count - done), self.channels), _DTYPES[self.sample_format])
+            yield np.zeros((min(step, count - done), self.channels), DTYPES[self.sample_format])

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from capture.media.certificate import CertifiedTrack
+    from capture.media.convert import SoundForm
 
 __all__ = ["Finding", "Severity", "VerifyReport", "verify"]
 
@@ -146,6 +147,14 @@ def _check_track(track: TrackMeasure) -> Iterator[Finding]:
     if abs(track.stretch_s) > UNEQUAL_S:
         message = f"its times last {track.stretch_s:+.3f} s longer than its samples"
         yield Finding(Severity.FAULT, message, track.name, track.start_s)
+    if track.changes:
+        first = track.changes[0]
+        times = _count(len(track.changes), "time")
+        message = (
+            f"changes its rate or channels, {times}, "
+            f"first from {_form(first.before)} to {_form(first.after)}"
+        )
+        yield Finding(Severity.NOTE, message, track.name, first.at_s)
     silent = [(quiet.start_s, quiet.end_s) for quiet in track.silent]
     for what, places in (("silent", silent), ("black", track.black)):
         for start_s, end_s in places:
@@ -353,6 +362,10 @@ def _missing_bytes(path: Path) -> int | None:
                 return None
             at += length
     return at - size or None
+
+
+def _form(form: SoundForm) -> str:
+    return f"{form.rate_hz} Hz {form.layout}"
 
 
 def _count(number: int, what: str) -> str:
