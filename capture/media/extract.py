@@ -461,7 +461,7 @@ def _transcode(track: _Track, facts: _Facts, work: Work) -> None:
         times = "once" if reader.changes == 1 else f"{reader.changes} times"
         work.warnings.append(
             f"sound track {track.number} changes its rate or channels {times}; "
-            f"all of it was made {reader.rate_hz} Hz {reader.layout}"
+            "all of it was brought to those that it begins with"
         )
 
 

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import av
 
 from capture.errors import DamagedFileError
+from capture.media.tag_text import AS_MEANT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["open_media"]
+__all__ = ["open_container", "open_media"]
 
 
 def open_media(path: Path, options: Mapping[str, str] | None = None) -> Any:
@@ -32,11 +33,25 @@ def open_media(path: Path, options: Mapping[str, str] | None = None) -> Any:
     """
     _refuse_what_is_no_file(path)
     try:
-        return av.open(str(path), options=dict(options or {}))
+        return open_container(str(path), options)
     except (av.FFmpegError, OSError) as error:
         raise DamagedFileError(
             f"{path} cannot be read: {error.strerror}", hint="is it a media file, and is it whole?"
         ) from error
+
+
+def open_container(file: Any, options: Mapping[str, str] | None = None) -> Any:
+    """A container to read from, whatever its tags are written in.
+
+    Args:
+        file: A name, or what ``av.open`` needs of a file.
+        options: For FFmpeg's demuxer.
+
+    Raises:
+        av.FFmpegError: It cannot be read.
+        OSError: The same.
+    """
+    return av.open(file, options=dict(options or {}), metadata_errors=AS_MEANT)
 
 
 def _refuse_what_is_no_file(path: Path) -> None:

@@ -19,6 +19,7 @@ import av
 
 from capture.errors import DamagedFileError, MediaError
 from capture.journal import is_recording, journal_path, read_journal
+from capture.media.input import open_container
 from capture.media.mux import Container, as_output_error, container_of
 
 if TYPE_CHECKING:
@@ -395,12 +396,12 @@ def _try_open(stack: contextlib.ExitStack, path: Path) -> Any:
     reached the disk with all the fragments.
     """
     try:
-        return stack.enter_context(av.open(str(path)))
+        return stack.enter_context(open_container(str(path)))
     except (av.InvalidDataError, av.EOFError) as error:
         failure: av.FFmpegError = error
     for end in _ends_of_whole_boxes(path)[: FRAGMENTS_TRIED + 1]:
         try:
-            return stack.enter_context(av.open(stack.enter_context(_Head(path, end))))
+            return stack.enter_context(open_container(stack.enter_context(_Head(path, end))))
         except (av.InvalidDataError, av.EOFError) as error:
             failure = error
     raise failure
