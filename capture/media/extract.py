@@ -25,8 +25,8 @@ from capture.media.tracks import (
     pick_tracks,
     read_chapters,
     source_tags,
+    stated_end_s,
     tick_s,
-    track_duration_s,
     track_language,
     track_title,
 )
@@ -46,8 +46,6 @@ Window = tuple[float | None, float | None, Chapter | None]
 
 LATE_S = 0.02
 """A track that begins later than this after its file is late; less is rounding."""
-_STATES_LENGTH = ("mov,", "matroska", "wav", "flac", "w64", "aiff", "caf")
-"""Containers whose stated length is a fact; in others FFmpeg guesses it from the bit rate."""
 _SUFFIXES = (".m4a", ".opus", ".mp3", ".flac", ".ogg", ".wav", ".ac3", ".eac3", ".mka", ".wma")
 """All endings that we give."""
 _RANGE_LUFS = (-70.0, -5.0)
@@ -237,24 +235,17 @@ def _read_facts(container: Any, job: ExtractJob) -> _Facts:
     if job.by_chapter and not chapters:
         raise MediaError(f"{job.source} has no chapters", hint="`capture probe` shows what it has")
     zero_s = float(file_zero_s(container))
-    states_length = container.format.name.startswith(_STATES_LENGTH)
     tracks = []
     for number, stream in pick_tracks(container, job.track, job.source):
         tick = float(tick_s(stream.time_base))
         late_s = 0.0 if stream.start_time is None else stream.start_time * tick - zero_s
-        stated_s = None
-        if states_length and (length_s := track_duration_s(stream)):
-            # Matroska's tag says when the track ends, the others how long it is.
-            stated_s = length_s + (max(0.0, late_s) if stream.duration else 0.0)
-        elif states_length and len(container.streams) == 1 and container.duration:
-            stated_s = container.duration / 1_000_000
         tracks.append(
             _Track(
                 number,
                 stream,
                 codec_of(stream),
                 late_s if late_s > LATE_S else 0.0,
-                stated_s,
+                stated_end_s(container, stream),
                 source_tags(container, stream),
             )
         )

@@ -17,6 +17,7 @@ from capture.levels import LevelMeter, QuietFinder, QuietStretch
 from capture.media.convert import SoundConverter, SoundForm, form_of
 from capture.media.decode import read_packets
 from capture.media.input import open_media
+from capture.media.tracks import stated_end_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -100,7 +101,7 @@ class FileMeasure:
     format: str
     """What FFmpeg calls the container."""
     declared_s: float | None
-    """The length that its header states or its index adds up to; ``None`` if neither does."""
+    """When its header says that the last of the tracks ends; ``None`` if it does not say so."""
     comments: tuple[str, ...]
     tracks: tuple[TrackMeasure, ...]
     read_error: str | None
@@ -155,6 +156,7 @@ class _Sound(_Track):
         self._finder: QuietFinder | None = None
         self._rate_hz = 0
         self._frame_s = 0.0
+        self._has_stamps = True
         self._holes: list[Place] = []
         self._silent: list[QuietStretch] = []
 
@@ -173,7 +175,9 @@ class _Sound(_Track):
             self._converter = SoundConverter(form._replace(sample_format="flt"))
         assert self._finder is not None, "made with the first frame"
         assert self._converter is not None, "the same"
-        at_s = self._end_s if frame.time is None else float(frame.time)
+        if self._start_s is None:
+            self._has_stamps = frame.time is not None
+        at_s = float(frame.time) if self._has_stamps and frame.time is not None else self._end_s
         if self._start_s is None:
             self._start_s = self._end_s = at_s
         if self._form is not None and self._form[1:] != form[1:]:
@@ -303,7 +307,9 @@ def measure_file(path: Path) -> FileMeasure:
             )
         return FileMeasure(
             format=container.format.name,
-            declared_s=None if container.duration is None else container.duration / av.time_base,
+            declared_s=max(
+                filter(None, (stated_end_s(container, stream) for stream in streams)), default=None
+            ),
             comments=tuple(
                 text
                 for tags in (container.metadata, *(stream.metadata for stream in streams))
