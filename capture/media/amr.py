@@ -16,7 +16,7 @@ from capture.media.tracks import codec_of, tick_s
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["decode"]
+__all__ = ["decode_pause", "has_pause"]
 
 _FRAME_S = Fraction(1, 50)
 
@@ -35,21 +35,22 @@ _AMR = {
 }
 
 
-def decode(packet: Any) -> list[Any]:
-    """The frames of a packet of any codec; of AMR also those that are silence.
+def has_pause(packet: Any) -> bool:
+    """Whether a packet is of AMR and holds a frame that stands for silence."""
+    amr = _AMR.get(codec_of(packet.stream))
+    return amr is not None and any(is_silent for _, is_silent in _frames(bytes(packet), amr))
+
+
+def decode_pause(packet: Any) -> list[Any]:
+    """The frames of such a packet, 20 ms each.
 
     Raises:
-        av.FFmpegError: It cannot be decoded.
+        av.FFmpegError: What is speech in it cannot be decoded.
     """
-    amr = _AMR.get(codec_of(packet.stream)) if packet.stream.type == "audio" else None
-    if amr is None or not packet.size:
-        return list(packet.decode())
-    parts = list(_frames(bytes(packet), amr))
-    if not any(is_silent for _, is_silent in parts):
-        return list(packet.decode())
+    amr = _AMR[codec_of(packet.stream)]
     codec = packet.stream.codec_context
     found = []
-    for number, (data, is_silent) in enumerate(parts):
+    for number, (data, is_silent) in enumerate(_frames(bytes(packet), amr)):
         stamp = packet.pts
         if stamp is not None:
             stamp += round(number * _FRAME_S / tick_s(packet.time_base))

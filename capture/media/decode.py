@@ -8,9 +8,10 @@ import av
 import numpy as np
 
 from capture.errors import DamagedFileError
-from capture.media.amr import decode
+from capture.media.amr import decode_pause, has_pause
 from capture.media.convert import SoundConverter, form_of
 from capture.media.input import open_media
+from capture.media.mp3_info import tag_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["read_packets", "read_pictures", "read_sound"]
+__all__ = ["decode_packet", "read_packets", "read_pictures", "read_sound"]
 
 
 def read_pictures(path: Path) -> Iterator[tuple[float, NDArray[np.uint8]]]:
@@ -91,6 +92,30 @@ def read_packets(
             yield None, error
             return
         try:
-            yield packet, decode(packet)
+            yield packet, decode_packet(packet)
         except av.FFmpegError as error:
             yield packet, error
+
+
+def decode_packet(packet: Any) -> list[Any]:
+    """The frames of a packet, also where FFmpeg's decoder refuses what is no damage.
+
+    Pauses in AMR are silence; a tag between MP3 files that were joined holds no sound.
+
+    Raises:
+        av.FFmpegError: It cannot be decoded.
+    """
+    if packet.stream.type == "audio" and packet.size and has_pause(packet):
+        return decode_pause(packet)
+    try:
+        return list(packet.decode())
+    except av.FFmpegError:
+        data = bytes(packet)
+        begin = 0
+        while length := tag_bytes(data[begin:]):
+            begin += length
+        if not begin or packet.stream.type != "audio":
+            raise
+        sound = av.Packet(data[begin:])
+        sound.pts, sound.time_base = packet.pts, packet.time_base
+        return list(packet.stream.codec_context.decode(sound)) if sound.size else []

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-__all__ = ["Mp3Info", "stated_length_s"]
+__all__ = ["Mp3Info", "stated_length_s", "tag_bytes"]
 
 DECODER_DELAY = 529
 """Samples that every decoder adds, and every reader of this header takes off."""
@@ -175,10 +175,16 @@ def stated_length_s(path: str) -> float | None:
 def _first_frame_at(file: BinaryIO) -> int:
     """Where an ID3v2 tag ends."""
     file.seek(0)
-    head = file.read(10)
-    if head[:3] != b"ID3":
+    return tag_bytes(file.read(10))
+
+
+def tag_bytes(data: bytes) -> int:
+    """The length of the ID3 tag that data begins with; 0 if it begins with none."""
+    if data[:3] == b"TAG":
+        return 128  # ID3v1
+    if data[:3] != b"ID3":
         return 0
     size = 0
-    for byte in head[6:10]:
+    for byte in data[6:10]:
         size = size << 7 | byte & 0x7F
     return 10 + size
