@@ -1,8 +1,8 @@
 """Decoded sound in one form, however the form of its frames changes within a track.
 
-Broadcasts change from stereo to 5.1 and back, joined files change their rate. What comes out has one
-sample format, one layout and one rate: channels are mixed by FFmpeg's matrices (swresample), none is
-left out. The matrices are scaled so that the sum of full-scale channels does not clip.
+Broadcasts change from stereo to 5.1 and back, joined files change their rate. What comes out has
+one sample format, one layout and one rate: channels are mixed by FFmpeg's matrices (swresample),
+which leave out none but the bass effects (LFE). They are scaled so that the sum does not clip.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Conversion:
         self._source, self._target = source, target
         self._channels = target.channels
         self._taken = self._given = 0
-        self._graph = None if source == target else _graph(source, target)
+        self._graph: Any = None if source == target else _graph(source, target)
 
     def push(self, frame: Any) -> Iterator[NDArray[Any]]:
         """Take a frame; give what is ready, of shape (frames, channels)."""

@@ -35,6 +35,7 @@ from capture.media.formats import (
     size_warning,
     suffix_of,
 )
+from capture.media.layouts import usual_layout
 from capture.media.output import as_output_error
 from capture.media.sndfile import SoundLibraryFile, as_float32, as_int16, as_int32
 
@@ -72,9 +73,6 @@ _LAME_VBR = {"low": 6, "medium": 4, "high": 2}
 _LAMBDA = 118
 """FF_QP2LAMBDA: in what FFmpeg counts an encoder's quality."""
 
-_LAYOUTS = ("", "mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1")
-"""By the number of channels."""
-
 _SUBTYPES = {
     "wav": {"s16": "PCM_16", "s24": "PCM_24", "s32": "PCM_32", "f32": "FLOAT"},
     "flac": {"s16": "PCM_16", "s24": "PCM_24"},
@@ -97,6 +95,7 @@ def open_sound(
     channels: int,
     tags: Mapping[str, str] | None = None,
     sample_format: str = "s16",
+    layout: str | None = None,
 ) -> SoundWriter:
     """A writer of a file; what had that name is written over.
 
@@ -109,6 +108,8 @@ def open_sound(
             place for is added to its comment, a line each. Left out of messengers' files, whose
             own have none.
         sample_format: s16, s24, s32 or f32 for wav; s16 or s24 for flac; no matter for others.
+        layout: FFmpeg's name of where the channels are played; ``None``: the format's own. Only a
+            WAV file can state another.
 
     Raises:
         ConfigError: There is no such format, or it does not hold that.
@@ -144,6 +145,7 @@ def open_sound(
         channels=channels,
         tags=tags,
         compression=compression,
+        layout=layout,
     )
 
 
@@ -257,12 +259,19 @@ class _LibraryWriter(SoundWriter):
         channels: int,
         tags: Mapping[str, str],
         compression: float | None,
+        layout: str | None,
     ) -> None:
         super().__init__(path, rate_hz, channels)
         self._convert = _CONVERTERS[kind[1]]
         with as_output_error(path):
             self._file = SoundLibraryFile(
-                path, *kind, rate_hz=rate_hz, channels=channels, tags=tags, compression=compression
+                path,
+                *kind,
+                rate_hz=rate_hz,
+                channels=channels,
+                tags=tags,
+                compression=compression,
+                layout=layout,
             )
 
     def _write(self, samples: NDArray[Any]) -> None:
@@ -350,7 +359,7 @@ class _PacketWriter(SoundWriter):
                 f"no encoder named {recipe.codec} here", hint="choose another --format, as flac"
             )
         self._is_mixed_down = recipe.channels < channels
-        self._layout = _LAYOUTS[recipe.channels]
+        self._layout = usual_layout(recipe.channels)
         self._time_base = Fraction(1, rate_hz)
         self._merged_packets = recipe.merged_packets
         self._waiting: list[Packet[Any]] = []

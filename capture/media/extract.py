@@ -392,6 +392,7 @@ def _refuse_nothing(is_something: bool, track: _Track, clock: SampleClock, work:
 
 def _transcode(track: _Track, facts: _Facts, work: Work) -> None:
     """One track, decoded and written anew."""
+    from capture.media.layouts import file_layout  # noqa: PLC0415 - as below
     from capture.media.pieces import Piece, Stretch, TrackSource  # noqa: PLC0415 - as below
     from capture.media.transcode import (  # noqa: PLC0415 - copying does without all that
         default_spec,
@@ -401,7 +402,8 @@ def _transcode(track: _Track, facts: _Facts, work: Work) -> None:
 
     job = work.job
     spec = job.spec or _named_spec(job) or default_spec(track.codec)
-    source = TrackSource(job.source, track.number, keep_offset=job.keep_offset)
+    arrange = str if spec.messenger is None and spec.format == "wav" else file_layout
+    source = TrackSource(job.source, track.number, keep_offset=job.keep_offset, arrange=arrange)
     base = _wanted(track, facts, job)
     windows = _windows(facts, job)
     names = list(_chapter_names(base, windows))

@@ -166,7 +166,7 @@ def stated_length_s(path: str) -> float | None:
     ):
         tag = head[at:]
         # A Xing part says in its flags whether it has the number of frames.
-        if tag.startswith(mark) and (mark == b"VBRI" or tag[7:8] and tag[7] & 1):
+        if tag.startswith(mark) and (mark == b"VBRI" or (tag[7:8] and tag[7] & 1)):
             frames = int.from_bytes(tag[count_at : count_at + 4], "big")
             return frames * info.frame_samples / info.rate_hz or None
     return None

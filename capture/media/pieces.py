@@ -48,14 +48,23 @@ class PieceDone:
 class TrackSource:
     """Reads a track of a file again and again.
 
+    Args:
+        path: The file.
+        number: The track's, from 1.
+        keep_offset: Put silence before a track that begins late.
+        arrange: Gives the layout that the channels are brought to; see ``SoundReader``.
+
     Attributes:
         farthest: The reader of the pass that came farthest, which knows best what was wrong.
     """
 
-    def __init__(self, path: Path, number: int, *, keep_offset: bool) -> None:
+    def __init__(
+        self, path: Path, number: int, *, keep_offset: bool, arrange: Callable[[str], str] = str
+    ) -> None:
         self.path = path
         self._number = number
         self._keep_offset = keep_offset
+        self._arrange = arrange
         self.farthest: SoundReader | None = None
 
     @contextlib.contextmanager
@@ -64,7 +73,9 @@ class TrackSource:
         with open_sound_file(self.path) as container:
             stream = sound_tracks(container)[self._number - 1]
             wanted = sample_format or DECODED[depth_of(stream)]
-            reader = SoundReader(container, stream, self.path, wanted, is_mono=is_mono)
+            reader = SoundReader(
+                container, stream, self.path, wanted, is_mono=is_mono, arrange=self._arrange
+            )
             yield reader
             if self.farthest is None or reader.clock.seconds > self.farthest.clock.seconds:
                 self.farthest = reader

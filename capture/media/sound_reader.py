@@ -16,13 +16,13 @@ import numpy as np
 from capture.errors import DamagedFileError
 from capture.media.convert import DTYPES, SoundConverter, SoundForm
 from capture.media.decode import read_packets
-from capture.media.layouts import known_layout
+from capture.media.layouts import default_layout, known_layout
 from capture.media.packet_length import PacketLength
 from capture.media.sample_clock import SampleClock
 from capture.media.tracks import codec_of, file_zero_s, tick_s
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -61,6 +61,7 @@ class SoundReader:
         path: For messages.
         sample_format: s16, s32 or flt: int16, int32 or float32 come out.
         is_mono: Mix all channels to one.
+        arrange: Gives the layout, of as many channels, that the source's is to be brought to.
 
     Attributes:
         stream: The track.
@@ -80,7 +81,14 @@ class SoundReader:
     """
 
     def __init__(
-        self, container: Any, stream: Any, path: Path, sample_format: str, *, is_mono: bool = False
+        self,
+        container: Any,
+        stream: Any,
+        path: Path,
+        sample_format: str,
+        *,
+        is_mono: bool = False,
+        arrange: Callable[[str], str] = str,
     ) -> None:
         self._container = container
         self.stream = stream
@@ -101,8 +109,10 @@ class SoundReader:
         self._first = first
         self.rate_hz = int(first.sample_rate)
         layout = "mono" if is_mono else first.layout.name
-        self.layout = known_layout(layout)
-        target = SoundForm(sample_format, layout, self.rate_hz)
+        known = known_layout(layout)
+        self.layout = arrange(known or default_layout(first.layout.nb_channels))
+        # Where nobody knows which channel is which, none can be mixed into another.
+        target = SoundForm(sample_format, self.layout if known else layout, self.rate_hz)
         self.channels = target.channels
         self._converter = SoundConverter(target, round(_BLOCK_S * self.rate_hz))
         tick, zero = tick_s(stream.time_base), file_zero_s(container)

@@ -6,7 +6,6 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Self
 
 import av
-import numpy as np
 
 from capture.media.convert import SoundConverter, SoundForm
 from capture.media.decode import read_packets
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["SoundStream"]

@@ -63,7 +63,7 @@ _STATE_LENGTH = frozenset(
 _HEAD_BYTES = 1 << 16
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _NEAR_S = 0.5
-"""FFmpeg leaves out of an MP3 what is not heard; where it guesses it is farther off, or is right."""
+"""FFmpeg takes off an MP3's length what is not heard."""
 _TECHNICAL = (
     *("encoder", "major_brand", "minor_version", "compatible_brands", "handler_name", "vendor_id"),
     *("duration", "language", "bps", "number_of_", "_statistics", "creation_time", "timecode"),

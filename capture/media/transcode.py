@@ -181,7 +181,7 @@ class _Part:
     ) -> None:
         self._piece, self._spec = piece, spec
         self._depth = _depth(reader, spec)
-        self._channels = reader.channels
+        self._channels, self._layout = reader.channels, reader.layout
         self.rate_hz = rate_hz or reader.rate_hz
         self.frames = 0
         self._level = None if gain is None else Leveller(gain, reader.rate_hz, reader.layout)
@@ -231,6 +231,7 @@ class _Part:
                     channels=self._channels,
                     tags=self._piece.tags,
                     sample_format=self._depth,
+                    layout=self._layout,
                 )
             )
         self._writer.write(samples)

@@ -100,7 +100,7 @@ def verify(path: Path) -> VerifyReport:
     certificate = next(filter(None, map(parse, measure.comments)), None)
     findings = list(_check_file(measure, missing_bytes))
     for track in measure.tracks:
-        findings += _check_track(track)
+        findings += [*_check_track(track), *_check_form(track)]
     if certificate is None:
         if measure.written_by is None:
             findings.append(Finding(Severity.NOTE, "no certificate: nothing to compare it with"))
@@ -147,14 +147,6 @@ def _check_track(track: TrackMeasure) -> Iterator[Finding]:
     if abs(track.stretch_s) > UNEQUAL_S:
         message = f"its times last {track.stretch_s:+.3f} s longer than its samples"
         yield Finding(Severity.FAULT, message, track.name, track.start_s)
-    if track.changes:
-        first = track.changes[0]
-        times = _count(len(track.changes), "time")
-        message = (
-            f"changes its rate or channels, {times}, "
-            f"first from {_form(first.before)} to {_form(first.after)}"
-        )
-        yield Finding(Severity.NOTE, message, track.name, first.at_s)
     silent = [(quiet.start_s, quiet.end_s) for quiet in track.silent]
     for what, places in (("silent", silent), ("black", track.black)):
         for start_s, end_s in places:
@@ -169,6 +161,17 @@ def _check_track(track: TrackMeasure) -> Iterator[Finding]:
     if gap_end_s - gap_start_s > LONG_GAP_S:
         message = f"no picture for {gap_end_s - gap_start_s:.1f} s"
         yield Finding(Severity.NOTE, message, track.name, gap_start_s)
+
+
+def _check_form(track: TrackMeasure) -> Iterator[Finding]:
+    if track.changes:
+        first = track.changes[0]
+        times = _count(len(track.changes), "time")
+        message = (
+            f"changes its rate or channels, {times}, "
+            f"first from {_form(first.before)} to {_form(first.after)}"
+        )
+        yield Finding(Severity.NOTE, message, track.name, first.at_s)
 
 
 def _check_other(measure: FileMeasure) -> Iterator[Finding]:
