@@ -17,7 +17,7 @@ from capture.levels import LevelMeter, QuietFinder, QuietStretch
 from capture.media.convert import SoundConverter, SoundForm, form_of
 from capture.media.decode import read_packets
 from capture.media.input import open_media
-from capture.media.tracks import stated_end_s
+from capture.media.tracks import is_cover, stated_end_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -281,8 +281,7 @@ def measure_file(path: Path) -> FileMeasure:
         DamagedFileError: It is no media file, or nothing in it can be decoded.
     """
     with open_media(path) as container:
-        covers = av.stream.Disposition.attached_pic
-        films = [stream for stream in container.streams.video if not stream.disposition & covers]
+        films = [stream for stream in container.streams.video if not is_cover(stream)]
         streams = (*films, *container.streams.audio)
         if container.format.name == "tty" or not streams:  # FFmpeg takes a text for a film
             raise DamagedFileError(

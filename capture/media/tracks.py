@@ -28,6 +28,7 @@ __all__ = [
     "Chapter",
     "codec_of",
     "file_zero_s",
+    "is_cover",
     "is_sound",
     "open_sound_file",
     "pick_tracks",
@@ -125,6 +126,12 @@ def _is_known(stream: Any) -> bool:
 def is_sound(stream: Any) -> bool:
     """Whether it is sound of a codec that is known here."""
     return stream.type == "audio" and stream.codec_context is not None
+
+
+def is_cover(stream: Any) -> bool:
+    """Whether it is a picture that is shown while sound plays, and no film."""
+    covers = av.stream.Disposition.attached_pic
+    return stream.type == "video" and bool(stream.disposition & covers)
 
 
 def sound_tracks(container: Any) -> list[Any]:
