@@ -8,7 +8,10 @@ import av
 import numpy as np
 
 from capture.errors import DamagedFileError
+from capture.media.amr import decode_pause, has_pause
+from capture.media.convert import SoundConverter, form_of
 from capture.media.input import open_media
+from capture.media.mp3_info import tag_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -16,22 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Flattener", "read_packets", "read_pictures", "read_sound"]
-
-
-class Flattener:
-    """Frames of one sound track as float32 of shape ``(frames, channels)``."""
-
-    def __init__(self) -> None:
-        self._resampler = av.AudioResampler(format="flt")
-
-    def samples(self, frame: Any) -> NDArray[np.float32]:
-        """The samples of a frame."""
-        channels = len(frame.layout.channels)
-        plain = [piece.to_ndarray() for piece in self._resampler.resample(frame)]
-        if not plain:
-            return np.zeros((0, channels), np.float32)
-        return np.concatenate([data.reshape(-1, channels) for data in plain])
+__all__ = ["decode_packet", "read_packets", "read_pictures", "read_sound"]
 
 
 def read_pictures(path: Path) -> Iterator[tuple[float, NDArray[np.uint8]]]:
@@ -62,12 +50,18 @@ def read_sound(path: Path, track: int = 0) -> tuple[NDArray[np.float32], int, fl
     with open_media(path) as container:
         if track >= len(container.streams.audio):
             raise DamagedFileError(f"{path} has no sound track {track + 1}")
-        flattener = Flattener()
-        for frame in container.decode(audio=track):
-            if start_s is None and frame.time is not None:
-                start_s = float(frame.time)
-            rate_hz = frame.sample_rate
-            pieces.append(flattener.samples(frame))
+        converter: SoundConverter | None = None
+        for _, frames in read_packets(container, [container.streams.audio[track]]):
+            if isinstance(frames, av.FFmpegError):
+                raise DamagedFileError(f"{path} cannot be read: {frames.strerror}") from frames
+            for frame in frames:
+                if converter is None:
+                    start_s, form = frame.time, form_of(frame)
+                    converter = SoundConverter(form._replace(sample_format="flt"))
+                    rate_hz = form.rate_hz
+                pieces += converter.push(frame)
+        if converter is not None:
+            pieces += converter.finish()
     if not pieces:
         raise DamagedFileError(f"{path} has an empty sound track")
     return np.concatenate(pieces), rate_hz, start_s or 0.0
@@ -98,6 +92,30 @@ def read_packets(
             yield None, error
             return
         try:
-            yield packet, packet.decode()
+            yield packet, decode_packet(packet)
         except av.FFmpegError as error:
             yield packet, error
+
+
+def decode_packet(packet: Any) -> list[Any]:
+    """The frames of a packet, also where FFmpeg's decoder refuses what is no damage.
+
+    Pauses in AMR are silence; a tag between MP3 files that were joined holds no sound.
+
+    Raises:
+        av.FFmpegError: It cannot be decoded.
+    """
+    if packet.stream.type == "audio" and packet.size and has_pause(packet):
+        return decode_pause(packet)
+    try:
+        return list(packet.decode())
+    except av.FFmpegError:
+        data = bytes(packet)
+        begin = 0
+        while length := tag_bytes(data[begin:]):
+            begin += length
+        if not begin or packet.stream.type != "audio":
+            raise
+        sound = av.Packet(data[begin:])
+        sound.pts, sound.time_base = packet.pts, packet.time_base
+        return list(packet.stream.codec_context.decode(sound)) if sound.size else []

@@ -35,6 +35,7 @@ from capture.media.formats import (
     size_warning,
     suffix_of,
 )
+from capture.media.layouts import usual_layout
 from capture.media.origin import stream_number
 from capture.media.output import as_output_error
 from capture.media.sndfile import SoundLibraryFile, as_float32, as_int16, as_int32
@@ -75,9 +76,6 @@ _LAME_VBR = {"low": 6, "medium": 4, "high": 2}
 _LAMBDA = 118
 """FF_QP2LAMBDA: in what FFmpeg counts an encoder's quality."""
 
-_LAYOUTS = ("", "mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1")
-"""By the number of channels."""
-
 _SUBTYPES = {
     "wav": {"s16": "PCM_16", "s24": "PCM_24", "s32": "PCM_32", "f32": "FLOAT"},
     "flac": {"s16": "PCM_16", "s24": "PCM_24"},
@@ -100,6 +98,7 @@ def open_sound(
     channels: int,
     tags: Mapping[str, str] | None = None,
     sample_format: str = "s16",
+    layout: str | None = None,
 ) -> SoundWriter:
     """A writer of a file; what had that name is written over.
 
@@ -112,6 +111,8 @@ def open_sound(
             place for is added to its comment, a line each. Left out of messengers' files, whose
             own have none; only which source they name shows in the number of the Ogg stream.
         sample_format: s16, s24, s32 or f32 for wav; s16 or s24 for flac; no matter for others.
+        layout: FFmpeg's name of where the channels are played; ``None``: the format's own. Only a
+            WAV file can state another.
 
     Raises:
         ConfigError: There is no such format, or it does not hold that.
@@ -147,6 +148,7 @@ def open_sound(
         channels=channels,
         tags=tags,
         compression=compression,
+        layout=layout,
     )
 
 
@@ -260,12 +262,19 @@ class _LibraryWriter(SoundWriter):
         channels: int,
         tags: Mapping[str, str],
         compression: float | None,
+        layout: str | None,
     ) -> None:
         super().__init__(path, rate_hz, channels)
         self._convert = _CONVERTERS[kind[1]]
         with as_output_error(path):
             self._file = SoundLibraryFile(
-                path, *kind, rate_hz=rate_hz, channels=channels, tags=tags, compression=compression
+                path,
+                *kind,
+                rate_hz=rate_hz,
+                channels=channels,
+                tags=tags,
+                compression=compression,
+                layout=layout,
             )
 
     def _write(self, samples: NDArray[Any]) -> None:
@@ -354,7 +363,7 @@ class _PacketWriter(SoundWriter):
             )
         self._is_mixed_down = recipe.channels < channels
         self._aligner = Aligner(rate_hz)
-        self._layout = _LAYOUTS[recipe.channels]
+        self._layout = usual_layout(recipe.channels)
         self._time_base = Fraction(1, rate_hz)
         self._merged_packets = recipe.merged_packets
         self._waiting: list[Packet[Any]] = []

@@ -25,8 +25,8 @@ from capture.media.tracks import (
     pick_tracks,
     read_chapters,
     source_tags,
+    stated_end_s,
     tick_s,
-    track_duration_s,
     track_language,
     track_title,
 )
@@ -46,8 +46,6 @@ Window = tuple[float | None, float | None, Chapter | None]
 
 LATE_S = 0.02
 """A track that begins later than this after its file is late; less is rounding."""
-_STATES_LENGTH = ("mov,", "matroska", "wav", "flac", "w64", "aiff", "caf")
-"""Containers whose stated length is a fact; in others FFmpeg guesses it from the bit rate."""
 _RANGE_LUFS = (-70.0, -5.0)
 """What FFmpeg's ``loudnorm`` brings sound to, too; below -70 nothing is measured (EBU R128)."""
 
@@ -197,24 +195,17 @@ def _read_facts(container: Any, job: ExtractJob) -> _Facts:
     if job.by_chapter and not chapters:
         raise MediaError(f"{job.source} has no chapters", hint="`capture probe` shows what it has")
     zero_s = float(file_zero_s(container))
-    states_length = container.format.name.startswith(_STATES_LENGTH)
     tracks = []
     for number, stream in pick_tracks(container, job.track, job.source):
         tick = float(tick_s(stream.time_base))
         late_s = 0.0 if stream.start_time is None else stream.start_time * tick - zero_s
-        stated_s = None
-        if states_length and (length_s := track_duration_s(stream)):
-            # Matroska's tag says when the track ends, the others how long it is.
-            stated_s = length_s + (max(0.0, late_s) if stream.duration else 0.0)
-        elif states_length and len(container.streams) == 1 and container.duration:
-            stated_s = container.duration / 1_000_000
         tracks.append(
             _Track(
                 number,
                 stream,
                 codec_of(stream),
                 late_s if late_s > LATE_S else 0.0,
-                stated_s,
+                stated_end_s(container, stream),
                 source_tags(container, stream),
             )
         )
@@ -360,6 +351,7 @@ def _refuse_nothing(is_something: bool, track: _Track, clock: SampleClock, work:
 
 def _transcode(track: _Track, facts: _Facts, work: Work) -> None:
     """One track, decoded and written anew."""
+    from capture.media.layouts import file_layout  # noqa: PLC0415 - as below
     from capture.media.pieces import Piece, Stretch, TrackSource  # noqa: PLC0415 - as below
     from capture.media.transcode import (  # noqa: PLC0415 - copying does without all that
         default_spec,
@@ -369,7 +361,8 @@ def _transcode(track: _Track, facts: _Facts, work: Work) -> None:
 
     job = work.job
     spec = job.spec or _named_spec(job) or default_spec(track.codec)
-    source = TrackSource(job.source, track.number, keep_offset=job.keep_offset)
+    arrange = str if spec.messenger is None and spec.format == "wav" else file_layout
+    source = TrackSource(job.source, track.number, keep_offset=job.keep_offset, arrange=arrange)
     base = _wanted(track, facts, job)
     windows = _windows(facts, job)
     names = list(_chapter_names(base, windows))
@@ -417,9 +410,10 @@ def _transcode(track: _Track, facts: _Facts, work: Work) -> None:
     stated_s = track.stated_s if reader.is_at_end else None
     work.report(track.number, stated_s, reader.clock, reader.broken, reader.read_error)
     if reader.changes:
+        times = "once" if reader.changes == 1 else f"{reader.changes} times"
         work.warnings.append(
-            f"sound track {track.number} changes its rate or channels {reader.changes} times; "
-            f"all of it has {reader.rate_hz} Hz now"
+            f"sound track {track.number} changes its rate or channels {times}; "
+            "all of it was brought to those that it begins with"
         )
 
 

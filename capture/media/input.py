@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
 
 from capture.errors import DamagedFileError
+from capture.media.tag_text import AS_MEANT
 from capture.naming import ffmpeg_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
-__all__ = ["open_media"]
+__all__ = ["open_container", "open_media"]
 
 
 def open_media(path: Path, options: Mapping[str, str] | None = None) -> Any:
@@ -33,11 +34,26 @@ def open_media(path: Path, options: Mapping[str, str] | None = None) -> Any:
     """
     _refuse_what_is_no_file(path)
     try:
-        return av.open(ffmpeg_name(path), options=dict(options or {}))
+        return open_container(path, options)
     except (av.FFmpegError, OSError) as error:
         raise DamagedFileError(
             f"{path} cannot be read: {error.strerror}", hint="is it a media file, and is it whole?"
         ) from error
+
+
+def open_container(file: Any, options: Mapping[str, str] | None = None) -> Any:
+    """A container to read from, whatever its tags are written in.
+
+    Args:
+        file: Its path, or what ``av.open`` needs of an open one.
+        options: For FFmpeg's demuxer.
+
+    Raises:
+        av.FFmpegError: It cannot be read.
+        OSError: The same.
+    """
+    name = ffmpeg_name(file) if isinstance(file, Path) else file
+    return av.open(name, options=dict(options or {}), metadata_errors=AS_MEANT)
 
 
 def _refuse_what_is_no_file(path: Path) -> None:

@@ -18,6 +18,8 @@ import av
 import numpy as np
 from av.filter import Graph
 
+from capture.media.convert import SoundForm, frame_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -32,7 +34,6 @@ __all__ = [
     "Leveller",
     "Loudness",
     "LoudnessMeter",
-    "layout_of",
     "next_gain",
 ]
 
@@ -52,7 +53,6 @@ CLOSE_LU = 0.2
 SILENT_LUFS = -69.0
 """FFmpeg says -70 where nothing passes the gate of the measurement."""
 _OVERSAMPLED = 4
-_LAYOUTS = ("", "mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,25 +82,14 @@ class Gain:
     """``None``: the gain leaves all peaks below the ceiling anyway."""
 
 
-def layout_of(channels: int) -> str:
-    """What FFmpeg calls the usual layout of so many channels."""
-    return _LAYOUTS[channels] if channels < len(_LAYOUTS) else f"{channels}c"
-
-
 class _Chain:
     """Filters in a row; float32 of shape (frames, channels) goes in."""
 
-    def __init__(self, rate_hz: int, channels: int, *filters: tuple[str, str]) -> None:
-        self._rate_hz = rate_hz
-        self._layout = layout_of(channels)
+    def __init__(self, rate_hz: int, layout: str, *filters: tuple[str, str]) -> None:
+        self._form = SoundForm("flt", layout, rate_hz)
         self._pushed = 0
         self._graph = Graph()
-        last = self._graph.add_abuffer(
-            sample_rate=rate_hz,
-            format="flt",
-            layout=self._layout,
-            time_base=Fraction(1, rate_hz),
-        )
+        last = self._graph.add_abuffer(sample_rate=rate_hz, format="flt", layout=layout)
         for name, arguments in (*filters, ("abuffersink", "")):
             node = self._graph.add(name, arguments or None)
             last.link_to(node)
@@ -112,10 +101,8 @@ class _Chain:
         if samples is None:
             self._graph.push(None)
         elif len(samples):
-            flat = np.ascontiguousarray(samples, np.float32).reshape(1, -1)
-            frame = av.AudioFrame.from_ndarray(flat, format="flt", layout=self._layout)
-            frame.sample_rate = self._rate_hz
-            frame.time_base = Fraction(1, self._rate_hz)
+            frame = frame_of(samples, self._form)
+            frame.time_base = Fraction(1, self._form.rate_hz)
             frame.pts = self._pushed
             self._pushed += len(samples)
             self._graph.push(frame)
@@ -125,10 +112,15 @@ class _Chain:
 
 
 class LoudnessMeter:
-    """Measures what it is given."""
+    """Measures what it is given.
 
-    def __init__(self, rate_hz: int, channels: int) -> None:
-        self._chain = _Chain(rate_hz, channels, ("ebur128", "peak=true:framelog=quiet:metadata=1"))
+    Args:
+        rate_hz: Of the sound.
+        layout: Of its channels: those behind the listener count for more (ITU-R BS.1770-4).
+    """
+
+    def __init__(self, rate_hz: int, layout: str) -> None:
+        self._chain = _Chain(rate_hz, layout, ("ebur128", "peak=true:framelog=quiet:metadata=1"))
         self._facts: dict[str, str] = {}
 
     def push(self, samples: NDArray[np.float32]) -> None:
@@ -158,20 +150,21 @@ class LoudnessMeter:
 class Leveller:
     """Applies a ``Gain``; as many samples come out in the end as went in."""
 
-    def __init__(self, gain: Gain, rate_hz: int, channels: int) -> None:
+    def __init__(self, gain: Gain, rate_hz: int, layout: str) -> None:
         self._factor = np.float32(10 ** (gain.gain_db / 20))
-        self._channels = channels
+        self._form = SoundForm("flt", layout, rate_hz)
+        self._channels = self._form.channels
         self._chain: _Chain | None = None
         self._owed = 0
         if gain.ceiling_dbtp is not None:
             limit = 10 ** (gain.ceiling_dbtp / 20)
             self._chain = _Chain(
                 rate_hz,
-                channels,
+                layout,
                 ("aresample", str(rate_hz * _OVERSAMPLED)),
                 ("alimiter", f"limit={limit:.6f}:attack=5:release=50:level=0:latency=1"),
                 ("aresample", str(rate_hz)),
-                ("aformat", f"sample_fmts=flt:channel_layouts={layout_of(channels)}"),
+                ("aformat", "sample_fmts=flt"),
             )
 
     def push(self, samples: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:

@@ -7,21 +7,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import av
 import numpy as np
 
 from capture.errors import DamagedFileError
 from capture.levels import LevelMeter, QuietFinder, QuietStretch
-from capture.media.decode import Flattener, read_packets
+from capture.media.convert import SoundConverter, SoundForm, form_of
+from capture.media.decode import read_packets
 from capture.media.input import open_media
+from capture.media.tracks import is_cover, stated_end_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-__all__ = ["HOLE_S", "FileMeasure", "TrackMeasure", "measure_file"]
+    from numpy.typing import NDArray
+
+__all__ = ["HOLE_S", "Change", "FileMeasure", "TrackMeasure", "measure_file"]
 
 HOLE_S = 0.02
 """Missing time between two frames of sound: more than any container's rounding."""
@@ -41,6 +45,14 @@ _WRITER_TAGS = frozenset({"encoded_by", "encoded-by", "software", "encoder"})
 
 Place = tuple[float, float]
 """(start in s, end in s) on the time of the file."""
+
+
+class Change(NamedTuple):
+    """Where sound changes its rate or channels."""
+
+    at_s: float
+    before: SoundForm
+    after: SoundForm
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +85,8 @@ class TrackMeasure:
     """Sound: how much longer its timestamps last than its samples, holes aside."""
     peak_dbfs: float | None = None
     """Loudest sample; ``None`` for pictures."""
+    changes: tuple[Change, ...] = ()
+    """Sound: where its rate or channels change; it is measured at those that it began with."""
 
     @property
     def duration_s(self) -> float:
@@ -87,7 +101,7 @@ class FileMeasure:
     format: str
     """What FFmpeg calls the container."""
     declared_s: float | None
-    """The length that its header states or its index adds up to; ``None`` if neither does."""
+    """When its header says that the last of the tracks ends; ``None`` if it does not say so."""
     comments: tuple[str, ...]
     tracks: tuple[TrackMeasure, ...]
     read_error: str | None
@@ -135,11 +149,14 @@ class _Track:
 class _Sound(_Track):
     def __init__(self, stream: Any, name: str) -> None:
         super().__init__(stream, name)
-        self._flattener = Flattener()
+        self._converter: SoundConverter | None = None
+        self._form: SoundForm | None = None
+        self._changes: list[Change] = []
         self._meter = LevelMeter()
         self._finder: QuietFinder | None = None
         self._rate_hz = 0
         self._frame_s = 0.0
+        self._has_stamps = True
         self._holes: list[Place] = []
         self._silent: list[QuietStretch] = []
 
@@ -151,30 +168,45 @@ class _Sound(_Track):
             self._take_frame(frame)
 
     def _take_frame(self, frame: Any) -> None:
-        if self._finder is None:
-            self._rate_hz = frame.sample_rate
+        form = form_of(frame)
+        if self._form is None:
+            self._rate_hz = form.rate_hz
             self._finder = QuietFinder(self._rate_hz, SILENT_DBFS, SILENT_MIN_S)
-        at_s = self._end_s if frame.time is None else float(frame.time)
+            self._converter = SoundConverter(form._replace(sample_format="flt"))
+        assert self._finder is not None, "made with the first frame"
+        assert self._converter is not None, "the same"
+        if self._start_s is None:
+            self._has_stamps = frame.time is not None
+        at_s = float(frame.time) if self._has_stamps and frame.time is not None else self._end_s
         if self._start_s is None:
             self._start_s = self._end_s = at_s
+        if self._form is not None and self._form[1:] != form[1:]:
+            _keep(self._changes, Change(at_s, self._form, form))
+        self._form = form
         missing_s = at_s - self._end_s
         if missing_s > HOLE_S:
             _keep(self._holes, (self._end_s, at_s))
             self._silent += self._finder.skip(round(missing_s * self._rate_hz))
         elif missing_s < -HOLE_S:
             _keep(self._backwards, at_s)
-        samples = self._flattener.samples(frame)
+        length_s = frame.samples / form.rate_hz
+        self._frame_s = max(self._frame_s, length_s)
+        self._end_s = at_s + length_s
+        for samples in self._converter.push(frame):
+            self._measure(samples)
+
+    def _measure(self, samples: NDArray[np.float32]) -> None:
+        assert self._finder is not None, "made with the first frame"
         self._meter.accumulate(samples)
         for stretch in self._finder.push(samples):
             _keep(self._silent, stretch)
         self._frames += len(samples)
-        length_s = len(samples) / self._rate_hz
-        self._frame_s = max(self._frame_s, length_s)
-        self._end_s = at_s + length_s
 
     def result(self) -> TrackMeasure | None:
-        if self._finder is None or self._start_s is None:
+        if self._finder is None or self._converter is None or self._start_s is None:
             return None
+        for samples in self._converter.finish():
+            self._measure(samples)
         start_s = self._start_s
         missing_s = sum(end - start for start, end in self._holes)
         return TrackMeasure(
@@ -187,6 +219,7 @@ class _Sound(_Track):
             ),
             stretch_s=self._end_s - start_s - missing_s - self._frames / self._rate_hz,
             peak_dbfs=self._meter.take().peak_dbfs,
+            changes=tuple(self._changes),
         )
 
 
@@ -248,8 +281,7 @@ def measure_file(path: Path) -> FileMeasure:
         DamagedFileError: It is no media file, or nothing in it can be decoded.
     """
     with open_media(path) as container:
-        covers = av.stream.Disposition.attached_pic
-        films = [stream for stream in container.streams.video if not stream.disposition & covers]
+        films = [stream for stream in container.streams.video if not is_cover(stream)]
         streams = (*films, *container.streams.audio)
         if container.format.name == "tty" or not streams:  # FFmpeg takes a text for a film
             raise DamagedFileError(
@@ -274,7 +306,9 @@ def measure_file(path: Path) -> FileMeasure:
             )
         return FileMeasure(
             format=container.format.name,
-            declared_s=None if container.duration is None else container.duration / av.time_base,
+            declared_s=max(
+                filter(None, (stated_end_s(container, stream) for stream in streams)), default=None
+            ),
             comments=tuple(
                 text
                 for tags in (container.metadata, *(stream.metadata for stream in streams))

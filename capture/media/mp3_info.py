@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import BinaryIO
 
-__all__ = ["Mp3Info"]
+__all__ = ["Mp3Info", "stated_length_s", "tag_bytes"]
 
 DECODER_DELAY = 529
 """Samples that every decoder adds, and every reader of this header takes off."""
@@ -28,6 +29,8 @@ TOC_ENTRIES = 100
 TOC_STEP = 32
 """Every so many frames their place is noted for the table."""
 _TAG_BYTES = 4 + 4 + 4 + 4 + TOC_ENTRIES + 4 + 36
+_TAG_MOST_BYTES = 4 + 32 + 18
+"""From the first frame up to what a length is stated in."""
 _BITRATES = {
     1: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
     2: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
@@ -68,7 +71,14 @@ class Mp3Info:
         return self.first[1] >> 3 & 3 == 3  # noqa: PLR2004 - two bits: 3 is MPEG 1, 2 MPEG 2
 
     @property
-    def _side_bytes(self) -> int:
+    def rate_hz(self) -> int:
+        """Sample rate."""
+        halved = {3: 0, 2: 1, 0: 2}[self.first[1] >> 3 & 3]  # MPEG 1, 2, 2.5
+        return _RATES_HZ[self.first[2] >> 2 & 3] >> halved
+
+    @property
+    def side_bytes(self) -> int:
+        """Between its header and what a decoder skips."""
         is_mono = self.first[3] >> 6 == 3  # noqa: PLR2004 - two bits: 3 is mono
         return (17 if is_mono else 32) if self._is_mpeg1 else (9 if is_mono else 17)
 
@@ -79,11 +89,9 @@ class Mp3Info:
 
     def silence(self) -> bytes:
         """A frame of silence with room for the tag, at the lowest bit rate that has it."""
-        halved = {3: 0, 2: 1, 0: 2}[self.first[1] >> 3 & 3]  # MPEG 1, 2, 2.5
-        rate_hz = _RATES_HZ[self.first[2] >> 2 & 3] >> halved
         for index, kbit in enumerate(_BITRATES[1 if self._is_mpeg1 else 2]):
-            size = self.frame_samples // 8 * kbit * 1000 // rate_hz
-            if index and size >= 4 + self._side_bytes + _TAG_BYTES:
+            size = self.frame_samples // 8 * kbit * 1000 // self.rate_hz
+            if index and size >= 4 + self.side_bytes + _TAG_BYTES:
                 break
         # No CRC (the lowest bit of byte 1), no padding (0x02 of byte 2).
         head = bytes(
@@ -137,15 +145,46 @@ class Mp3Info:
             lame[21:24] = (start << 12 | end).to_bytes(3, "big")
             # Our tag has no quality field: it follows the table at once.
             tag += lame
-        at = 4 + self._side_bytes
+        at = 4 + self.side_bytes
         frame[at : at + len(tag)] = tag
         with path.open("r+b") as file:
-            head = file.read(10)
-            offset = 0
-            if head[:3] == b"ID3":
-                size = 0
-                for byte in head[6:10]:
-                    size = size << 7 | byte & 0x7F
-                offset = 10 + size
-            file.seek(offset)
+            file.seek(_first_frame_at(file))
             file.write(frame)
+
+
+def stated_length_s(path: str) -> float | None:
+    """How long an MP3 file says it is, in its first frame; ``None`` where it does not."""
+    with open(path, "rb") as file:  # noqa: PTH123 - FFmpeg's name of it
+        file.seek(_first_frame_at(file))
+        head = file.read(_TAG_MOST_BYTES)
+    info = Mp3Info(head)
+    if not info.is_known:
+        return None
+    for mark, at, count_at in (
+        *((mark, 4 + info.side_bytes, 8) for mark in (b"Xing", b"Info")),
+        (b"VBRI", 4 + 32, 14),
+    ):
+        tag = head[at:]
+        # A Xing part says in its flags whether it has the number of frames.
+        if tag.startswith(mark) and (mark == b"VBRI" or (tag[7:8] and tag[7] & 1)):
+            frames = int.from_bytes(tag[count_at : count_at + 4], "big")
+            return frames * info.frame_samples / info.rate_hz or None
+    return None
+
+
+def _first_frame_at(file: BinaryIO) -> int:
+    """Where an ID3v2 tag ends."""
+    file.seek(0)
+    return tag_bytes(file.read(10))
+
+
+def tag_bytes(data: bytes) -> int:
+    """The length of the ID3 tag that data begins with; 0 if it begins with none."""
+    if data[:3] == b"TAG":
+        return 128  # ID3v1
+    if data[:3] != b"ID3":
+        return 0
+    size = 0
+    for byte in data[6:10]:
+        size = size << 7 | byte & 0x7F
+    return 10 + size

@@ -149,8 +149,8 @@ class Normalizer:
     def _measure(self, numbers: Sequence[int], gains: Sequence[Gain]) -> list[Loudness]:
         """What comes of some of the pieces with these gains."""
         with self._source.reading("flt", is_mono=self._job.is_mono) as reader:
-            meters = [LoudnessMeter(reader.rate_hz, reader.channels) for _ in numbers]
-            levels = [Leveller(gain, reader.rate_hz, reader.channels) for gain in gains]
+            meters = [LoudnessMeter(reader.rate_hz, reader.layout) for _ in numbers]
+            levels = [Leveller(gain, reader.rate_hz, reader.layout) for gain in gains]
 
             def sink(level: Leveller, meter: LoudnessMeter) -> Callable[[NDArray[Any]], None]:
                 def take(samples: NDArray[Any]) -> None:
@@ -173,7 +173,7 @@ def _measure_file(piece: Piece) -> Loudness:
     """Of a file that was written, as players decode it."""
     source = TrackSource(piece.path, 1, keep_offset=False)
     with source.reading("flt") as reader:
-        meter = LoudnessMeter(reader.rate_hz, reader.channels)
+        meter = LoudnessMeter(reader.rate_hz, reader.layout)
         for _, samples in reader.blocks():
             meter.push(samples)
     return meter.finish()

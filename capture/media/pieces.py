@@ -7,15 +7,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import av
 import numpy as np
 
-from capture.media.loudness import layout_of
+from capture.media.convert import Conversion, SoundForm, frame_of
 from capture.media.sound_reader import DECODED, SoundReader, depth_of
 from capture.media.tracks import open_sound_file, sound_tracks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -49,14 +48,23 @@ class PieceDone:
 class TrackSource:
     """Reads a track of a file again and again.
 
+    Args:
+        path: The file.
+        number: The track's, from 1.
+        keep_offset: Put silence before a track that begins late.
+        arrange: Gives the layout that the channels are brought to; see ``SoundReader``.
+
     Attributes:
         farthest: The reader of the pass that came farthest, which knows best what was wrong.
     """
 
-    def __init__(self, path: Path, number: int, *, keep_offset: bool) -> None:
+    def __init__(
+        self, path: Path, number: int, *, keep_offset: bool, arrange: Callable[[str], str] = str
+    ) -> None:
         self.path = path
         self._number = number
         self._keep_offset = keep_offset
+        self._arrange = arrange
         self.farthest: SoundReader | None = None
 
     @contextlib.contextmanager
@@ -65,7 +73,9 @@ class TrackSource:
         with open_sound_file(self.path) as container:
             stream = sound_tracks(container)[self._number - 1]
             wanted = sample_format or DECODED[depth_of(stream)]
-            reader = SoundReader(container, stream, self.path, wanted, is_mono=is_mono)
+            reader = SoundReader(
+                container, stream, self.path, wanted, is_mono=is_mono, arrange=self._arrange
+            )
             yield reader
             if self.farthest is None or reader.clock.seconds > self.farthest.clock.seconds:
                 self.farthest = reader
@@ -89,52 +99,34 @@ class TrackSource:
 
 
 class Rate:
-    """Sound at another rate: as many samples as its length at that rate has."""
+    """Sound at another rate: as many samples as its length at that rate has.
 
-    def __init__(self, from_hz: int, to_hz: int, channels: int, sample_format: str) -> None:
-        self._from_hz, self._to_hz = from_hz, to_hz
-        self._channels = channels
-        self._format = sample_format
-        self._taken = self._given = 0
-        self._resampler = (
+    Args:
+        from_hz: Of what is pushed.
+        to_hz: Of what comes out.
+        layout: Of both.
+        sample_format: Of both; a key of ``DTYPES``.
+    """
+
+    def __init__(self, from_hz: int, to_hz: int, layout: str, sample_format: str) -> None:
+        self._source = SoundForm(sample_format, layout, from_hz)
+        self._conversion = (
             None
             if from_hz == to_hz
-            else av.AudioResampler(format=sample_format, layout=layout_of(channels), rate=to_hz)
+            else Conversion(self._source, SoundForm(sample_format, layout, to_hz))
         )
 
     def push(self, samples: NDArray[Any]) -> Iterator[NDArray[Any]]:
         """Take sound; give what is ready."""
-        self._taken += len(samples)
-        if self._resampler is None:
-            self._given += len(samples)
+        if self._conversion is None:
             yield samples
-            return
-        frame = av.AudioFrame.from_ndarray(
-            np.ascontiguousarray(samples).reshape(1, -1),
-            format=self._format,
-            layout=layout_of(self._channels),
-        )
-        frame.sample_rate = self._from_hz
-        frame.pts = None
-        yield from self._out(self._resampler.resample(frame))
+        elif len(samples):
+            yield from self._conversion.push(frame_of(samples, self._source))
 
     def finish(self) -> Iterator[NDArray[Any]]:
         """The rest."""
-        if self._resampler is None or not self._taken:
-            return
-        total = round(self._taken * self._to_hz / self._from_hz)
-        dtype: Any = np.float32
-        for samples in self._out(self._resampler.resample(None)):
-            dtype = samples.dtype
-            yield samples[: max(0, len(samples) - max(0, self._given - total))]
-        if self._given < total:
-            yield np.zeros((total - self._given, self._channels), dtype)
-
-    def _out(self, frames: Iterable[Any]) -> Iterator[NDArray[Any]]:
-        for frame in frames:
-            samples = frame.to_ndarray().reshape(-1, self._channels)
-            self._given += len(samples)
-            yield samples
+        if self._conversion is not None:
+            yield from self._conversion.finish()
 
 
 def _frames_of(start_s: float, end_s: float | None, rate_hz: int) -> tuple[int, float]:

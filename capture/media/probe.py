@@ -191,7 +191,7 @@ def _loudness(path: Path, number: int) -> Loudness | None:
             reader = SoundReader(container, stream, path, "flt")
         except DamagedFileError:
             return None
-        meter = LoudnessMeter(reader.rate_hz, reader.channels)
+        meter = LoudnessMeter(reader.rate_hz, reader.layout)
         for _, samples in reader.blocks():
             meter.push(samples)
         return meter.finish()

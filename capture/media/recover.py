@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import struct
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import av
 
@@ -21,16 +20,17 @@ from capture.errors import DamagedFileError, MediaError
 from capture.journal import is_recording, journal_path, read_journal
 from capture.media.mux import Container, container_of
 from capture.media.output import as_output_error
+from capture.media.torn import open_torn
+from capture.media.tracks import is_cover
 from capture.naming import ffmpeg_name, fitted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 __all__ = ["Measured", "Recovered", "length_of_all", "measure", "recover"]
 
 TAIL_S = 1.5
 """Tracks of one recording that end farther apart than this were meant to: nothing is evened out."""
-BOX_HEADER_BYTES = 8
 CHECK_S = 1.0
 """So much of the end is decoded, and more of it each time that it is found damaged."""
 LONGEST_CHECK_S = 4.0
@@ -38,8 +38,6 @@ LONGEST_CHECK_S = 4.0
 happened to it, and what lies behind may be good."""
 HOLE_S = 0.1
 """Sound is recorded without gaps."""
-FRAGMENTS_TRIED = 8
-"""A power cut tears what was written in the last seconds, a fragment a second, in any order."""
 TORN_ZEROS = {"h264": 1, "aac": 1, "vp9": 8}
 """With so many zero bytes at its end a packet was cut off and filled up, which may decode without
 an error. A NAL unit does not end in one (H.264, 7.4.1), nor does an AAC frame, whose end is marked
@@ -91,11 +89,16 @@ def measure(path: Path) -> Measured:
     Raises:
         DamagedFileError: It cannot be read, or holds nothing.
     """
-    with _open(path) as source:
+    with open_torn(path) as source:
         ends: dict[int, float] = {}
         known: dict[int, float] = {}
         holes: set[tuple[float, float]] = set()
         names = {}
+        if not _streams(source):
+            raise DamagedFileError(
+                f"{path} holds no track of a codec that is known here",
+                hint="`capture probe` shows what it holds",
+            )
         for stream in _streams(source):
             if stream.type == "video" and "DURATION" in stream.metadata:
                 known[stream.index] = _read_clock(stream.metadata["DURATION"])
@@ -150,7 +153,7 @@ def recover(path: Path, *, in_place: bool = False) -> Recovered:
     try:
         until_s = _common_end(source)
         with as_output_error(target):
-            _copy_whole(path, part, container, until_s)
+            left_out = _copy_whole(path, part, container, until_s)
             kept = measure(part)
             part.replace(target)
     except BaseException:
@@ -166,7 +169,7 @@ def recover(path: Path, *, in_place: bool = False) -> Recovered:
         tracks=kept,
         size_bytes=target.stat().st_size,
         journal_s=journal_s,
-        warnings=_warnings(source, kept, journal_s),
+        warnings=(*_warnings(source, kept, journal_s), *left_out),
     )
 
 
@@ -224,11 +227,15 @@ def _common_end(source: Measured) -> float | None:
     return min(sounds)
 
 
-def _copy(path: Path, target: Path, container: Container, until_s: float | None) -> None:
-    """Copy the packets up to a time; the last picture lasts until exactly then."""
+def _copy(path: Path, target: Path, container: Container, until_s: float | None) -> list[str]:
+    """Copy the packets up to a time; the last picture lasts until exactly then.
+
+    Returns:
+        What there is to say of tracks that no copy can be made of.
+    """
     options = _CLEAN.get(container.format, {})
     with (
-        _open(path) as source,
+        open_torn(path) as source,
         av.open(
             ffmpeg_name(target),
             "w",
@@ -237,15 +244,19 @@ def _copy(path: Path, target: Path, container: Container, until_s: float | None)
         ) as clean,
     ):
         clean.metadata.update(source.metadata)
+        clean.set_chapters(source.chapters())
         streams = {}
-        for stream in _streams(source):
+        for stream in [*_streams(source), *_aside(source)]:
             copy = clean.add_stream_from_template(stream)
             copy.metadata.update(stream.metadata)
+            copy.disposition = stream.disposition
             streams[stream.index] = copy
+        aside = {stream.index for stream in _aside(source)}
+        left_out = _left_out(source, streams)
         last_dts: dict[int, int] = {}
         last_picture: Any = None
         frames = 0
-        for packet in _packets(source):
+        for packet in _packets(source, [*_streams(source), *_aside(source)]):
             index = packet.stream.index
             begin_s = float(packet.pts * _seconds(packet.time_base))
             if until_s is not None and begin_s >= until_s:
@@ -255,6 +266,9 @@ def _copy(path: Path, target: Path, container: Container, until_s: float | None)
             last_dts[index] = packet.dts
             is_picture = packet.stream.type == "video"
             packet.stream = streams[index]
+            if index in aside:
+                clean.mux_one(packet)
+                continue
             if not is_picture:
                 frames += packet.duration
                 clean.mux_one(packet)
@@ -269,11 +283,30 @@ def _copy(path: Path, target: Path, container: Container, until_s: float | None)
             clean.mux_one(last_picture)
     if container.format == "flac":
         _write_flac_length(target, frames)
+    return left_out
 
 
-def _packets(source: Any) -> Iterator[Any]:
+def _left_out(source: Any, copied: Mapping[int, Any]) -> list[str]:
+    counts: dict[str, int] = {}
+    names = []
+    # The muxer of MP4 makes these two of the chapters and tags that go along.
+    made_anew = bool(source.chapters()) + any("timecode" in one.metadata for one in source.streams)
+    for stream in source.streams:
+        word = {"video": "picture", "audio": "sound"}.get(stream.type, stream.type)
+        counts[word] = counts.get(word, 0) + 1
+        if stream.index in copied or (word == "data" and counts[word] <= made_anew):
+            continue
+        names.append(f"{word} track {counts[word]}")
+    if not names:
+        return []
+    if len(names) == 1:
+        return [f"{names[0]} is left out: it cannot be copied"]
+    return [f"{', '.join(names[:-1])} and {names[-1]} are left out: they cannot be copied"]
+
+
+def _packets(source: Any, streams: Sequence[Any] | None = None) -> Iterator[Any]:
     """All whole packets that have a time, each with a duration."""
-    packets = source.demux(_streams(source))
+    packets = source.demux(_streams(source) if streams is None else streams)
     while True:
         try:
             packet = next(packets)
@@ -281,6 +314,8 @@ def _packets(source: Any) -> Iterator[Any]:
             return
         except av.InvalidDataError:
             return  # the torn end; what lies before it has been read
+        if packet.pts is None and is_cover(packet.stream):
+            packet.pts = 0
         if packet.pts is None or packet.is_corrupt or not packet.size:
             continue
         if packet.dts is None:
@@ -295,6 +330,8 @@ def _packets(source: Any) -> Iterator[Any]:
 def _usual_duration(packet: Any) -> int:
     """What a packet lasts where the container does not say, in its own units."""
     stream = packet.stream
+    if stream.type == "subtitle" or is_cover(stream):
+        return 0
     if stream.type == "video":
         per_s = Fraction(stream.average_rate or stream.guessed_rate or 30)
         return max(1, round(1 / per_s / _seconds(packet.time_base)))
@@ -303,18 +340,18 @@ def _usual_duration(packet: Any) -> int:
     return max(1, round(frames_s / _seconds(packet.time_base)))
 
 
-def _copy_whole(path: Path, target: Path, container: Container, until_s: float | None) -> None:
-    """Copy up to a time, or up to the damage before it.
+def _copy_whole(path: Path, target: Path, container: Container, until_s: float | None) -> list[str]:
+    """Copy up to a time, or up to the damage before it; see ``_copy`` for what comes back.
 
     Raises:
         DamagedFileError: There is damage all over the file.
     """
     look_s = CHECK_S
     while True:
-        _copy(path, target, container, until_s)
+        left_out = _copy(path, target, container, until_s)
         damaged_s = _first_damage(target, look_s)
         if damaged_s is None:
-            return
+            return left_out
         if damaged_s <= 0 or look_s > LONGEST_CHECK_S:
             raise DamagedFileError(
                 f"the recording is damaged from {damaged_s:.1f} s on, and before its end as well",
@@ -328,7 +365,7 @@ def _copy_whole(path: Path, target: Path, container: Container, until_s: float |
 def _first_damage(path: Path, look_s: float) -> float | None:
     """Where the last ``look_s`` seconds of any track stop to decode, in s; ``None``: nowhere."""
     found: list[float] = []
-    with _open(path) as clean:
+    with open_torn(path) as clean:
         length_s = float((clean.duration or 0) / av.time_base)
         for stream in _streams(clean):
             with contextlib.suppress(av.FFmpegError):  # a short file has nowhere to seek to
@@ -372,90 +409,21 @@ def _read_clock(text: str) -> float:
 
 
 def _streams(source: Any) -> list[Any]:
-    return [*source.streams.video, *source.streams.audio]
+    """Its pictures and sounds of codecs that are known here, covers aside."""
+    return [
+        stream
+        for stream in (*source.streams.video, *source.streams.audio)
+        if stream.codec_context is not None and not is_cover(stream)
+    ]
+
+
+def _aside(source: Any) -> list[Any]:
+    """What is copied as it is, and has no part in how long the file is."""
+    has_covers = source.format.name.startswith(("mov,", "flac"))  # in Matroska it is no track
+    covers = [stream for stream in source.streams.video if has_covers and is_cover(stream)]
+    texts = [stream for stream in source.streams.subtitles if stream.codec_context is not None]
+    return [*covers, *texts]
 
 
 def _seconds(time_base: Any) -> Fraction:
     return Fraction(time_base.numerator, time_base.denominator)
-
-
-@contextlib.contextmanager
-def _open(path: Path) -> Iterator[Any]:
-    """A file to read from; an MP4 that ends within a box as if it ended before that."""
-    with contextlib.ExitStack() as stack:
-        try:
-            source = _try_open(stack, path)
-        except (av.FFmpegError, OSError) as error:
-            raise DamagedFileError(
-                f"{path} cannot be read: {error.strerror}",
-                hint="it is no recording, or was cut off before anything reached the disk",
-            ) from error
-        yield source
-
-
-def _try_open(stack: contextlib.ExitStack, path: Path) -> Any:
-    """Open the file, or as much of its beginning as the demuxer takes.
-
-    It gives a torn box up together with all that is whole before it, and a box whose header alone
-    reached the disk with all the fragments.
-    """
-    try:
-        return stack.enter_context(av.open(ffmpeg_name(path)))
-    except (av.InvalidDataError, av.EOFError) as error:
-        failure: av.FFmpegError = error
-    for end in _ends_of_whole_boxes(path)[: FRAGMENTS_TRIED + 1]:
-        try:
-            return stack.enter_context(av.open(stack.enter_context(_Head(path, end))))
-        except (av.InvalidDataError, av.EOFError) as error:
-            failure = error
-    raise failure
-
-
-class _Head:
-    """The beginning of a file, as if it ended there; what ``av.open`` needs of a file."""
-
-    def __init__(self, path: Path, size_bytes: int) -> None:
-        self.name = ffmpeg_name(path)
-        self._size_bytes = size_bytes
-        self._file = path.open("rb")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def read(self, count: int) -> bytes:
-        return self._file.read(max(0, min(count, self._size_bytes - self._file.tell())))
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        if whence == os.SEEK_END:
-            return self._file.seek(self._size_bytes + offset)
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-
-def _ends_of_whole_boxes(path: Path) -> list[int]:
-    """Where the last complete top-level box of an MP4 ends, then where its fragments begin.
-
-    The last one first; only the end, and that is 0, if this is no MP4.
-    """
-    end = 0
-    fragments: list[int] = []
-    with path.open("rb") as file:
-        size_bytes = path.stat().st_size
-        while len(header := file.read(16)) >= BOX_HEADER_BYTES:
-            length, kind = struct.unpack(">I4s", header[:8])
-            if end == 0 and kind != b"ftyp":
-                break
-            if length == 1 and len(header) == 16:  # noqa: PLR2004 - a 64-bit length follows
-                (length,) = struct.unpack(">Q", header[8:])
-            if length < BOX_HEADER_BYTES or end + length > size_bytes:
-                break
-            if kind == b"moof":
-                fragments.append(end)
-            end += length
-            file.seek(end)
-    return [end, *reversed(fragments)]

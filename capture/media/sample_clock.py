@@ -43,6 +43,7 @@ class SampleClock:
         # Both the first stamp and this one may be off by half a tick.
         self._unit = unit if unit > 2 * self._samples_of_tick else 1
         self._is_doubtful = False
+        self._has_stamps = True
         self._shift = 0
         self.position: int | None = None
         """Where the next sample belongs; ``None`` before the first."""
@@ -66,9 +67,11 @@ class SampleClock:
         """Begin the count; gives where the first sample that is heard lies.
 
         Args:
-            stamp: Of the first packet, in ticks; ``None``: it has none, and lies at 0.
+            stamp: Of the first packet, in ticks; ``None``: it has none, and lies at 0. Stamps that
+                come later are FFmpeg's own then, and are not listened to.
             priming: How many of its samples are not heard.
         """
+        self._has_stamps = stamp is not None
         heard = 0 if stamp is None else self._place(stamp) + priming
         if abs(heard) <= self._rounding:
             heard = 0
@@ -84,7 +87,7 @@ class SampleClock:
         """
         assert self.position is not None, "start() comes first"
         hole = 0
-        if stamp is not None:
+        if stamp is not None and self._has_stamps:
             late = self._place(stamp) + self._shift - self.position
             if late > JUMP_S * self._rate_hz or late < -RESTART_S * self._rate_hz:
                 self.jumps += 1

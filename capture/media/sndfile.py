@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from capture.media.encode import pcm16
+from capture.media.layouts import speakers
 from capture.media.output import errno_said
 from capture.naming import sndfile_name
 
@@ -26,6 +27,17 @@ _UPDATE_HEADER_AUTO = 0x1061
 """SFC_SET_UPDATE_HEADER_AUTO of sndfile.h: rewrite the header after each write."""
 _RF64_AUTO_DOWNGRADE = 0x1210
 """SFC_RF64_AUTO_DOWNGRADE: a plain WAV as long as it fits into 4 GB."""
+
+_SET_CHANNEL_MAP = 0x1101
+"""SFC_SET_CHANNEL_MAP_INFO: where the channels are played."""
+_PLACES = dict(
+    zip(
+        ("FL", "FR", "FC", "BC", "BL", "BR", "LFE", "FLC", "FRC", "SL", "SR"),
+        (2, 3, 4, 8, 9, 10, 11, 12, 13, 14, 15),
+        strict=True,
+    )
+)
+"""FFmpeg's names of channels, and SF_CHANNEL_MAP_LEFT to SF_CHANNEL_MAP_SIDE_RIGHT."""
 
 _FULL_SCALE_32 = 1 << 31
 
@@ -73,6 +85,8 @@ class SoundLibraryFile:
         rate_hz: Sample rate.
         channels: How many.
         tags: Of ``capture.media.formats.LIBRARY_TAGS``.
+        layout: FFmpeg's name of where the channels are played, which a WAV file states;
+            ``None``: what is usual for so many.
         compression: 0.0 (best quality or largest file) to 1.0; ``None`` is the library's choice.
 
     Raises:
@@ -89,6 +103,7 @@ class SoundLibraryFile:
         channels: int,
         tags: Mapping[str, str] | None = None,
         compression: float | None = None,
+        layout: str | None = None,
     ) -> None:
         import soundfile  # noqa: PLC0415 - most commands write none of these
 
@@ -108,7 +123,21 @@ class SoundLibraryFile:
             # soundfile has no public call for these two; both are stable numbers of libsndfile.
             for command in (_RF64_AUTO_DOWNGRADE, _UPDATE_HEADER_AUTO):
                 soundfile._snd.sf_command(self._file._file, command, soundfile._ffi.NULL, 1)  # noqa: SLF001
+            self._set_places(layout)
         self.set_tags(tags or {})
+
+    def _set_places(self, layout: str | None) -> None:
+        places = [_PLACES.get(name) for name in speakers(layout)] if layout else []
+        if not places or None in places:
+            return
+        library = self._library
+        given = library._ffi.new("int[]", places)  # noqa: SLF001 - no public call, as above
+        library._snd.sf_command(  # noqa: SLF001
+            self._file._file,  # noqa: SLF001
+            _SET_CHANNEL_MAP,
+            given,
+            library._ffi.sizeof(given),  # noqa: SLF001
+        )
 
     @property
     def is_closed(self) -> bool:

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
-from av.audio.fifo import AudioFifo
 
 from capture.errors import DamagedFileError
+from capture.media.convert import DTYPES, SoundConverter, SoundForm
+from capture.media.decode import read_packets
+from capture.media.layouts import default_layout, known_layout
 from capture.media.packet_length import PacketLength
 from capture.media.sample_clock import SampleClock
 from capture.media.tracks import codec_of, file_zero_s, tick_s
-from capture.polarity import Aligner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -30,7 +31,6 @@ __all__ = ["DECODED", "SoundReader", "depth_of"]
 
 DECODED = {"s16": "s16", "s24": "s32", "s32": "s32", "f32": "flt"}
 """The depth that is wanted, and FFmpeg's format that holds it."""
-_DTYPES: dict[str, Any] = {"s16": np.int16, "s32": np.int32, "flt": np.float32}
 _BLOCK_S = 0.5
 """A stereo block still fits into a processor's second cache, in each of its forms."""
 _SILENCE_S = 10.0
@@ -61,17 +61,19 @@ class SoundReader:
         path: For messages.
         sample_format: s16, s32 or flt: int16, int32 or float32 come out.
         is_mono: Mix all channels to one.
+        arrange: Gives the layout, of as many channels, that the source's is to be brought to.
 
     Attributes:
         stream: The track.
         sample_format: Of what comes out.
         rate_hz: Sample rate; what changes it later in the track is resampled to it.
-        channels: Of what comes out.
+        channels: Of what comes out; what changes them later in the track is mixed to them.
+        layout: Where they are played, by FFmpeg's name; its default where the file does not say.
         heard: Sample at which the track begins, on the clock that a player shows.
         clock: What its stamps were like.
         broken: Packets that could not be decoded; their time is silent.
         read_error: Why the file could not be read to its end.
-        changes: How often its rate or its channels changed.
+        changes: How often its rate or its channels changed, as far as it was read.
         is_at_end: It was read as far as it goes.
 
     Raises:
@@ -79,13 +81,19 @@ class SoundReader:
     """
 
     def __init__(
-        self, container: Any, stream: Any, path: Path, sample_format: str, *, is_mono: bool = False
+        self,
+        container: Any,
+        stream: Any,
+        path: Path,
+        sample_format: str,
+        *,
+        is_mono: bool = False,
+        arrange: Callable[[str], str] = str,
     ) -> None:
         self._container = container
         self.stream = stream
         self.sample_format = sample_format
         self.broken = 0
-        self.changes = 0
         self.is_at_end = False
         self.read_error: str | None = None
         stream.codec_context.thread_type = "NONE"  # a packet of sound takes less than a hand-over
@@ -100,31 +108,34 @@ class SoundReader:
             )
         self._first = first
         self.rate_hz = int(first.sample_rate)
-        self._layout = "mono" if is_mono else first.layout
-        self.channels = 1 if is_mono else int(first.layout.nb_channels)
-        self._aligner = Aligner(self.rate_hz) if is_mono else None
+        layout = "mono" if is_mono else first.layout.name
+        known = known_layout(layout)
+        self.layout = arrange(known or default_layout(first.layout.nb_channels))
+        # Where nobody knows which channel is which, none can be mixed into another.
+        target = SoundForm(sample_format, self.layout if known else layout, self.rate_hz)
+        self.channels = target.channels
+        self._converter = SoundConverter(target, round(_BLOCK_S * self.rate_hz))
         tick, zero = tick_s(stream.time_base), file_zero_s(container)
         unit = PacketLength(stream, self.rate_hz).unit
         self.clock = SampleClock(self.rate_hz, tick, zero, unit)
         self.heard = self.clock.start(first.pts)
 
+    @property
+    def changes(self) -> int:  # noqa: D102 - described above
+        return self._converter.changes
+
     def _decode(self) -> Iterator[Any]:
-        packets = self._container.demux(self.stream)
-        while True:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                self.is_at_end = True
-                return
-            except av.FFmpegError as error:
-                self.read_error = error.strerror or str(error)
+        for packet, frames in read_packets(self._container, [self.stream]):
+            if not isinstance(frames, av.FFmpegError):
+                yield from frames
+            elif packet is not None:
+                self.broken += 1
+            else:
+                self.read_error = frames.strerror or str(frames)
                 with contextlib.suppress(av.FFmpegError):
                     yield from self.stream.codec_context.decode(None)
                 return
-            try:
-                yield from packet.decode()
-            except av.FFmpegError:
-                self.broken += 1
+        self.is_at_end = True
 
     def blocks(self) -> Iterator[tuple[int, NDArray[Any]]]:
         """The sound, each block with the sample at which it lies; they follow on each other.
@@ -139,69 +150,21 @@ class SoundReader:
                 position += len(samples)
 
     def _samples(self) -> Iterator[NDArray[Any]]:
-        fifo, resampler = AudioFifo(), self._resampler()
-        rate_hz, clock = self.rate_hz, self.clock
-        enough = round(_BLOCK_S * rate_hz)
+        converter, clock = self._converter, self.clock
         frame: Any = self._first
+        rest = 0
         while frame is not None:
-            hole = clock.advance(frame.pts, frame.samples * rate_hz // frame.sample_rate)
+            # What is cut off when lengths are reckoned at another rate must not add up to a hole.
+            length, rest = divmod(frame.samples * self.rate_hz + rest, frame.sample_rate)
+            hole = clock.advance(frame.pts, length)
             if hole:
-                yield from self._convert(resampler, fifo)
+                yield from converter.flush()
                 yield from self._silence(hole)
-            frame.pts = None  # the box of frames would insist on stamps without rounding
-            try:
-                fifo.write(frame)
-            except ValueError:  # it has another rate, format, or number of channels
-                self.changes += 1
-                yield from self._convert(resampler, fifo, is_last=True)
-                fifo, resampler = AudioFifo(), self._resampler()
-                fifo.write(frame)
-            if fifo.samples >= enough:
-                yield from self._convert(resampler, fifo)
+            yield from converter.push(frame)
             frame = next(self._frames, None)
-        yield from self._convert(resampler, fifo, is_last=True)
-
-    def _resampler(self) -> Any:
-        return av.AudioResampler(format=self.sample_format, layout=self._layout, rate=self.rate_hz)
-
-    def _convert(self, resampler: Any, fifo: Any, *, is_last: bool = False) -> Iterator[Any]:
-        frames = []
-        if fifo.samples:
-            whole = fifo.read()
-            if self._aligner is not None and whole.layout.nb_channels > 1:
-                whole = _aligned(whole, self._aligner)
-            whole.pts = None
-            frames += resampler.resample(whole)
-        if is_last:
-            frames += resampler.resample(None)
-        for frame in frames:
-            yield frame.to_ndarray().reshape(-1, self.channels)
+        yield from converter.finish()
 
     def _silence(self, count: int) -> Iterator[NDArray[Any]]:
         step = round(_SILENCE_S * self.rate_hz)
         for done in range(0, count, step):
-            yield np.zeros((min(step, count - done), self.channels), _DTYPES[self.sample_format])
-
-
-def _aligned(frame: Any, aligner: Aligner) -> Any:
-    """A frame in which no two channels are opposite; the very same where none were."""
-    raw, channels = frame.to_ndarray(), frame.layout.nb_channels
-    samples = raw.T if frame.format.is_planar else raw.reshape(-1, channels)
-    is_whole = samples.dtype.kind in "iu"
-    zero = 1 << 7 if samples.dtype == np.uint8 else 0
-    # Full scale is 1 for what is compared; 64 bits hold every integer as it is.
-    scale = float(np.iinfo(samples.dtype).max) if is_whole else 1.0
-    sound = (samples.astype(np.float64 if is_whole else samples.dtype) - zero) / scale
-    turned = aligner.push(sound)
-    if turned is sound:
-        return frame
-    if is_whole:
-        limits = np.iinfo(samples.dtype)
-        turned = np.clip(np.rint(turned * scale + zero), limits.min, limits.max)
-    turned = turned.astype(samples.dtype)
-    plain = turned.T if frame.format.is_planar else turned.reshape(1, -1)
-    made = av.AudioFrame.from_ndarray(
-        np.ascontiguousarray(plain), format=frame.format.name, layout=frame.layout
-    )
-    made.sample_rate = frame.sample_rate
-    return made
+            yield np.zeros((min(step, count - done), self.channels), DTYPES[self.sample_format])

@@ -6,14 +6,17 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Self
 
 import av
-import numpy as np
 
+from capture.media.convert import SoundConverter, SoundForm
+from capture.media.decode import read_packets
 from capture.media.tracks import file_zero_s, open_sound_file, sound_tracks
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from types import TracebackType
 
+    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["SoundStream"]
@@ -49,9 +52,6 @@ class SoundStream:
             self._zero_s = float(file_zero_s(self._container))
             length = self._container.duration
             self.duration_s = length / av.time_base if length and length > 0 else None
-            self._nothing = np.zeros((0, self.channels), np.float32)
-            self._is_open = True
-            self._frames: Any = iter(())
             self._begin(0.0)
             self._stack = stack.pop_all()
 
@@ -84,56 +84,41 @@ class SoundStream:
 
         What cannot be decoded is left out.
         """
-        while self._is_open:
-            try:
-                frame = next(self._frames)
-            except StopIteration:
-                self._is_open = False
-                return self._flattened(None)
-            except av.FFmpegError:
-                # A packet that is damaged: go on behind it. The file itself: that is the end.
-                self._errors += 1
-                if self._errors > _MOST_ERRORS:
-                    self._is_open = False
-                self._frames = self._decode()
-                continue
-            if (piece := self._flattened(frame)) is not None:
-                return piece
+        for samples in self._pieces:
+            drop = self._drop
+            self._drop -= min(drop, len(samples))
+            if drop < len(samples):
+                return samples[drop:]
         return None
 
     def _begin(self, goal_s: float) -> None:
-        self._goal_s: float | None = goal_s
-        self._errors = 0
-        self._is_open = True
-        self._resampler = self._new_resampler()
-        self._frames = self._decode()
+        self._drop = 0
+        self._pieces = self._read_from(goal_s)
 
-    def _decode(self) -> Any:
-        return self._container.decode(self._stream)
-
-    def _new_resampler(self) -> Any:
+    def _read_from(self, goal_s: float) -> Iterator[NDArray[np.float32]]:
         layout = "mono" if self.channels == 1 else "stereo"
-        return av.AudioResampler(format="flt", layout=layout, rate=self.rate_hz)
+        converter = SoundConverter(SoundForm("flt", layout, self.rate_hz))
+        is_first = True
+        for frame in self._decoded():
+            if is_first and frame.time is not None:
+                early_s = goal_s - (float(frame.time) - self._zero_s)
+                if early_s * frame.sample_rate >= frame.samples:
+                    continue  # before it is converted: nothing of it is wanted
+                self._drop = max(0, round(early_s * self.rate_hz))
+            is_first = False
+            yield from converter.push(frame)
+        yield from converter.finish()
 
-    def _flattened(self, frame: Any) -> NDArray[np.float32] | None:
-        """The samples of a frame from the goal on; ``None`` if there are none."""
-        drop = 0
-        if frame is not None and self._goal_s is not None and frame.time is not None:
-            drop = round((self._goal_s - (float(frame.time) - self._zero_s)) * self.rate_hz)
-            if drop * frame.sample_rate >= frame.samples * self.rate_hz:
-                return None  # before the resampler sees it: nothing of it is wanted
-        try:
-            frames = self._resampler.resample(frame)
-        except (av.FFmpegError, ValueError):  # the track changes its rate or its channels
-            self._resampler = self._new_resampler()
-            frames = self._resampler.resample(frame)
-        pieces = [piece.to_ndarray().reshape(-1, self.channels) for piece in frames]
-        samples: NDArray[np.float32] = np.concatenate(pieces or [self._nothing])[max(0, drop) :]
-        if not len(samples):
-            return None
-        self._goal_s = None
-        return samples
+    def _decoded(self) -> Iterator[Any]:
+        for _ in range(_MOST_ERRORS):
+            has_error = False
+            for packet, frames in read_packets(self._container, [self._stream]):
+                if not isinstance(frames, av.FFmpegError):
+                    yield from frames
+                has_error = packet is None
+            if not has_error:
+                return
 
 
 _MOST_ERRORS = 100
-"""In a row after a jump; a file that gives only errors has ended."""
+"""Places after a jump where the file cannot be read on; one that gives only errors has ended."""

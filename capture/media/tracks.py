@@ -18,6 +18,7 @@ import av
 from capture.errors import DamagedFileError, MediaError
 from capture.media.certificate import without_certificate
 from capture.media.input import open_media
+from capture.media.mp3_info import stated_length_s
 from capture.media.origin import without_origin
 
 if TYPE_CHECKING:
@@ -28,12 +29,14 @@ __all__ = [
     "Chapter",
     "codec_of",
     "file_zero_s",
+    "is_cover",
     "is_sound",
     "open_sound_file",
     "pick_tracks",
     "read_chapters",
     "sound_tracks",
     "source_tags",
+    "stated_end_s",
     "tick_s",
     "track_duration_s",
     "track_language",
@@ -52,6 +55,17 @@ _INDEXED |= dict.fromkeys((".mp4", ".m4v", ".mov", ".3gp"), _SPARSE)
 Where pictures lie between the sound, FFmpeg would read all of them too, for the sake of its buffer:
 1.4 GB for the 30 MB of sound in half an hour of film. Directly, it reads what was asked for.
 """
+_STATE_LENGTH = frozenset(
+    {
+        *("mov", "matroska", "wav", "flac", "w64", "aiff", "caf", "au"),
+        *("avi", "flv", "asf", "tta", "wv", "ape", "mp3"),
+    }
+)
+"""Containers whose header states a length; in the rest FFmpeg finds one by itself."""
+_HEAD_BYTES = 1 << 16
+_ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_NEAR_S = 0.5
+"""FFmpeg takes off an MP3's length what is not heard."""
 _TECHNICAL = (
     *("encoder", "major_brand", "minor_version", "compatible_brands", "handler_name", "vendor_id"),
     *("duration", "language", "bps", "number_of_", "_statistics", "creation_time", "timecode"),
@@ -115,6 +129,12 @@ def is_sound(stream: Any) -> bool:
     return stream.type == "audio" and stream.codec_context is not None
 
 
+def is_cover(stream: Any) -> bool:
+    """Whether it is a picture that is shown while sound plays, and no film."""
+    covers = av.stream.Disposition.attached_pic
+    return stream.type == "video" and bool(stream.disposition & covers)
+
+
 def sound_tracks(container: Any) -> list[Any]:
     """Its sound streams, in the order of the file; the n-th is what ``--track n`` means."""
     return [stream for stream in container.streams.audio if is_sound(stream)]
@@ -176,6 +196,47 @@ def track_duration_s(stream: Any) -> float | None:
         hours, minutes, seconds = text.split(":")
         return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
     return None
+
+
+def stated_end_s(container: Any, stream: Any) -> float | None:
+    """When the file says that a track ends, on the clock that a player shows.
+
+    Returns:
+        ``None`` where the file says nothing, also where FFmpeg gives a length all the same: it
+        divides the size by a bit rate, or looks at the last stamp, which is there in any case.
+    """
+    if not _states_length(container):
+        return None
+    if length_s := track_duration_s(stream):
+        # Matroska's tag says when the track ends, the others how long it is.
+        start_s = (stream.start_time or 0) * tick_s(stream.time_base) - file_zero_s(container)
+        return length_s + (max(0.0, float(start_s)) if stream.duration else 0.0)
+    if container.duration and all(one.type in {"audio", "video"} for one in container.streams):
+        return float(container.duration / av.time_base)
+    return None
+
+
+def _states_length(container: Any) -> bool:
+    names = set(container.format.name.split(","))
+    if not names & _STATE_LENGTH:
+        return False
+    if "mp3" in names:
+        stated_s = stated_length_s(container.name)
+        return stated_s is not None and abs(stated_s - container.duration / av.time_base) < _NEAR_S
+    if names & {"avi", "asf"} and _was_streamed(container.name):
+        return False
+    # Of Matroska FFmpeg gives the length of the file; that of a track only where it guesses both.
+    return not ("matroska" in names and any(stream.duration for stream in container.streams))
+
+
+def _was_streamed(path: str) -> bool:
+    """Whether an AVI or ASF file was written without going back to fill in its header."""
+    with open(path, "rb") as file:  # noqa: PTH123 - FFmpeg's name of it
+        head = file.read(_HEAD_BYTES)
+    if head[24:28] == b"avih":
+        return not head[44:45] or not head[44] & 0x10  # dwFlags: AVIF_HASINDEX
+    at = head.find(_ASF_FILE_PROPERTIES) + 88
+    return bool(head[at : at + 1]) and bool(head[at] & 1)  # Flags: broadcast
 
 
 def source_tags(container: Any, stream: Any) -> dict[str, str]:

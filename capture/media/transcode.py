@@ -64,7 +64,7 @@ def find_spans(
         begins: list[int] = []
 
         def heard() -> Iterator[NDArray[np.float32]]:
-            rate = Rate(reader.rate_hz, GATE_RATE_HZ, 1, "flt")
+            rate = Rate(reader.rate_hz, GATE_RATE_HZ, reader.layout, "flt")
             offset = None
             for at, samples in source.blocks(reader, until):
                 if offset is None:
@@ -181,11 +181,11 @@ class _Part:
     ) -> None:
         self._piece, self._spec = piece, spec
         self._depth = _depth(reader, spec)
-        self._channels = reader.channels
+        self._channels, self._layout = reader.channels, reader.layout
         self.rate_hz = rate_hz or reader.rate_hz
         self.frames = 0
-        self._level = None if gain is None else Leveller(gain, reader.rate_hz, reader.channels)
-        self._rate = Rate(reader.rate_hz, self.rate_hz, reader.channels, reader.sample_format)
+        self._level = None if gain is None else Leveller(gain, reader.rate_hz, reader.layout)
+        self._rate = Rate(reader.rate_hz, self.rate_hz, reader.layout, reader.sample_format)
         self._stack = contextlib.ExitStack()
         self._writer: Any = None
 
@@ -231,6 +231,7 @@ class _Part:
                     channels=self._channels,
                     tags=self._piece.tags,
                     sample_format=self._depth,
+                    layout=self._layout,
                 )
             )
         self._writer.write(samples)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from capture.media.certificate import CertifiedTrack
+    from capture.media.convert import SoundForm
 
 __all__ = ["Finding", "Severity", "VerifyReport", "verify"]
 
@@ -99,7 +100,7 @@ def verify(path: Path) -> VerifyReport:
     certificate = next(filter(None, map(parse, measure.comments)), None)
     findings = list(_check_file(measure, missing_bytes))
     for track in measure.tracks:
-        findings += _check_track(track)
+        findings += [*_check_track(track), *_check_form(track)]
     if certificate is None:
         if measure.written_by is None:
             findings.append(Finding(Severity.NOTE, "no certificate: nothing to compare it with"))
@@ -160,6 +161,17 @@ def _check_track(track: TrackMeasure) -> Iterator[Finding]:
     if gap_end_s - gap_start_s > LONG_GAP_S:
         message = f"no picture for {gap_end_s - gap_start_s:.1f} s"
         yield Finding(Severity.NOTE, message, track.name, gap_start_s)
+
+
+def _check_form(track: TrackMeasure) -> Iterator[Finding]:
+    if track.changes:
+        first = track.changes[0]
+        times = _count(len(track.changes), "time")
+        message = (
+            f"changes its rate or channels, {times}, "
+            f"first from {_form(first.before)} to {_form(first.after)}"
+        )
+        yield Finding(Severity.NOTE, message, track.name, first.at_s)
 
 
 def _check_other(measure: FileMeasure) -> Iterator[Finding]:
@@ -353,6 +365,10 @@ def _missing_bytes(path: Path) -> int | None:
                 return None
             at += length
     return at - size or None
+
+
+def _form(form: SoundForm) -> str:
+    return f"{form.rate_hz} Hz {form.layout}"
 
 
 def _count(number: int, what: str) -> str:
