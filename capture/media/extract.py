@@ -13,9 +13,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from capture.errors import ConfigError, DamagedFileError, MediaError
-from capture.media.copy_track import PacketFile, TrackCopy, copy_packets, holder_of
+from capture.media.copy_track import PacketFile, TrackCopy, copy_packets
 from capture.media.formats import FORMATS, check_sound_spec, suffix_of
+from capture.media.holders import SUFFIXES, Holder, holder_of
 from capture.media.output import as_output_error
+from capture.media.stated import HEADED, stated_bytes
 from capture.media.targets import Wanted, Work, manner_of, name_in_folder, plan_targets
 from capture.media.tracks import (
     Chapter,
@@ -23,6 +25,7 @@ from capture.media.tracks import (
     file_zero_s,
     open_sound_file,
     pick_tracks,
+    rate_of,
     read_chapters,
     source_tags,
     tick_s,
@@ -46,9 +49,9 @@ Window = tuple[float | None, float | None, Chapter | None]
 
 LATE_S = 0.02
 """A track that begins later than this after its file is late; less is rounding."""
-_STATES_LENGTH = ("mov,", "matroska", "wav", "flac", "w64", "aiff", "caf")
+_STATES_LENGTH = ("mov,", "matroska", "flac", *HEADED)
 """Containers whose stated length is a fact; in others FFmpeg guesses it from the bit rate."""
-_SUFFIXES = (".m4a", ".opus", ".mp3", ".flac", ".ogg", ".wav", ".ac3", ".eac3", ".mka", ".wma")
+_SUFFIXES = SUFFIXES | {form.suffix for form in FORMATS.values()}
 """All endings that we give."""
 _RANGE_LUFS = (-70.0, -5.0)
 """What FFmpeg's ``loudnorm`` brings sound to, too; below -70 nothing is measured (EBU R128)."""
@@ -161,11 +164,23 @@ def find_extracted(job: ExtractJob) -> list[Path]:
 def _suffix(track: _Track, job: ExtractJob) -> str:
     """What the files of a track end in."""
     if job.spec is None and not _changes(job):
-        is_late = job.keep_offset and track.late_s > 0
-        return holder_of(track.codec, is_late=is_late).suffix
+        return _holder(track, job).suffix
     from capture.media.transcode import default_spec  # noqa: PLC0415 - copying does without
 
     return suffix_of(job.spec or _named_spec(job) or default_spec(track.codec))
+
+
+def _holder(track: _Track, job: ExtractJob) -> Holder:
+    """What a track is copied to."""
+    if track.holder is not None:
+        return track.holder
+    rate_of(track.stream, job.source)
+    what = f"a copy of {track.codec} sound"
+    if job.keep_offset and track.late_s > 0:
+        what += " and keeps how late it begins"
+    raise MediaError(
+        f"no container here takes {what}", hint="have it written anew: --format flac, or another"
+    )
 
 
 def _check(job: ExtractJob) -> None:
@@ -222,6 +237,8 @@ class _Track:
     stated_s: float | None
     """When it ends after the header, on the clock that a player shows."""
     tags: dict[str, str]
+    holder: Holder | None
+    """What a copy of it goes to; ``None``: no container takes one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,46 +254,58 @@ def _read_facts(container: Any, job: ExtractJob) -> _Facts:
     if job.by_chapter and not chapters:
         raise MediaError(f"{job.source} has no chapters", hint="`capture probe` shows what it has")
     zero_s = float(file_zero_s(container))
-    states_length = container.format.name.startswith(_STATES_LENGTH)
     tracks = []
     for number, stream in pick_tracks(container, job.track, job.source):
         tick = float(tick_s(stream.time_base))
         late_s = 0.0 if stream.start_time is None else stream.start_time * tick - zero_s
-        stated_s = None
-        if states_length and (length_s := track_duration_s(stream)):
-            # Matroska's tag says when the track ends, the others how long it is.
-            stated_s = length_s + (max(0.0, late_s) if stream.duration else 0.0)
-        elif states_length and len(container.streams) == 1 and container.duration:
-            stated_s = container.duration / 1_000_000
+        stated_s = _stated_s(container, stream, job.source, max(0.0, late_s))
+        late_s = late_s if late_s > LATE_S else 0.0
+        is_late = job.spec is None and job.keep_offset and late_s > 0
         tracks.append(
             _Track(
                 number,
                 stream,
                 codec_of(stream),
-                late_s if late_s > LATE_S else 0.0,
+                late_s,
                 stated_s,
                 source_tags(container, stream),
+                holder_of(stream, job.source, is_late=is_late),
             )
         )
     return _Facts(tracks, chapters)
 
 
+def _stated_s(container: Any, stream: Any, path: Path, late_s: float) -> float | None:
+    """When a track ends after the header; ``None``: it does not say."""
+    if not container.format.name.startswith(_STATES_LENGTH):
+        return None
+    if container.format.name in HEADED:
+        size_bytes, bit_rate = stated_bytes(path), stream.codec_context.bit_rate
+        if size_bytes == 0:
+            return None
+        if size_bytes and bit_rate and size_bytes > container.size:
+            return size_bytes * 8 / bit_rate
+    if length_s := track_duration_s(stream):
+        # Matroska's tag says when the track ends, the others how long it is.
+        return length_s + (late_s if stream.duration else 0.0)
+    if len(container.streams) == 1 and container.duration:
+        return float(container.duration) / 1_000_000
+    return None
+
+
 def _wanted(track: _Track, facts: _Facts, job: ExtractJob) -> Wanted:
     """What the name of a whole track says."""
-    manner = manner_of(job, is_own_kind=_is_own_kind(track.codec, job))
+    manner = manner_of(job, is_own_kind=_is_own_kind(track, job))
     if len(facts.tracks) == 1 and (track.number == 1 or job.is_target_file):
         return Wanted(manner=manner)
     return Wanted(track.number, track_language(track.stream), manner=manner)
 
 
-def _is_own_kind(codec: str, job: ExtractJob) -> bool:
+def _is_own_kind(track: _Track, job: ExtractJob) -> bool:
     """Whether what is written anew ends like a copy."""
-    if job.spec is None:
+    if job.spec is None or track.holder is None:
         return False
-    try:
-        return suffix_of(job.spec) == holder_of(codec).suffix
-    except MediaError:  # it cannot be copied
-        return False
+    return suffix_of(job.spec) == track.holder.suffix
 
 
 def _windows(facts: _Facts, job: ExtractJob) -> list[Window]:
@@ -315,7 +344,7 @@ def _copy(container: Any, facts: _Facts, work: Work) -> None:
         for track in facts.tracks:
             rate_hz = track.stream.codec_context.sample_rate
             is_late = job.keep_offset and track.late_s > 0
-            holder = holder_of(track.codec, is_late=is_late)
+            holder = _holder(track, job)
             names = list(_chapter_names(_wanted(track, facts, job), windows))
             targets = plan_targets(job, names, holder.suffix)
             hidden = work.begin(targets)
@@ -371,7 +400,7 @@ def _report_copy(
         )
         work.sound_s += (file.ends - file.begins) / rate_hz
     stated_s = track.stated_s if copy.is_at_end else None
-    work.report(track.number, stated_s, copy.clock, copy.broken, read_error)
+    work.report(track.number, stated_s, copy.clock, copy.broken, read_error, is_torn=copy.is_torn)
     holder = copy.files[0].holder
     if copy.clock.holes and not holder.has_time:
         work.warnings.append(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import av
 
 from capture.errors import DamagedFileError
+from capture.media.stated import stated_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,8 +32,11 @@ def open_media(path: Path, options: Mapping[str, str] | None = None) -> Any:
         DamagedFileError: It cannot be read.
     """
     _refuse_what_is_no_file(path)
+    settings = dict(options or {})
     try:
-        return av.open(str(path), options=dict(options or {}))
+        if stated_bytes(path) == 0:  # FFmpeg finds nothing in an RF64 file that was never finished
+            settings["ignore_length"] = "1"
+        return av.open(str(path), options=settings)
     except (av.FFmpegError, OSError) as error:
         raise DamagedFileError(
             f"{path} cannot be read: {error.strerror}", hint="is it a media file, and is it whole?"

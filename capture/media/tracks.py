@@ -30,6 +30,7 @@ __all__ = [
     "is_sound",
     "open_sound_file",
     "pick_tracks",
+    "rate_of",
     "read_chapters",
     "sound_tracks",
     "source_tags",
@@ -44,6 +45,8 @@ _MUXERS_OWN = {"VideoHandler", "SoundHandler", "Core Media Audio", "Core Media V
 """What muxers write where a title would be."""
 _QUICK = {"analyzeduration": "0"}
 _SPARSE = _QUICK | {"avioflags": "direct"}
+_FAR = {"analyzeduration": "600000000", "probesize": "50000000"}
+"""Microseconds and bytes: in a broadcast the sound may begin long after the pictures."""
 _INDEXED = {".m4a": _QUICK, ".m4b": _QUICK}
 _INDEXED |= dict.fromkeys((".mp4", ".m4v", ".mov", ".3gp"), _SPARSE)
 """All about their tracks is in a table; FFmpeg would decode pictures to learn more (5 ms of 6).
@@ -88,8 +91,10 @@ def open_sound_file(path: Path) -> Iterator[Any]:
     with contextlib.ExitStack() as stack:
         quick = _INDEXED.get(path.suffix.lower())
         container = stack.enter_context(open_media(path, quick))
-        if quick and not all(_is_known(stream) for stream in container.streams.audio):
-            container = stack.enter_context(open_media(path))
+        for options in ([None] if quick else []) + [_FAR]:
+            if all(_is_known(stream) for stream in container.streams.audio):
+                break
+            container = stack.enter_context(open_media(path, options))
         if container.format.name == "tty":  # FFmpeg takes a text for a film
             raise DamagedFileError(
                 f"{path} is a text", hint="name a film or a sound file; its ending says nothing"
@@ -207,6 +212,20 @@ def tick_s(time_base: Any) -> Fraction:
 def file_zero_s(container: Any) -> Fraction:
     """FFmpeg's time of what a player calls 0."""
     return Fraction(container.start_time or 0, av.time_base)
+
+
+def rate_of(stream: Any, path: Path) -> int:
+    """The sample rate of a track.
+
+    Raises:
+        DamagedFileError: FFmpeg found none: nothing of it could be decoded.
+    """
+    if rate_hz := stream.codec_context.sample_rate:
+        return int(rate_hz)
+    raise DamagedFileError(
+        f"the sound of {path} cannot be decoded",
+        hint="it is damaged, encrypted, or of a kind that is not known here",
+    )
 
 
 def read_chapters(container: Any) -> tuple[Chapter, ...]:
