@@ -284,7 +284,7 @@ def _stated_s(container: Any, stream: Any, path: Path, late_s: float) -> float |
         if size_bytes == 0:
             return None
         if size_bytes and bit_rate and size_bytes > container.size:
-            return size_bytes * 8 / bit_rate
+            return float(size_bytes * 8 / bit_rate)
     if length_s := track_duration_s(stream):
         # Matroska's tag says when the track ends, the others how long it is.
         return length_s + (late_s if stream.duration else 0.0)

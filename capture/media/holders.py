@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import av
 
 from capture.media.input import open_media
+from capture.media.packet_length import decoded_samples
 from capture.media.pcm import PcmTurn, pcm_in_wave
 from capture.media.tracks import codec_of
 
@@ -91,50 +92,58 @@ def holder_of(stream: Any, path: Path, *, is_late: bool = False) -> Holder | Non
     for suffix, muxer in (*own, *_REST):
         if is_late and muxer not in _TIMED:
             continue
-        turn = PcmTurn(stream, pcm) if pcm is not None and pcm != codec else None
-        if turn is not None or _takes(muxer, stream, path, is_own=(suffix, muxer) in own):
+        turned = pcm if pcm != codec else None
+        is_trusted = muxer in _TIMED or (suffix, muxer) in own
+        if _takes(muxer, stream, turned) and (is_trusted or _gives_back(muxer, stream.index, path)):
+            turn = PcmTurn(stream, turned) if turned is not None else None
             options = _OPTIONS.get(muxer, {})
             return Holder(suffix, muxer, muxer in _TIMED, pcm or codec, turn, options)
     return None
 
 
-def _takes(muxer: str, stream: Any, path: Path, *, is_own: bool) -> bool:
-    """Whether a muxer can hold a track so that it is read back as it was."""
+def _takes(muxer: str, stream: Any, turned: str | None) -> bool:
+    """Whether a muxer writes a header for a track, or for the PCM that it is turned to."""
     try:
-        if is_own or muxer in _TIMED:
-            with av.open(io.BytesIO(), "w", format=muxer) as container:
+        with av.open(io.BytesIO(), "w", format=muxer) as container:
+            if turned is None:
                 container.add_stream_from_template(stream)
-                container.start_encoding()
-            return True
-        return _gives_back(muxer, stream.index, path)
-    except (ValueError, OSError, av.FFmpegError):  # ValueError: no such muxer, or not this codec
+            else:
+                container.add_stream(turned, rate=stream.codec_context.sample_rate)
+            container.start_encoding()
+    except (ValueError, OSError, av.FFmpegError):  # ValueError: not this codec
         return False
+    return True
 
 
 def _gives_back(muxer: str, index: int, path: Path) -> bool:
     """Whether the first packets decode the same after they went through a file."""
+    try:
+        return _is_same(muxer, index, path)
+    except (ValueError, OSError, av.FFmpegError):
+        return False
+
+
+def _is_same(muxer: str, index: int, path: Path) -> bool:
     memory = io.BytesIO()
     with open_media(path) as source, av.open(memory, "w", format=muxer) as container:
         stream = source.streams[index]
         target = container.add_stream_from_template(stream)
         form, samples = _form(stream), 0
         for packet in islice(source.demux(stream), _ASKED_PACKETS):
-            samples += _decoded(packet)
+            samples += decoded_samples(packet)
             if packet.size:
                 packet.stream = target
                 container.mux_one(packet)
         container.start_encoding()
         container.close()
         memory = io.BytesIO(memory.getvalue())
-    with av.open(memory, format=muxer) as copy:
+    copy: Any = av.open(memory, format=muxer)
+    with copy:
         (stream,) = copy.streams
-        return _form(stream) == form and samples == sum(map(_decoded, copy.demux(stream)))
+        found = sum(decoded_samples(packet) for packet in copy.demux(stream))
+        return _form(stream) == form and found == samples
 
 
 def _form(stream: Any) -> tuple[str, int, int]:
     codec = stream.codec_context
     return codec_of(stream), codec.sample_rate, codec.layout.nb_channels
-
-
-def _decoded(packet: Any) -> int:
-    return sum(frame.samples for frame in packet.decode())

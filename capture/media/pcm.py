@@ -48,13 +48,15 @@ class PcmTurn:
 
     def __init__(self, stream: Any, codec: str) -> None:
         source = stream.codec_context
-        self._encoder: Any = av.CodecContext.create(codec, "w")
-        self._encoder.sample_rate = source.sample_rate
-        self._encoder.layout = source.layout
-        self._encoder.format = self._encoder.codec.audio_formats[0]
-        self._resampler = av.AudioResampler(
-            format=self._encoder.format, layout=source.layout, rate=source.sample_rate
+        encoder: Any = av.CodecContext.create(codec, "w")
+        (form,) = encoder.codec.audio_formats
+        encoder.sample_rate, encoder.layout, encoder.format = (
+            source.sample_rate,
+            source.layout,
+            form,
         )
+        self._encoder = encoder
+        self._resampler = av.AudioResampler(form, source.layout, source.sample_rate)
 
     def __call__(self, packet: Any) -> Any:
         """The packet as that codec, with the stamps it had.
