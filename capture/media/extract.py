@@ -17,7 +17,6 @@ from capture.media.copy_track import PacketFile, TrackCopy, copy_packets
 from capture.media.formats import FORMATS, check_sound_spec, suffix_of
 from capture.media.holders import SUFFIXES, Holder, holder_of
 from capture.media.output import as_output_error
-from capture.media.stated import HEADED, stated_bytes
 from capture.media.targets import Wanted, Work, manner_of, name_in_folder, plan_targets
 from capture.media.tracks import (
     Chapter,
@@ -28,8 +27,8 @@ from capture.media.tracks import (
     rate_of,
     read_chapters,
     source_tags,
+    stated_end_s,
     tick_s,
-    track_duration_s,
     track_language,
     track_title,
 )
@@ -49,8 +48,6 @@ Window = tuple[float | None, float | None, Chapter | None]
 
 LATE_S = 0.02
 """A track that begins later than this after its file is late; less is rounding."""
-_STATES_LENGTH = ("mov,", "matroska", "flac", *HEADED)
-"""Containers whose stated length is a fact; in others FFmpeg guesses it from the bit rate."""
 _SUFFIXES = SUFFIXES | {form.suffix for form in FORMATS.values()}
 """All endings that we give."""
 _RANGE_LUFS = (-70.0, -5.0)
@@ -258,7 +255,7 @@ def _read_facts(container: Any, job: ExtractJob) -> _Facts:
     for number, stream in pick_tracks(container, job.track, job.source):
         tick = float(tick_s(stream.time_base))
         late_s = 0.0 if stream.start_time is None else stream.start_time * tick - zero_s
-        stated_s = _stated_s(container, stream, job.source, max(0.0, late_s))
+        stated_s = stated_end_s(container, stream, job.source, max(0.0, late_s))
         late_s = late_s if late_s > LATE_S else 0.0
         is_late = job.spec is None and job.keep_offset and late_s > 0
         tracks.append(
@@ -273,24 +270,6 @@ def _read_facts(container: Any, job: ExtractJob) -> _Facts:
             )
         )
     return _Facts(tracks, chapters)
-
-
-def _stated_s(container: Any, stream: Any, path: Path, late_s: float) -> float | None:
-    """When a track ends after the header; ``None``: it does not say."""
-    if not container.format.name.startswith(_STATES_LENGTH):
-        return None
-    if container.format.name in HEADED:
-        size_bytes, bit_rate = stated_bytes(path), stream.codec_context.bit_rate
-        if size_bytes == 0:
-            return None
-        if size_bytes and bit_rate and size_bytes > container.size:
-            return float(size_bytes * 8 / bit_rate)
-    if length_s := track_duration_s(stream):
-        # Matroska's tag says when the track ends, the others how long it is.
-        return length_s + (late_s if stream.duration else 0.0)
-    if len(container.streams) == 1 and container.duration:
-        return float(container.duration) / 1_000_000
-    return None
 
 
 def _wanted(track: _Track, facts: _Facts, job: ExtractJob) -> Wanted:

@@ -18,6 +18,7 @@ import av
 from capture.errors import DamagedFileError, MediaError
 from capture.media.certificate import without_certificate
 from capture.media.input import open_media
+from capture.media.stated import HEADED, stated_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +35,7 @@ __all__ = [
     "read_chapters",
     "sound_tracks",
     "source_tags",
+    "stated_end_s",
     "tick_s",
     "track_duration_s",
     "track_language",
@@ -54,6 +56,8 @@ _INDEXED |= dict.fromkeys((".mp4", ".m4v", ".mov", ".3gp"), _SPARSE)
 Where pictures lie between the sound, FFmpeg would read all of them too, for the sake of its buffer:
 1.4 GB for the 30 MB of sound in half an hour of film. Directly, it reads what was asked for.
 """
+_STATES_LENGTH = ("mov,", "matroska", "flac", *HEADED)
+"""Containers whose stated length is a fact; in others FFmpeg guesses it from the bit rate."""
 _TECHNICAL = (
     *("encoder", "major_brand", "minor_version", "compatible_brands", "handler_name", "vendor_id"),
     *("duration", "language", "bps", "number_of_", "_statistics", "creation_time", "timecode"),
@@ -179,6 +183,31 @@ def track_duration_s(stream: Any) -> float | None:
     with contextlib.suppress(ValueError):  # Matroska writes it as a tag: 00:01:30.500
         hours, minutes, seconds = text.split(":")
         return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    return None
+
+
+def stated_end_s(container: Any, stream: Any, path: Path, late_s: float) -> float | None:
+    """When a track ends after its file's header; ``None``: that does not say.
+
+    Args:
+        container: Open.
+        stream: Of it.
+        path: Of the file.
+        late_s: So long after its file the track begins.
+    """
+    if not container.format.name.startswith(_STATES_LENGTH):
+        return None
+    if container.format.name in HEADED:
+        size_bytes, bit_rate = stated_bytes(path), stream.codec_context.bit_rate
+        if size_bytes == 0:
+            return None
+        if size_bytes and bit_rate and size_bytes > container.size:
+            return float(size_bytes * 8 / bit_rate)
+    if length_s := track_duration_s(stream):
+        # Matroska's tag says when the track ends, the others how long it is.
+        return length_s + (late_s if stream.duration else 0.0)
+    if len(container.streams) == 1 and container.duration:
+        return float(container.duration) / 1_000_000
     return None
 
 

@@ -6,6 +6,7 @@ import random
 import struct
 from typing import TYPE_CHECKING
 
+import av
 import numpy as np
 import pytest
 
@@ -174,5 +175,7 @@ def test_sound_that_begins_long_after_the_pictures_is_found(tmp_path: Path) -> N
         *("-f", "lavfi", "-i", noise, *late, "-map", "0", "-map", "1"),
         *("-c:v", "mpeg2video", "-b:v", "9M", "-minrate", "9M", "-c:a", "mp2", source),
     )
+    with av.open(str(source)) as container:  # or this tests nothing
+        assert not container.streams.audio[0].codec_context.sample_rate
     (part,) = extract(ExtractJob(source, tmp_path / "out")).parts
-    assert decoded(part.path) == decoded(source)
+    assert 0 <= len(samples(part.path)) - 2.21 * 48_000 < 2 * 1152
