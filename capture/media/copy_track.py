@@ -3,103 +3,42 @@
 What a decoder drops at both ends (priming, pre-skip, end padding) goes along in the new container's
 own way, so that the copy decodes to the very samples of the source. Stamps are counted anew in
 samples; where the source has a hole, the copy has one too, if its container knows time at all.
-
-What has no better place goes to Matroska audio, and what that does not take either to the
-container that it came from.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import av
 
-from capture.errors import DamagedFileError, MediaError
+from capture.errors import DamagedFileError
 from capture.media.mp3_info import Mp3Info
 from capture.media.output import as_output_error
-from capture.media.packet_length import PacketLength, swapped
+from capture.media.packet_length import PacketLength, decoded_samples
 from capture.media.sample_clock import SampleClock
 from capture.media.tracks import codec_of, file_zero_s, tick_s, trims
 from capture.naming import ffmpeg_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["Holder", "PacketFile", "TrackCopy", "copy_packets", "holder_of"]
+    from capture.media.holders import Holder
+
+__all__ = ["PacketFile", "TrackCopy", "copy_packets"]
 
 TRIED = 10
 """If none of so many packets at the beginning can be decoded, the track is no sound."""
 SEEK_MARGIN_S = 5.0
 """A stretch is looked for from so far before its beginning."""
+_DIVISIBLE = ("wav", "w64", "caf", "aiff", "au")
+"""Containers whose packets are as many small blocks as go into 4096 bytes."""
 _SEEKABLE = ("mov,", "matroska", "wav", "flac", "ogg")
 """Containers whose stamps are right also after a jump; FFmpeg guesses them in the rest."""
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """The container that a codec is put in."""
-
-    suffix: str
-    format: str
-    """FFmpeg's muxer."""
-    has_time: bool
-    """It can state that sound begins late, or is missing in the middle."""
-    codec: str
-    """What the samples are called in it."""
-    turn: Callable[[bytes], bytes] | None = None
-    """What has to be done with the bytes of a packet."""
-    options: Mapping[str, str] = field(default_factory=dict)
-
-
-_FITTING = {
-    "aac": (".m4a", "ipod"),
-    "alac": (".m4a", "ipod"),
-    "opus": (".opus", "opus"),
-    "mp3": (".mp3", "mp3"),
-    "flac": (".flac", "flac"),
-    "vorbis": (".ogg", "ogg"),
-    "ac3": (".ac3", "ac3"),
-    "eac3": (".eac3", "eac3"),
-}
-_PCM = ("pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le")
-_WAVE = frozenset([*_PCM, "pcm_mulaw", "pcm_alaw", "adpcm_ms", "adpcm_ima_wav"])
-_MATROSKA = frozenset(
-    [*_PCM, *_FITTING, "atrac3", "cook", "dca", "mlp", "mp1", "mp2", "truehd", "tta", "wavpack"]
-)
-_AT_HOME = {"speex": (".ogg", "ogg"), "wmav1": (".wma", "asf"), "wmav2": (".wma", "asf")}
-"""Where they came from, as Matroska does not take them."""
-_TIMED = frozenset({"ipod", "matroska", "asf"})
-_OPTIONS = {"wav": {"rf64": "auto"}, "mp3": {"write_xing": "0", "id3v2_version": "4"}}
-
-
-def holder_of(codec: str, *, is_late: bool = False) -> Holder:
-    """The container that fits a codec.
-
-    Args:
-        codec: FFmpeg's name.
-        is_late: It has to keep that the sound begins late.
-
-    Raises:
-        MediaError: There is none; it has to be transcoded.
-    """
-    turned = swapped(codec)
-    named, turn = turned or (codec, None)
-    choices = [_FITTING[named]] if named in _FITTING else []
-    choices += [(".wav", "wav")] if named in _WAVE else []
-    choices += [(".mka", "matroska")] if named in _MATROSKA else []
-    choices += [_AT_HOME[named]] if named in _AT_HOME else []
-    for suffix, muxer in choices:
-        if not is_late or muxer in _TIMED:
-            return Holder(suffix, muxer, muxer in _TIMED, named, turn, _OPTIONS.get(muxer, {}))
-    raise MediaError(
-        f"no container here takes a copy of {codec} sound",
-        hint="have it written anew: --format flac, or another",
-    )
 
 
 class Placed(NamedTuple):
@@ -266,8 +205,6 @@ class PacketFile:
     def _write(self, packet: Any, at: int, length: int) -> None:
         assert self.origin is not None, "set when it was opened"
         self.packets += 1
-        if self.holder.turn is not None:
-            packet = av.Packet(self.holder.turn(bytes(packet)))
         if self._mp3 is not None:
             self._mp3.count(packet.size)
         self._mux(packet, at - self.origin, length)
@@ -319,15 +256,21 @@ class TrackCopy:
         self.files = files
         self.broken = 0
         self._is_vorbis = codec_of(stream) == "vorbis"
-        # In a broadcast the mark only says that a packet of the transport was lost nearby.
         self._is_broadcast = container.format.name == "mpegts"
+        is_pcm = files[0].holder.codec.startswith("pcm_")
+        self._is_divisible = is_pcm or container.format.name in _DIVISIBLE
         self.rate_hz = codec.sample_rate
-        self._length = PacketLength(stream, self.rate_hz)
+        self._turn = files[0].holder.turn
+        self._length = PacketLength(stream, self.rate_hz, files[0].holder.codec)
         tick, zero = tick_s(stream.time_base), file_zero_s(container)
         self.clock = SampleClock(self.rate_hz, tick, zero, self._length.unit)
         self.skip = self._preskip = codec.delay if codec_of(stream) == "opus" else 0
         self._tried = 0
-        self._is_sound = False
+        self._is_sound = is_pcm
+        self._waiting: Any = None
+        """A packet, until it is known whether it is the last."""
+        self.is_torn = False
+        """A packet was cut off in its middle, and what of it is there was taken."""
         self.is_at_end = False
         """It was read as far as it goes, not only as far as was wanted; known when finished."""
 
@@ -338,11 +281,18 @@ class TrackCopy:
 
     def take(self, packet: Any) -> None:
         """The next packet of this track."""
-        if packet.is_corrupt and not self._is_broadcast:
-            self.broken += 1  # cut off in its middle
+        if self._length.is_end_open:
+            packet, self._waiting = self._waiting, packet
+        if packet is not None:
+            self._take(packet)
+
+    def _take(self, packet: Any, *, is_last: bool = False) -> None:
+        packet = self._prepared(packet)
+        if packet is None:
+            self.broken += 1
             return
         stamp = packet.pts if packet.pts is not None else packet.dts
-        length, cut = self._length.read(packet)
+        length, cut = self._length.read(packet, is_last=is_last)
         clock = self.clock
         if clock.position is None:
             self.skip = trims(packet)[0] or self.skip
@@ -357,6 +307,20 @@ class TrackCopy:
         placed = Placed(packet, at, length, self._skip_at(at, length), cut)
         for file in self.files:
             file.take(self.stream, placed)
+
+    def _prepared(self, packet: Any) -> Any:
+        """A packet as it is copied; ``None``: nothing of it can be had."""
+        # In a broadcast the mark only says that a packet of the transport was lost nearby.
+        if packet.is_corrupt and not self._is_broadcast:  # it was cut off in its middle
+            if not self._is_divisible or not decoded_samples(packet):
+                return None
+            self.is_torn = True
+        if self._turn is None:
+            return self._length.whole(packet)
+        try:
+            return self._turn(packet)
+        except av.FFmpegError:
+            return None
 
     def take_run(self, packets: Iterator[Any]) -> Any:
         """Packets that only follow on each other, if there are any.
@@ -394,6 +358,8 @@ class TrackCopy:
         Raises:
             DamagedFileError: Nothing of the track was sound.
         """
+        if self._waiting is not None:
+            self._take(self._waiting, is_last=True)
         if self._tried and not self._is_sound and self._tried > 1:
             raise DamagedFileError(
                 f"the sound in {path} cannot be decoded", hint="it is damaged, or encrypted"

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from capture.errors import ConfigError, DamagedFileError, MediaError
-from capture.media.copy_track import PacketFile, TrackCopy, copy_packets, holder_of
+from capture.media.copy_track import PacketFile, TrackCopy, copy_packets
 from capture.media.formats import FORMATS, check_sound_spec, suffix_of
+from capture.media.holders import Holder, holder_of
 from capture.media.origin import identity_of, with_origin
 from capture.media.output import as_output_error
 from capture.media.targets import Wanted, Work, manner_of, plan_targets
@@ -23,6 +24,7 @@ from capture.media.tracks import (
     file_zero_s,
     open_sound_file,
     pick_tracks,
+    rate_of,
     read_chapters,
     source_tags,
     stated_end_s,
@@ -122,11 +124,23 @@ def expected_targets(job: ExtractJob) -> list[Path]:
 def _suffix(track: _Track, job: ExtractJob) -> str:
     """What the files of a track end in."""
     if job.spec is None and not _changes(job):
-        is_late = job.keep_offset and track.late_s > 0
-        return holder_of(track.codec, is_late=is_late).suffix
+        return _holder(track, job).suffix
     from capture.media.transcode import default_spec  # noqa: PLC0415 - copying does without
 
     return suffix_of(job.spec or _named_spec(job) or default_spec(track.codec))
+
+
+def _holder(track: _Track, job: ExtractJob) -> Holder:
+    """What a track is copied to."""
+    if track.holder is not None:
+        return track.holder
+    rate_of(track.stream, job.source)
+    what = f"a copy of {track.codec} sound"
+    if job.keep_offset and track.late_s > 0:
+        what += " and keeps how late it begins"
+    raise MediaError(
+        f"no container here takes {what}", hint="have it written anew: --format flac, or another"
+    )
 
 
 def check_job(job: ExtractJob) -> None:
@@ -180,6 +194,8 @@ class _Track:
     stated_s: float | None
     """When it ends after the header, on the clock that a player shows."""
     tags: dict[str, str]
+    holder: Holder | None
+    """What a copy of it goes to; ``None``: no container takes one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,14 +215,17 @@ def _read_facts(container: Any, job: ExtractJob) -> _Facts:
     for number, stream in pick_tracks(container, job.track, job.source):
         tick = float(tick_s(stream.time_base))
         late_s = 0.0 if stream.start_time is None else stream.start_time * tick - zero_s
+        late_s = late_s if late_s > LATE_S else 0.0
+        is_late = job.spec is None and job.keep_offset and late_s > 0
         tracks.append(
             _Track(
                 number,
                 stream,
                 codec_of(stream),
-                late_s if late_s > LATE_S else 0.0,
-                stated_end_s(container, stream),
+                late_s,
+                stated_end_s(container, stream, job.source),
                 source_tags(container, stream),
+                holder_of(stream, job.source, is_late=is_late),
             )
         )
     return _Facts(tracks, chapters)
@@ -214,20 +233,17 @@ def _read_facts(container: Any, job: ExtractJob) -> _Facts:
 
 def _wanted(track: _Track, facts: _Facts, job: ExtractJob) -> Wanted:
     """What the name of a whole track says."""
-    manner = manner_of(job, is_own_kind=_is_own_kind(track.codec, job))
+    manner = manner_of(job, is_own_kind=_is_own_kind(track, job))
     if len(facts.tracks) == 1 and (track.number == 1 or job.is_target_file):
         return Wanted(manner=manner)
     return Wanted(track.number, track_language(track.stream), manner=manner)
 
 
-def _is_own_kind(codec: str, job: ExtractJob) -> bool:
+def _is_own_kind(track: _Track, job: ExtractJob) -> bool:
     """Whether what is written anew ends like a copy."""
-    if job.spec is None:
+    if job.spec is None or track.holder is None:
         return False
-    try:
-        return suffix_of(job.spec) == holder_of(codec).suffix
-    except MediaError:  # it cannot be copied
-        return False
+    return suffix_of(job.spec) == track.holder.suffix
 
 
 def _windows(facts: _Facts, job: ExtractJob) -> list[Window]:
@@ -265,7 +281,7 @@ def _copy(container: Any, facts: _Facts, work: Work) -> None:
         for track in facts.tracks:
             rate_hz = track.stream.codec_context.sample_rate
             is_late = job.keep_offset and track.late_s > 0
-            holder = holder_of(track.codec, is_late=is_late)
+            holder = _holder(track, job)
             names = list(_chapter_names(_wanted(track, facts, job), windows))
             targets = plan_targets(job, names, holder.suffix)
             hidden = work.begin(targets)
@@ -321,7 +337,7 @@ def _report_copy(
         )
         work.sound_s += (file.ends - file.begins) / rate_hz
     stated_s = track.stated_s if copy.is_at_end else None
-    work.report(track.number, stated_s, copy.clock, copy.broken, read_error)
+    work.report(track.number, stated_s, copy.clock, copy.broken, read_error, is_torn=copy.is_torn)
     holder = copy.files[0].holder
     if copy.clock.holes and not holder.has_time:
         work.warnings.append(

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from capture.errors import MediaError
 from capture.media.extract import check_job, expected_targets
+from capture.media.formats import FORMATS
+from capture.media.holders import SUFFIXES
 from capture.media.input import open_media
 from capture.media.origin import identity_of, is_said_to_be_of
 from capture.media.targets import manner_of, name_in_folder
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["find_extracted", "has_name_of_another", "settle"]
 
-_SUFFIXES = (".m4a", ".opus", ".mp3", ".flac", ".ogg", ".wav", ".ac3", ".eac3", ".mka", ".wma")
+_SUFFIXES = SUFFIXES | {form.suffix for form in FORMATS.values()}
 """All endings that we give."""
 SAME_LENGTH_S = 0.5
 """Lengths farther apart are those of different sound; encoders add and drop some frames."""

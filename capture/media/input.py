@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import av
 
 from capture.errors import DamagedFileError
+from capture.media.stated import stated_bytes
 from capture.media.tag_text import AS_MEANT
 from capture.naming import ffmpeg_name
 
@@ -33,8 +34,11 @@ def open_media(path: Path, options: Mapping[str, str] | None = None) -> Any:
         DamagedFileError: It cannot be read.
     """
     _refuse_what_is_no_file(path)
+    settings = dict(options or {})
     try:
-        return open_container(path, options)
+        if stated_bytes(path) == 0:  # FFmpeg finds nothing in an RF64 file that was never finished
+            settings["ignore_length"] = "1"
+        return open_container(path, settings)
     except (av.FFmpegError, OSError) as error:
         raise DamagedFileError(
             f"{path} cannot be read: {error.strerror}", hint="is it a media file, and is it whole?"

@@ -307,7 +307,8 @@ def measure_file(path: Path) -> FileMeasure:
         return FileMeasure(
             format=container.format.name,
             declared_s=max(
-                filter(None, (stated_end_s(container, stream) for stream in streams)), default=None
+                filter(None, (stated_end_s(container, stream, path) for stream in streams)),
+                default=None,
             ),
             comments=tuple(
                 text

@@ -152,9 +152,9 @@ class Mp3Info:
             file.write(frame)
 
 
-def stated_length_s(path: str) -> float | None:
+def stated_length_s(path: Path) -> float | None:
     """How long an MP3 file says it is, in its first frame; ``None`` where it does not."""
-    with open(path, "rb") as file:  # noqa: PTH123 - FFmpeg's name of it
+    with path.open("rb") as file:
         file.seek(_first_frame_at(file))
         head = file.read(_TAG_MOST_BYTES)
     info = Mp3Info(head)

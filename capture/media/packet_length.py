@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import av
 
 from capture.media.tracks import codec_of, tick_s, trims
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-__all__ = ["PacketLength", "opus_samples", "swapped"]
+__all__ = ["PacketLength", "cut_packet", "decoded_samples", "opus_samples"]
 
 _OPUS_RATE_HZ = 48_000
 _OPUS_UNIT = 120
@@ -18,8 +17,9 @@ _OPUS_MOST = 5760
 """2.5 and 120 ms: the shortest frame, and the longest packet there may be (RFC 6716)."""
 _ROUNDED = 1.1
 """What a container says may be off by this many of its ticks."""
-_BYTES_OF_SAMPLE = {"s16": 2, "s24": 3, "s32": 4, "f32": 4, "f64": 8}
-_BYTES_OF_SAMPLE |= {"u8": 1, "s8": 1, "mulaw": 1, "alaw": 1}
+_BYTES_OF_SAMPLE = {"u8": 1, "s16le": 2, "s24le": 3, "s32le": 4, "s64le": 8}
+_BYTES_OF_SAMPLE |= {"mulaw": 1, "alaw": 1, "f32le": 4, "f64le": 8}
+"""PCM, as it is copied."""
 
 
 def opus_samples(packet: bytes) -> int:
@@ -39,26 +39,20 @@ def opus_samples(packet: bytes) -> int:
     return frame * (packet[1] & 63) if len(packet) > 1 else 0
 
 
-def swapped(codec: str) -> tuple[str, Callable[[bytes], bytes]] | None:
-    """How big-endian samples become those that a WAV file holds, the values unchanged.
+def cut_packet(packet: Any, data: bytes) -> Any:
+    """Other bytes with the stamps of a packet."""
+    other = av.Packet(data)
+    other.pts, other.dts, other.duration = packet.pts, packet.dts, packet.duration
+    other.time_base = packet.time_base
+    return other
 
-    Returns:
-        The codec they become, and what turns the bytes of a packet; ``None``: nothing has to be.
-    """
-    if not codec.startswith("pcm_") or not codec.endswith("be"):
-        return None
-    width = _BYTES_OF_SAMPLE.get(codec[4:-2])
-    if width is None:
-        return None
 
-    def turn(data: bytes) -> bytes:
-        whole = len(data) // width * width
-        turned = bytearray(whole)
-        for place in range(width):
-            turned[place::width] = data[width - 1 - place : whole : width]
-        return bytes(turned)
-
-    return f"{codec[:-2]}le", turn
+def decoded_samples(packet: Any) -> int:
+    """How many samples come out of a packet by itself; 0 where it cannot be decoded."""
+    try:
+        return sum(frame.samples for frame in packet.decode())
+    except av.FFmpegError:
+        return 0
 
 
 class PacketLength:
@@ -67,19 +61,26 @@ class PacketLength:
     Args:
         stream: The track.
         rate_hz: Of the track.
+        taken_as: Codec of the packets when they are read; ``None``: the one that the track has.
     """
 
-    def __init__(self, stream: Any, rate_hz: int) -> None:
+    def __init__(self, stream: Any, rate_hz: int, taken_as: str | None = None) -> None:
         self._rate_hz = rate_hz
-        self._codec = codec_of(stream)
+        self._codec = taken_as or codec_of(stream)
         # MP4 says so with the duration; asking every packet takes a tenth of the time.
         self._may_cut = not stream.container.format.name.startswith("mov,")
         self._ticks = float(tick_s(stream.time_base) * rate_hz)
-        self._choices = self._lengths(stream.codec_context)
+        codec = stream.codec_context
+        self._choices = self._lengths(codec)
         self._was_long = False
-        sample = self._codec.removeprefix("pcm_").removesuffix("le").removesuffix("be")
-        width = _BYTES_OF_SAMPLE.get(sample, 0) if self._codec.startswith("pcm_") else 0
-        self._frame_bytes = width * stream.codec_context.layout.nb_channels
+        self._is_open = not self._choices and self._ticks != 1
+        """How long packets are is to be learned from the first ones."""
+        self._is_lossless = codec.codec.lossless and not self._codec.startswith("pcm_")
+        is_matroska = stream.container.format.name.startswith("matroska")
+        self.is_end_open = self._is_lossless and is_matroska
+        """Its last packet may be shorter than Matroska says, which often has the usual length."""
+        width = _BYTES_OF_SAMPLE.get(self._codec.removeprefix("pcm_"), 0)
+        self._frame_bytes = width * codec.layout.nb_channels
 
     def _lengths(self, codec: Any) -> tuple[int, ...]:
         """The lengths that occur with this codec; none: whatever the container says."""
@@ -93,7 +94,12 @@ class PacketLength:
         Returns:
             (their samples, least, most duration in ticks); ``None``: each has to be read.
         """
-        if len(self._choices) != 1 or self._codec == "opus" or self._frame_bytes:
+        if (
+            len(self._choices) != 1
+            or self._codec == "opus"
+            or self._frame_bytes
+            or self.is_end_open
+        ):
             return None
         (length,) = self._choices
         slack = max(1.0, _ROUNDED * self._ticks)
@@ -112,8 +118,15 @@ class PacketLength:
         """Whether packets may say by themselves that something is cut off of them."""
         return self._may_cut
 
-    def read(self, packet: Any) -> tuple[int, int]:
+    def whole(self, packet: Any) -> Any:
+        """The packet without half a frame of PCM at its end, where it was cut off in its middle."""
+        over = packet.size % self._frame_bytes if self._frame_bytes else 0
+        return cut_packet(packet, bytes(packet)[:-over]) if over else packet
+
+    def read(self, packet: Any, *, is_last: bool = False) -> tuple[int, int]:
         """Samples that it decodes to, and how many of them are cut off at its end."""
+        if is_last and (full := decoded_samples(packet)):
+            return full, 0
         cut = trims(packet)[1] if self._may_cut else 0
         if self._codec == "opus":
             full = opus_samples(bytes(packet))
@@ -128,6 +141,8 @@ class PacketLength:
 
     def _by_container(self, packet: Any, cut: int) -> tuple[int, int]:
         said = round((packet.duration or 0) * self._ticks)
+        if self._is_open:
+            self._learn(packet, said)
         # Some demuxers take what is cut off out of the duration, others do not.
         for candidate in (said, said + cut) if cut else (said,):
             for length in self._choices:
@@ -135,7 +150,20 @@ class PacketLength:
                     return length, min(cut, length)
         if not said and len(self._choices) == 1:
             said = self._choices[0]
+        said = said or decoded_samples(packet)
         return said, min(cut, said)
+
+    def _learn(self, packet: Any, said: int) -> None:
+        """FFmpeg does not tell the frame size of DTS, ALAC and others, and milliseconds are rough.
+
+        What comes out of a first packet counts if it is what the container says, but for the
+        rounding; or if that says nothing and the codec is lossless, where it is never less.
+        """
+        length = decoded_samples(packet)
+        self._is_open = not length  # some decoders give nothing for the first packets
+        is_as_said = said and abs(length - said) < max(1.0, _ROUNDED * self._ticks)
+        if length and (is_as_said or (not said and self._is_lossless)):
+            self._choices = (length,)
 
     def _vorbis(self, packet: Any, cut: int) -> tuple[int, int]:
         """As the container says, but for the last packet, which some cut short without a word."""

@@ -336,6 +336,8 @@ def _usual_duration(packet: Any) -> int:
         per_s = Fraction(stream.average_rate or stream.guessed_rate or 30)
         return max(1, round(1 / per_s / _seconds(packet.time_base)))
     context = stream.codec_context
+    if not context.sample_rate:
+        return 1  # nothing of it could be decoded
     frames_s = Fraction(context.frame_size or 1, context.sample_rate)
     return max(1, round(frames_s / _seconds(packet.time_base)))
 

@@ -9,7 +9,7 @@ import av
 
 from capture.media.convert import SoundConverter, SoundForm
 from capture.media.decode import read_packets
-from capture.media.tracks import file_zero_s, open_sound_file, sound_tracks
+from capture.media.tracks import file_zero_s, open_sound_file, rate_of, sound_tracks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +47,7 @@ class SoundStream:
             self._container = stack.enter_context(open_sound_file(path))
             self._stream: Any = sound_tracks(self._container)[0]
             context = self._stream.codec_context
-            self.rate_hz: int = rate_hz or context.sample_rate
+            self.rate_hz: int = rate_hz or rate_of(self._stream, path)
             self.channels = min(2, max(1, context.layout.nb_channels))
             self._zero_s = float(file_zero_s(self._container))
             length = self._container.duration

@@ -26,9 +26,12 @@ MISSING_S = 0.5
 _ALIASES = {
     ".m4a": (".m4a", ".mp4", ".m4b", ".mov"),
     ".opus": (".opus", ".ogg", ".oga"),
-    ".ogg": (".ogg", ".oga"),
+    ".ogg": (".ogg", ".oga", ".spx"),
     ".mka": (".mka", ".mkv"),
     ".wav": (".wav", ".wave"),
+    ".amr": (".amr", ".awb"),
+    ".aiff": (".aiff", ".aif", ".aifc"),
+    ".latm": (".latm", ".loas"),
 }
 """Endings that a file may be given though we would give another."""
 
@@ -239,6 +242,8 @@ class Work:
         clock: SampleClock,
         broken: int,
         read_error: str | None,
+        *,
+        is_torn: bool = False,
     ) -> None:
         """Say what was wrong with a track that was read to its end."""
         name = f"sound track {number}"
@@ -256,6 +261,6 @@ class Work:
         if read_error is not None:
             self.is_partial = True
             self.warnings.append(f"{name} cannot be read past {ends_s:.1f} s: {read_error}")
-        elif stated_s is not None and ends_s < stated_s - MISSING_S:
+        elif stated_s is not None and ends_s < stated_s - (0.0 if is_torn else MISSING_S):
             self.is_partial = True
             self.warnings.append(f"{name} is cut off: {ends_s:.1f} s of {stated_s:.1f} s are there")

@@ -20,6 +20,7 @@ from capture.media.certificate import without_certificate
 from capture.media.input import open_media
 from capture.media.mp3_info import stated_length_s
 from capture.media.origin import without_origin
+from capture.media.stated import HEADED, stated_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +34,7 @@ __all__ = [
     "is_sound",
     "open_sound_file",
     "pick_tracks",
+    "rate_of",
     "read_chapters",
     "sound_tracks",
     "source_tags",
@@ -48,6 +50,8 @@ _MUXERS_OWN = {"VideoHandler", "SoundHandler", "Core Media Audio", "Core Media V
 """What muxers write where a title would be."""
 _QUICK = {"analyzeduration": "0"}
 _SPARSE = _QUICK | {"avioflags": "direct"}
+_FAR = {"analyzeduration": "600000000", "probesize": "50000000"}
+"""Microseconds and bytes: in a broadcast the sound may begin long after the pictures."""
 _INDEXED = {".m4a": _QUICK, ".m4b": _QUICK}
 _INDEXED |= dict.fromkeys((".mp4", ".m4v", ".mov", ".3gp"), _SPARSE)
 """All about their tracks is in a table; FFmpeg would decode pictures to learn more (5 ms of 6).
@@ -103,8 +107,10 @@ def open_sound_file(path: Path) -> Iterator[Any]:
     with contextlib.ExitStack() as stack:
         quick = _INDEXED.get(path.suffix.lower())
         container = stack.enter_context(open_media(path, quick))
-        if quick and not all(_is_known(stream) for stream in container.streams.audio):
-            container = stack.enter_context(open_media(path))
+        for options in ([None] if quick else []) + [_FAR]:
+            if all(_is_known(stream) for stream in container.streams.audio):
+                break
+            container = stack.enter_context(open_media(path, options))
         if container.format.name == "tty":  # FFmpeg takes a text for a film
             raise DamagedFileError(
                 f"{path} is a text", hint="name a film or a sound file; its ending says nothing"
@@ -198,15 +204,26 @@ def track_duration_s(stream: Any) -> float | None:
     return None
 
 
-def stated_end_s(container: Any, stream: Any) -> float | None:
+def stated_end_s(container: Any, stream: Any, path: Path) -> float | None:
     """When the file says that a track ends, on the clock that a player shows.
+
+    Args:
+        container: Open.
+        stream: Of it.
+        path: Of the file.
 
     Returns:
         ``None`` where the file says nothing, also where FFmpeg gives a length all the same: it
         divides the size by a bit rate, or looks at the last stamp, which is there in any case.
     """
-    if not _states_length(container):
+    if not _states_length(container, path):
         return None
+    if container.format.name in HEADED:
+        size_bytes, bit_rate = stated_bytes(path), stream.codec_context.bit_rate
+        if size_bytes == 0:
+            return None
+        if size_bytes and bit_rate and size_bytes > container.size:
+            return float(size_bytes * 8 / bit_rate)
     if length_s := track_duration_s(stream):
         # Matroska's tag says when the track ends, the others how long it is.
         start_s = (stream.start_time or 0) * tick_s(stream.time_base) - file_zero_s(container)
@@ -216,22 +233,22 @@ def stated_end_s(container: Any, stream: Any) -> float | None:
     return None
 
 
-def _states_length(container: Any) -> bool:
+def _states_length(container: Any, path: Path) -> bool:
     names = set(container.format.name.split(","))
     if not names & _STATE_LENGTH:
         return False
     if "mp3" in names:
-        stated_s = stated_length_s(container.name)
+        stated_s = stated_length_s(path)
         return stated_s is not None and abs(stated_s - container.duration / av.time_base) < _NEAR_S
-    if names & {"avi", "asf"} and _was_streamed(container.name):
+    if names & {"avi", "asf"} and _was_streamed(path):
         return False
     # Of Matroska FFmpeg gives the length of the file; that of a track only where it guesses both.
     return not ("matroska" in names and any(stream.duration for stream in container.streams))
 
 
-def _was_streamed(path: str) -> bool:
+def _was_streamed(path: Path) -> bool:
     """Whether an AVI or ASF file was written without going back to fill in its header."""
-    with open(path, "rb") as file:  # noqa: PTH123 - FFmpeg's name of it
+    with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     if head[24:28] == b"avih":
         return not head[44:45] or not head[44] & 0x10  # dwFlags: AVIF_HASINDEX
@@ -269,6 +286,20 @@ def tick_s(time_base: Any) -> Fraction:
 def file_zero_s(container: Any) -> Fraction:
     """FFmpeg's time of what a player calls 0."""
     return Fraction(container.start_time or 0, av.time_base)
+
+
+def rate_of(stream: Any, path: Path) -> int:
+    """The sample rate of a track.
+
+    Raises:
+        DamagedFileError: FFmpeg found none: nothing of it could be decoded.
+    """
+    if rate_hz := stream.codec_context.sample_rate:
+        return int(rate_hz)
+    raise DamagedFileError(
+        f"the sound of {path} cannot be decoded",
+        hint="it is damaged, encrypted, or of a kind that is not known here",
+    )
 
 
 def read_chapters(container: Any) -> tuple[Chapter, ...]:
