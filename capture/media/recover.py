@@ -243,16 +243,8 @@ def _copy(path: Path, target: Path, container: Container, until_s: float | None)
             container_options=dict(options),
         ) as clean,
     ):
-        clean.metadata.update(source.metadata)
-        clean.set_chapters(source.chapters())
-        streams = {}
-        for stream in [*_streams(source), *_aside(source)]:
-            copy = clean.add_stream_from_template(stream)
-            copy.metadata.update(stream.metadata)
-            copy.disposition = stream.disposition
-            streams[stream.index] = copy
+        streams = _begin(source, clean)
         aside = {stream.index for stream in _aside(source)}
-        left_out = _left_out(source, streams)
         last_dts: dict[int, int] = {}
         last_picture: Any = None
         frames = 0
@@ -264,11 +256,8 @@ def _copy(path: Path, target: Path, container: Container, until_s: float | None)
             if packet.dts <= last_dts.get(index, packet.dts - 1):
                 continue  # no container takes time that stands still or goes back
             last_dts[index] = packet.dts
-            is_picture = packet.stream.type == "video"
+            is_picture = packet.stream.type == "video" and index not in aside
             packet.stream = streams[index]
-            if index in aside:
-                clean.mux_one(packet)
-                continue
             if not is_picture:
                 frames += packet.duration
                 clean.mux_one(packet)
@@ -281,9 +270,23 @@ def _copy(path: Path, target: Path, container: Container, until_s: float | None)
                 unit_s = _seconds(last_picture.time_base)
                 last_picture.duration = max(1, round(until_s / unit_s) - last_picture.pts)
             clean.mux_one(last_picture)
+        left_out = _left_out(source, streams)
     if container.format == "flac":
         _write_flac_length(target, frames)
     return left_out
+
+
+def _begin(source: Any, clean: Any) -> dict[int, Any]:
+    """Tracks, tags and chapters of the copy; gives its streams by the source's index."""
+    clean.metadata.update(source.metadata)
+    clean.set_chapters(source.chapters())
+    streams = {}
+    for stream in [*_streams(source), *_aside(source)]:
+        copy = clean.add_stream_from_template(stream)
+        copy.metadata.update(stream.metadata)
+        copy.disposition = stream.disposition
+        streams[stream.index] = copy
+    return streams
 
 
 def _left_out(source: Any, copied: Mapping[int, Any]) -> list[str]:
