@@ -435,7 +435,7 @@ class VoiceSpec:
     file: SoundFileSpec = field(default_factory=SoundFileSpec)
     gate: GateSpec = field(default_factory=GateSpec)
     name: str = "{date} {time} {app} {length}"
-    """Of the files, without their ending; see ``capture.voice.saving.name_of``."""
+    """Of the files, without their ending; see ``capture.messages.name_of``."""
     count: int | None = None
     """Stop after so many messages."""
     duration_s: float | None = None
@@ -454,6 +454,8 @@ class VoiceSpec:
     """So much of what sounded last is held in memory, for ``save_last``; 0: nothing is."""
     with_picture: bool = False
     """A picture of the waveform beside each file."""
+    library: bool = True
+    """Remember the messages, for `capture messages`; otherwise only the files are kept."""
     min_free_bytes: int = 200_000_000
     """Listening ends before the disk has less."""
 
@@ -602,6 +604,8 @@ class VoiceMessage:
     """1, 2, ... where one message was so long that it was cut."""
     picture: Path | None = None
     warnings: tuple[str, ...] = ()
+    id: str | None = None
+    """Of the kept message, see ``capture.messages``; ``None``: only the file is kept."""
 
 
 class VoiceState(enum.StrEnum):

@@ -75,6 +75,7 @@ def extract(
     picture: Annotated[bool, Parameter(negative="")] = False,
     chapters: Annotated[bool, Parameter(negative="")] = False,
     keep_offset: Annotated[bool, Parameter(negative="")] = False,
+    library: bool | None = None,
     jobs: int | None = None,
     cluster: str | None = None,
     force: Annotated[bool, Parameter(negative="")] = False,
@@ -110,6 +111,8 @@ def extract(
         picture: Also a picture of the waveform, as PNG.
         chapters: A file for every chapter.
         keep_offset: A track that begins late begins as late in its file, after silence.
+        library: Remember the new files, for `capture messages`; by default with --split, but not
+            with --any-sound.
         jobs: How many files at a time; by default one for every processor.
         cluster: Address of a Dask scheduler whose workers do it; they must see the same files.
         force: Also what has been extracted before; replaces it.
@@ -149,10 +152,11 @@ def extract(
         with_picture=picture,
         overwrite=force,
     )
+    remember = _remembering(template, is_wanted=library)
     if is_one and cluster is None:
         fallback = quality if format is None else None
         job = _job_of_one(template, found[0].path.absolute(), output, fallback=fallback)
-        return _extract_one(job, is_json=json, is_quiet=quiet)
+        return _extract_one(job, remember, is_json=json, is_quiet=quiet)
     if output is not None and (output.is_file() or _is_file_name(output)):
         raise ConfigError(f"{output} is no folder", hint="several files need a folder")
     named = found if output is not None else [one for one in found if not _is_own(one, template)]
@@ -167,7 +171,11 @@ def extract(
         )
     batch = _number(found, template, output, view.note)
     return _extract_many(
-        batch, tally, view, lambda: Cluster(cluster) if cluster else _workers(jobs, len(found))
+        batch,
+        tally,
+        view,
+        remember,
+        lambda: Cluster(cluster) if cluster else _workers(jobs, len(found)),
     )
 
 
@@ -231,7 +239,24 @@ _ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}")
 """What looks like the ending of a file, not like a date or a sentence in a folder's name."""
 
 
-def _extract_one(job: ExtractJob, *, is_json: bool, is_quiet: bool) -> int:
+def _remembering(
+    template: ExtractJob, *, is_wanted: bool | None
+) -> Callable[[ExtractResult], ExtractResult]:
+    """What writes the files of a result down as messages, where that is wanted."""
+    from capture.messages.extracted import makes_messages, remembered  # noqa: PLC0415 - not for help
+
+    if makes_messages(template) if is_wanted is None else is_wanted:
+        return remembered
+    return lambda result: result
+
+
+def _extract_one(
+    job: ExtractJob,
+    remember: Callable[[ExtractResult], ExtractResult],
+    *,
+    is_json: bool,
+    is_quiet: bool,
+) -> int:
     """Here and now: a pool of processes would take longer than most files."""
     return_large_blocks()
     _clear([job])
@@ -240,7 +265,7 @@ def _extract_one(job: ExtractJob, *, is_json: bool, is_quiet: bool) -> int:
     error: CaptureError | None = None
     result: ExtractResult | None = None
     try:
-        result = extract_file(job)
+        result = remember(extract_file(job))
     except CaptureError as failure:
         error = failure
     if is_json:
@@ -369,7 +394,11 @@ def _folded(paths: Iterable[Path]) -> set[str]:
 
 
 def _extract_many(
-    jobs: Sequence[ExtractJob], tally: Tally, view: BatchView, open_executor: Callable[[], Executor]
+    jobs: Sequence[ExtractJob],
+    tally: Tally,
+    view: BatchView,
+    remember: Callable[[ExtractResult], ExtractResult],
+    open_executor: Callable[[], Executor],
 ) -> int:
     stop = threading.Event()
     misuse: list[JobError] = []
@@ -379,7 +408,8 @@ def _extract_many(
             misuse.append(result.error)  # what contradicts itself does so for every file
             stop.set()
         else:
-            _account(result, tally, view)
+            value = None if result.value is None else remember(result.value)
+            _account(dataclasses.replace(result, value=value), tally, view)
 
     with contextlib.ExitStack() as stack:
         executor = stack.enter_context(open_executor())
