@@ -497,6 +497,8 @@ class ExtractJob:
     with_picture: bool = False
     """A picture of the waveform beside every file."""
     overwrite: bool = False
+    library: bool = False
+    """Whoever runs it writes its files down as messages (``capture.messages.extracted``)."""
 
 
 # ------------------------------------------------------------------------------ what came of it

@@ -33,6 +33,7 @@ from capture.cli.recover import EXIT_SOME_FAILED
 from capture.cli.values import Duration
 from capture.clock import now_ns
 from capture.errors import CaptureError, ConfigError
+from capture.messages.extracted import remembered
 from capture.model import NS_PER_S, ExtractJob, ExtractResult, GateSpec, SoundFileSpec
 from capture.naming import clear_parts, safe_name
 
@@ -151,12 +152,12 @@ def extract(
         by_chapter=chapters,
         with_picture=picture,
         overwrite=force,
+        library=split and not any_sound if library is None else library,
     )
-    remember = _remembering(template, is_wanted=library)
     if is_one and cluster is None:
         fallback = quality if format is None else None
         job = _job_of_one(template, found[0].path.absolute(), output, fallback=fallback)
-        return _extract_one(job, remember, is_json=json, is_quiet=quiet)
+        return _extract_one(job, is_json=json, is_quiet=quiet)
     if output is not None and (output.is_file() or _is_file_name(output)):
         raise ConfigError(f"{output} is no folder", hint="several files need a folder")
     named = found if output is not None else [one for one in found if not _is_own(one, template)]
@@ -171,11 +172,7 @@ def extract(
         )
     batch = _number(found, template, output, view.note)
     return _extract_many(
-        batch,
-        tally,
-        view,
-        remember,
-        lambda: Cluster(cluster) if cluster else _workers(jobs, len(found)),
+        batch, tally, view, lambda: Cluster(cluster) if cluster else _workers(jobs, len(found))
     )
 
 
@@ -239,24 +236,7 @@ _ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}")
 """What looks like the ending of a file, not like a date or a sentence in a folder's name."""
 
 
-def _remembering(
-    template: ExtractJob, *, is_wanted: bool | None
-) -> Callable[[ExtractResult], ExtractResult]:
-    """What writes the files of a result down as messages, where that is wanted."""
-    from capture.messages.extracted import makes_messages, remembered  # noqa: PLC0415 - not for help
-
-    if makes_messages(template) if is_wanted is None else is_wanted:
-        return remembered
-    return lambda result: result
-
-
-def _extract_one(
-    job: ExtractJob,
-    remember: Callable[[ExtractResult], ExtractResult],
-    *,
-    is_json: bool,
-    is_quiet: bool,
-) -> int:
+def _extract_one(job: ExtractJob, *, is_json: bool, is_quiet: bool) -> int:
     """Here and now: a pool of processes would take longer than most files."""
     return_large_blocks()
     _clear([job])
@@ -265,7 +245,7 @@ def _extract_one(
     error: CaptureError | None = None
     result: ExtractResult | None = None
     try:
-        result = remember(extract_file(job))
+        result = remembered(job, extract_file(job))
     except CaptureError as failure:
         error = failure
     if is_json:
@@ -394,11 +374,7 @@ def _folded(paths: Iterable[Path]) -> set[str]:
 
 
 def _extract_many(
-    jobs: Sequence[ExtractJob],
-    tally: Tally,
-    view: BatchView,
-    remember: Callable[[ExtractResult], ExtractResult],
-    open_executor: Callable[[], Executor],
+    jobs: Sequence[ExtractJob], tally: Tally, view: BatchView, open_executor: Callable[[], Executor]
 ) -> int:
     stop = threading.Event()
     misuse: list[JobError] = []
@@ -408,7 +384,7 @@ def _extract_many(
             misuse.append(result.error)  # what contradicts itself does so for every file
             stop.set()
         else:
-            value = None if result.value is None else remember(result.value)
+            value = None if result.value is None else remembered(result.job, result.value)
             _account(dataclasses.replace(result, value=value), tally, view)
 
     with contextlib.ExitStack() as stack:

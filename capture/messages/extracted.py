@@ -1,7 +1,4 @@
-"""Messages that were cut out of longer recordings.
-
-Only what is split by speech counts as one, unless it is asked for: a film's sound is no message.
-"""
+"""Files that were extracted, as messages: what is split by speech, or what is asked for."""
 
 from __future__ import annotations
 
@@ -15,21 +12,16 @@ from capture.messages.message import Facts, Origin
 if TYPE_CHECKING:
     from capture.model import ExtractJob, ExtractResult
 
-__all__ = ["makes_messages", "remembered"]
+__all__ = ["remembered"]
 
 
-def makes_messages(job: ExtractJob) -> bool:
-    """Whether each file of a job is a message: speech between two pauses."""
-    return job.is_split and (job.gate is None or not job.gate.is_any_sound)
-
-
-def remembered(result: ExtractResult) -> ExtractResult:
-    """A result whose files are written down as messages, unless the user has switched that off.
+def remembered(job: ExtractJob, result: ExtractResult) -> ExtractResult:
+    """The result of a job, whose files are written down as messages if the job says so.
 
     Where that fails, a warning of the result says so. Their waveforms are computed when they are
     first looked at: in a batch nobody waits for them.
     """
-    if result.is_skipped or not is_enabled():
+    if not job.library or result.is_skipped or not is_enabled():
         return result
     try:
         record(
