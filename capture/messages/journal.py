@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["JOURNAL", "Position", "Reading", "append", "read", "rewrite"]
+__all__ = ["JOURNAL", "Position", "Reading", "append", "read", "rewrite", "stamp_of"]
 
 JOURNAL = "messages.jsonl"
 OWNER_ONLY = 0o600
@@ -49,6 +49,8 @@ class Position:
     head_bytes: int = 0
     head: str = ""
     """SHA-256 of the first ``head_bytes``."""
+    stamp: str = ""
+    """Changes with the file: while it is the same, there is nothing to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,18 @@ class Reading:
     """Where the next reading begins."""
     is_whole: bool
     """It was read from its beginning: what was known of it before does not count."""
+
+
+def stamp_of(folder: Path) -> str:
+    """What changes with a folder's journal; empty where there is none, or none can be seen."""
+    try:
+        return _stamp((folder / JOURNAL).lstat())
+    except OSError:
+        return ""
+
+
+def _stamp(found: os.stat_result) -> str:
+    return f"{found.st_ino}-{found.st_size}-{found.st_mtime_ns}"
 
 
 def read(folder: Path, since: Position | None = None) -> Reading:
@@ -81,9 +95,10 @@ def read(folder: Path, since: Position | None = None) -> Reading:
         raise _refused(folder, error, "read") from error
     try:
         with os.fdopen(number, "rb") as file:
+            found = os.fstat(file.fileno())  # before it is read: what comes later changes it
+            size, stamp = found.st_size, _stamp(found)
             head = file.read(since.head_bytes)
             is_same = len(head) == since.head_bytes and _sum(head) == since.head
-            size = os.fstat(file.fileno()).st_size
             is_whole = since.offset == 0 or not is_same or size < since.offset
             file.seek(0 if is_whole else since.offset)
             data = file.read()
@@ -93,7 +108,8 @@ def read(folder: Path, since: Position | None = None) -> Reading:
             head = file.read(min(offset, HEAD_BYTES))
     except OSError as error:
         raise _refused(folder, error, "read") from error
-    return Reading(tuple(_parse(whole)), Position(offset, len(head), _sum(head)), is_whole)
+    position = Position(offset, len(head), _sum(head), stamp)
+    return Reading(tuple(_parse(whole)), position, is_whole)
 
 
 def append(folder: Path, entries: Iterable[dict[str, Any]], *, is_durable: bool = True) -> None:

@@ -14,7 +14,7 @@ import time
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from capture.errors import CaptureError, ConfigError, OutputError
 from capture.messages import journal
@@ -22,15 +22,16 @@ from capture.messages.folders import library_folder, meet, met
 from capture.messages.index import Indexed, Survey, current_entries
 from capture.messages.message import ID_DIGITS, Facts, Message, entry_of
 from capture.messages.places import hide, remove, restore, sum_of, translating
-from capture.messages.store import DELETED, Query, Store
+from capture.messages.store import DELETED, Query, Store, StoreDamagedError
 from capture.naming import free_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
 __all__ = ["UNDO_FOR_S", "Library", "describe", "is_enabled", "record"]
 
+T = TypeVar("T")
 UNDO_FOR_S = 600.0
 """How long a deletion can be undone: long enough to notice, short enough for what is private."""
 LEAST_DIGITS = 4
@@ -105,11 +106,7 @@ class Library:
         self._folder = folder or library_folder()
         self._store = Store(self._folder / "messages.sqlite")
         try:
-            if self._store.is_complete:
-                self.refresh()
-            else:
-                self.index()
-            self.purge_overdue()
+            self._ask(self._begin)
         except BaseException:
             self.close()
             raise
@@ -134,7 +131,7 @@ class Library:
     def messages(self, query: Query | None = None) -> tuple[Message, ...]:
         """The messages of a query, the latest first; by default all that are there."""
         self.refresh()
-        return self._store.messages(query or Query())
+        return self._ask(lambda: self._store.messages(query or Query()))
 
     def find(self, text: str | Path) -> Message:
         """The message of an id, of the beginning of one, or of a file; also a deleted one.
@@ -143,7 +140,8 @@ class Library:
             ConfigError: There is none, or there are several.
         """
         self.refresh()
-        found = self._store.at(Path(os.path.abspath(text)))  # noqa: PTH100 - a link is a file
+        path = Path(os.path.abspath(text))  # noqa: PTH100 - a link is a file
+        found = self._ask(lambda: self._store.at(path))
         if found is not None:
             return found
         digits = str(text).casefold()
@@ -171,11 +169,11 @@ class Library:
     def with_content(self, sha256: str) -> Message | None:
         """The message of this content, wherever it came from; also a deleted one."""
         self.refresh()
-        return self._store.with_sum(sha256)
+        return self._ask(lambda: self._store.with_sum(sha256))
 
     def was_deleted(self, sha256: str) -> bool:
         """Whether a message of this content was deleted for good, so that none imports it again."""
-        return self._store.is_sum_of_deleted(sha256)
+        return self._ask(lambda: self._store.is_sum_of_deleted(sha256))
 
     # ------------------------------------------------------------------------------------- changing
 
@@ -204,6 +202,9 @@ class Library:
 
     def refresh(self) -> None:
         """Take in what has been written down since, by whatever process."""
+        self._ask(self._refresh)
+
+    def _refresh(self) -> None:
         for folder, since in self._all_folders().items():
             self._catch_up(folder, since)
         self._clean()
@@ -223,7 +224,7 @@ class Library:
         for folder in found.folders:
             meet(self._folder, folder)
         self._store.replace_all(found.folders, found.messages, found.sums)
-        self.refresh()  # what others have written down meanwhile
+        self._refresh()  # what others have written down meanwhile
         return found
 
     # ------------------------------------------------------------------------------------- deleting
@@ -313,6 +314,22 @@ class Library:
 
     # ---------------------------------------------------------------------------------------- small
 
+    def _begin(self) -> None:
+        if self._store.is_complete:
+            self._refresh()
+        else:
+            self.index()
+        self.purge_overdue()
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        """What the store answers; one that is damaged is made anew first."""
+        try:
+            return question()
+        except StoreDamagedError:
+            self._store.begin_anew()
+            self.index()
+            return question()
+
     def _all_folders(self) -> dict[Path, Any]:
         """Folders to look at: those of the store, those written down beside it."""
         folders: dict[Path, Any] = dict.fromkeys(met(self._folder))
@@ -320,7 +337,7 @@ class Library:
 
     def _catch_up(self, folder: Path, since: journal.Position | None) -> None:
         for _ in range(MOST_ROUNDS):
-            if since is None and not os.path.lexists(folder / journal.JOURNAL):
+            if journal.stamp_of(folder) == ("" if since is None else since.stamp):
                 return
             try:
                 reading = journal.read(folder, since)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from capture.messages.journal import Reading
     from capture.messages.message import Message, Origin
 
-__all__ = ["DELETED", "Query", "Store"]
+__all__ = ["DELETED", "Query", "Store", "StoreDamagedError"]
 
 SCHEMA_VERSION = 1
 LOCKED_AFTER_S = 10.0
@@ -69,7 +69,8 @@ CREATE TABLE folders (
     folder BLOB PRIMARY KEY,
     offset INTEGER NOT NULL,
     head_bytes INTEGER NOT NULL,
-    head TEXT NOT NULL
+    head TEXT NOT NULL,
+    stamp TEXT NOT NULL
 );
 CREATE TABLE state (deletions INTEGER, cleaned INTEGER, is_complete INTEGER);
 INSERT INTO state VALUES (0, 0, 0);
@@ -98,6 +99,10 @@ class Query:
     """Those whose deletion can still be undone, instead of those that are there."""
 
 
+class StoreDamagedError(OutputError):
+    """The store cannot be read; ``Store.begin_anew`` gives an empty one."""
+
+
 class Store:
     """The store, open; any thread may call any method.
 
@@ -117,8 +122,6 @@ class Store:
             if not _is_damage(error):
                 raise self._translated(error) from error
             self._discard()
-            with self._translating():
-                self._connection = self._connect()
 
     def __enter__(self) -> Self:
         return self
@@ -142,14 +145,15 @@ class Store:
         """The messages of a query, the latest first."""
         conditions = [f"deleted_s IS {'NOT NULL' if query.is_deleted else 'NULL'}"]
         values: list[Any] = []
-        for word in query.words.split():
-            ways = folded_ways(word)
-            conditions.append(f"({' OR '.join(['folded LIKE ? ESCAPE char(92)'] * len(ways))})")
-            values += map(_like, ways)
-        for column in ("sender", "chat", "app"):
-            if (wanted := getattr(query, column)) is not None:
-                conditions.append(f"{column} LIKE ? ESCAPE char(92)")
-                values.append(_like(fold(wanted)))
+        parts: list[tuple[str, str | None]]
+        parts = [("folded", word) for word in query.words.split()]
+        parts += [("sender", query.sender), ("chat", query.chat), ("app", query.app)]
+        for column, text in parts:
+            ways = () if text is None else folded_ways(text)
+            if ways:
+                likes = [f"{column} LIKE ? ESCAPE char(92)"] * len(ways)
+                conditions.append(f"({' OR '.join(likes)})")
+                values += map(_like, ways)
         for condition, value in (
             ("origin = ?", query.origin),
             ("moment_s >= ?", query.since and query.since.timestamp()),
@@ -197,7 +201,7 @@ class Store:
     def folders(self) -> dict[Path, Position]:
         """The folders whose journals were read, and how far."""
         rows = self._read("SELECT * FROM folders ORDER BY folder")
-        return {Path(os.fsdecode(row[0])): Position(row[1], row[2], row[3]) for row in rows}
+        return {Path(os.fsdecode(row[0])): Position(*row[1:]) for row in rows}
 
     @property
     def is_complete(self) -> bool:
@@ -284,8 +288,17 @@ class Store:
             raise
         return connection
 
+    def begin_anew(self) -> None:
+        """Put an empty store in the place of one that is damaged.
+
+        Raises:
+            OutputError: The system refuses.
+        """
+        with self._lock:
+            self._connection.close()
+            self._discard()
+
     def _discard(self) -> None:
-        """Remove what is no store; it is made anew from the journals."""
         try:
             for path in (self.path, self.path.with_name(f"{self.path.name}-journal")):
                 path.unlink(missing_ok=True)
@@ -295,6 +308,8 @@ class Store:
                 f" {error.strerror}",
                 hint="remove it by hand; it is made anew from the folders of the messages",
             ) from error
+        with self._translating():
+            self._connection = self._connect()
 
     def _read(self, query: str, *values: Any) -> list[Any]:
         with self._lock, self._translating():
@@ -325,11 +340,10 @@ class Store:
                 f"another program has held the list of messages for {LOCKED_AFTER_S:.0f} s",
                 hint=f"end the program that uses {self.path}, and try again",
             )
-        hint = "the files of the messages are not affected"
-        if _is_damage(error):
-            hint = f"remove {self.path}; it is made anew from the folders of the messages"
-        return OutputError(
-            f"the list of messages in {self.path} cannot be used: {error}", hint=hint
+        kind = StoreDamagedError if _is_damage(error) else OutputError
+        return kind(
+            f"the list of messages in {self.path} cannot be used: {error}",
+            hint="the files of the messages are not affected",
         )
 
 
@@ -443,8 +457,8 @@ def _delete(connection: sqlite3.Connection, number: int) -> None:
 
 
 def _set_position(connection: sqlite3.Connection, raw: bytes, position: Position) -> None:
-    row = (raw, position.offset, position.head_bytes, position.head)
-    connection.execute("INSERT OR REPLACE INTO folders VALUES (?, ?, ?, ?)", row)
+    row = (raw, position.offset, position.head_bytes, position.head, position.stamp)
+    connection.execute("INSERT OR REPLACE INTO folders VALUES (?, ?, ?, ?, ?)", row)
 
 
 def _message_of(row: tuple[bytes, str]) -> Message:
