@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,16 @@ import pytest
 from capture.cli.app import run
 from capture.messages import Library, Message, Origin, Passage, entry_of
 from capture.messages.journal import JOURNAL
+from capture.model import ExtractJob, ExtractResult
 from tests.unit.kept import MOMENT, make
 
 SPOKEN = (Passage("Hol mich in München ab"),)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tracker() -> None:
+    """Python's own watcher of shared memory: started once, it stays as long as we do."""
+    resource_tracker.ensure_running()
 
 
 @pytest.fixture(autouse=True)
@@ -199,3 +207,85 @@ def test_what_is_known_of_a_message_is_in_its_row(
     assert entry_of(message).items() <= (row | {"path": message.path.name}).items()
     assert row["is_mine"] is True
     assert row["chat"] is None
+
+
+# ---------------------------------------------------------------------------- what extract adds
+
+
+@pytest.fixture
+def talk(tmp_path: Path) -> Path:
+    """Two seconds of a tone, twice, with silence between them."""
+    import numpy as np  # noqa: PLC0415
+    import soundfile  # noqa: PLC0415
+
+    at_s = np.arange(7 * 16_000) / 16_000
+    tone = 0.3 * np.sin(2 * np.pi * 440 * at_s) * ((at_s % 5) < 2)
+    (tmp_path / "talk").mkdir()
+    soundfile.write(tmp_path / "talk" / "talk.wav", tone, 16_000)
+    return tmp_path / "talk" / "talk.wav"
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        (["--format", "mp3"], 0),
+        (["--split", "--any-sound"], 0),
+        (["--split", "--any-sound", "--library"], 2),
+        (["--format", "mp3", "--library"], 1),
+        (["--format", "mp3", "--library", "--recursive"], 1),
+    ],
+)
+@pytest.mark.parametrize("is_batch", [False, True])
+def test_what_is_extracted_is_remembered_where_that_is_asked_for(
+    talk: Path,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    kept: int,
+    *,
+    is_batch: bool,
+) -> None:
+    source = talk.parent if is_batch else talk
+    assert run(["extract", str(source), "-o", str(folder), *words, "--quiet"]) == 0
+    paths = set(capsys.readouterr().out.splitlines())
+    assert (folder / JOURNAL).exists() == (kept > 0)
+    assert run(["messages", "--json"]) == 0
+    found = rows(capsys)
+    assert len(found) == kept
+    assert {row["path"] for row in found} <= paths
+    assert {(row["origin"], row["source"]) for row in found} <= {("extracted", "talk.wav")}
+    assert all(row["length_s"] > 1.9 and row["end_s"] > row["start_s"] for row in found)
+
+
+@pytest.mark.parametrize(
+    ("words", "is_kept"),
+    [
+        ([], False),
+        (["--split"], True),
+        (["--split", "--any-sound"], False),
+        (["--split", "--no-library"], False),
+        (["--speech"], False),
+        (["--for", "whatsapp"], False),
+    ],
+)
+def test_what_is_split_by_speech_are_messages(
+    talk: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], *, is_kept: bool
+) -> None:
+    jobs: list[ExtractJob] = []
+
+    def note(job: ExtractJob) -> ExtractResult:
+        jobs.append(job)
+        return ExtractResult(job.source, (), (), 0.0)
+
+    monkeypatch.setattr("capture.cli.extract.extract_file", note)
+    assert run(["extract", str(talk), *words]) == 0
+    assert [job.library for job in jobs] == [is_kept]
+
+
+def test_switched_off_nothing_that_is_extracted_is_remembered(
+    talk: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CAPTURE_LIBRARY", "off")
+    assert run(["extract", str(talk), "-o", str(folder), "--library", "--format", "mp3"]) == 0
+    assert [path.suffix for path in folder.iterdir()] == [".mp3"]
+    assert not (folder.parent / "data").exists()
