@@ -55,8 +55,19 @@ class Indexed:
     """Messages of the journals whose file is nowhere."""
 
 
-def current_entries(entries: Iterable[dict[str, Any]], folder: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a journal that hold: the last one of each message whose file is there."""
+def current_entries(
+    entries: Iterable[dict[str, Any]], folder: Path, *, is_whole: bool
+) -> Iterator[dict[str, Any]]:
+    """The lines of a journal that hold: the last one of each message.
+
+    An undone deletion that was cut off is completed here: its file is brought back.
+
+    Args:
+        entries: The lines.
+        folder: Whose.
+        is_whole: These are all lines: those go of which there is no file any more. Of a line that
+            is new there is one.
+    """
     last: dict[Any, dict[str, Any]] = {}
     for entry in entries:
         if entry.get(DELETED) is True:
@@ -68,8 +79,20 @@ def current_entries(entries: Iterable[dict[str, Any]], folder: Path) -> Iterator
     for entry in last.values():
         with contextlib.suppress(ValueError):
             message = message_of(entry, folder)
-            if os.path.lexists(_place_of(message)):
+            _bring_back(message)
+            if not is_whole or os.path.lexists(_place_of(message)):
                 yield entry
+
+
+def _bring_back(message: Message) -> None:
+    """Show the file of a message whose deletion was undone, if that was cut off."""
+    if (
+        message.deleted_at is None
+        and os.path.lexists(message.hidden_path)
+        and not os.path.lexists(message.path)
+    ):
+        with contextlib.suppress(OutputError):  # somebody else is doing it
+            restore(message)
 
 
 def _place_of(message: Message) -> Path:
@@ -117,23 +140,19 @@ class Survey:
 
     def _read(self, folder: Path) -> None:
         reading = journal.read(folder)
+        # Before the files are listed: some may come back.
+        entries = list(current_entries(reading.entries, folder, is_whole=False))
         files = {
             entry.name: entry.stat()
             for entry in os.scandir(folder)
             if entry.is_file() and entry.name != journal.JOURNAL
         }
         self._result.folders[folder] = reading.position
-        known: dict[str, Message] = {}
-        for entry in reading.entries:
+        for entry in reversed(entries):  # of two with one name the later
             if entry.get(DELETED) is True:
                 self._result.sums.append((str(entry.get("sha256")), folder))
-                continue
-            with contextlib.suppress(ValueError):
-                message = message_of(entry, folder)
-                known.pop(message.id, None)
-                known[message.id] = message
-        for message in reversed(known.values()):  # of two with one name the later
-            self._place(_revived(message, files), files)
+            else:
+                self._place(message_of(entry, folder), files)
         self._loose += [
             (folder / name, stat) for name, stat in files.items() if not name.startswith(".")
         ]
@@ -213,16 +232,6 @@ class Survey:
         self._result.messages.append(message)
         with contextlib.suppress(OutputError):
             journal.append(message.path.parent, [entry_of(message)])
-
-
-def _revived(message: Message, files: dict[str, os.stat_result]) -> Message:
-    """Bring the file of a message back whose deletion was undone, if that was cut off."""
-    hidden = message.hidden_path
-    if message.deleted_at is None and message.path.name not in files and hidden.name in files:
-        with contextlib.suppress(OutputError):
-            restore(message)
-            files[message.path.name] = files.pop(hidden.name)
-    return message
 
 
 def _second_of(message: Message) -> tuple[int, str | None]:

@@ -292,8 +292,13 @@ class Library:
     def purge_overdue(self, older_than_s: float = UNDO_FOR_S) -> None:
         """Delete those for good whose deletion is so long ago; what refuses stays for later."""
         before = datetime.now(UTC) - timedelta(seconds=older_than_s)
-        for message in self._store.messages(Query(is_deleted=True)):
-            if message.deleted_at is not None and message.deleted_at <= before:
+        deleted = self._store.messages(Query(is_deleted=True))
+        overdue = [one for one in deleted if one.deleted_at and one.deleted_at <= before]
+        try:
+            if overdue:
+                self.purge(*overdue)
+        except OutputError:
+            for message in overdue:
                 with contextlib.suppress(OutputError):
                     self.purge(message)
 
@@ -345,11 +350,10 @@ class Library:
                 return  # a disk that is not there; what is known of it stays
             if reading.position == since:
                 return
-            if reading.is_whole:
-                if not folder.is_dir():
-                    return
-                entries = tuple(current_entries(reading.entries, folder))
-                reading = dataclasses.replace(reading, entries=entries)
+            if reading.is_whole and not folder.is_dir():
+                return
+            entries = current_entries(reading.entries, folder, is_whole=reading.is_whole)
+            reading = dataclasses.replace(reading, entries=tuple(entries))
             if self._store.take(folder, since, reading):
                 return
             since = self._store.folders().get(folder)

@@ -89,7 +89,8 @@ def restore(message: Message) -> None:
         (message.hidden_picture, message.picture),
     ):
         if target is not None and os.path.lexists(hidden):
-            with translating(target):
+            # Another process may be completing what was cut off.
+            with translating(target), contextlib.suppress(FileNotFoundError):
                 publish(hidden, target)
 
 

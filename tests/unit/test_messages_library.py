@@ -469,9 +469,8 @@ def test_a_deletion_that_was_cut_off_can_be_undone(folder: Path, moment: str) ->
             deleted.hidden_path.rename(message.path)
             assert library.undo(deleted) == message
         else:
-            deleted = library.delete(message)
+            library.delete(message)
             record([message])
-            library.index()
     with Library() as library:
         assert listed(library) == [message]
     assert message.path.exists()
