@@ -235,7 +235,7 @@ def _locked(folder: Path) -> Iterator[int]:
         try:
             _lock(number, deadline_s)
             if _is_current(number, folder / JOURNAL):
-                if os.name == "posix" and os.fstat(number).st_mode & 0o077:
+                if sys.platform != "win32" and os.fstat(number).st_mode & 0o077:
                     os.fchmod(number, OWNER_ONLY)
                 yield number
                 return

@@ -15,6 +15,8 @@ from capture.messages.journal import JOURNAL, append, read, rewrite
 if TYPE_CHECKING:
     from pathlib import Path
 
+assert sys.platform != "win32"  # for the type checker: it knows no pipes and signals there
+
 
 def test_what_was_appended_is_read(tmp_path: Path) -> None:
     append(tmp_path, [{"a": "ü"}, {"b": "line\nbreak"}])

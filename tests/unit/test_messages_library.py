@@ -24,6 +24,8 @@ from tests.unit.kept import MOMENT, full, make
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+assert sys.platform != "win32"  # for the type checker: it knows no pipes and signals there
+
 KEEP = [sys.executable, "-m", "tests.unit.kept"]
 TESTS = Path(__file__).parents[2]
 
@@ -363,13 +365,13 @@ def raw(*folders: Path) -> bytes:
 def wordy(folder: Path, number: int, chance: random.Random) -> Message:
     """A message whose every word says whose it is."""
     length = chance.choice([3, 30, 300, 3000])
-    text = " ".join(f"{chance.getrandbits(48):x}q{number}q" for _ in range(length))
-    return make(folder, f"{number}.opus", transcript=(Passage(text),), sender=f"by q{number}q")
+    text = " ".join(f"{chance.getrandbits(48):x}~~{number}~~" for _ in range(length))
+    return make(folder, f"{number}.opus", transcript=(Passage(text),), sender=f"by ~~{number}~~")
 
 
 def mentioned(content: bytes, messages: list[Message]) -> set[str]:
     """The messages of which any word, their peaks or their id is in it, by their file's name."""
-    found = {f"{int(number)}.opus" for number in re.findall(rb"q(\d+)q", content)}
+    found = {f"{int(number)}.opus" for number in re.findall(rb"~~(\d+)~~", content)}
     without_sums = re.sub(rb"[0-9a-f]{64}", b"", content)
     for message in messages:
         for trace in (entry_of(message)["peaks"].encode(), message.id.encode()):
