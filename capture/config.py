@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from pathlib import Path
 
@@ -9,7 +10,26 @@ import platformdirs
 
 from capture.naming import free_path
 
-__all__ = ["default_folder", "default_output", "default_voice_folder", "version"]
+__all__ = [
+    "cache_folder",
+    "data_folder",
+    "default_folder",
+    "default_output",
+    "default_voice_folder",
+    "version",
+]
+
+
+def data_folder() -> Path:
+    """Where this program keeps what it knows: ``CAPTURE_DATA_DIR``, or the user's data folder."""
+    named = os.environ.get("CAPTURE_DATA_DIR")
+    return Path(named) if named else Path(platformdirs.user_data_dir("capture"))
+
+
+def cache_folder() -> Path:
+    """Where files lie that can be made again: ``CAPTURE_CACHE_DIR``, or the user's cache folder."""
+    named = os.environ.get("CAPTURE_CACHE_DIR")
+    return Path(named) if named else Path(platformdirs.user_cache_dir("capture"))
 
 
 def default_folder() -> Path:

@@ -357,6 +357,8 @@ class VoiceMessage:
     """1, 2, ... where one message was so long that it was cut."""
     picture: Path | None = None
     warnings: tuple[str, ...] = ()
+    id: str | None = None
+    """Of the kept message, see ``capture.messages``; ``None``: only the file is kept."""
 
 
 class VoiceState(enum.StrEnum):

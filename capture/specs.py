@@ -370,7 +370,7 @@ class VoiceSpec:
     file: SoundFileSpec = field(default_factory=SoundFileSpec)
     gate: GateSpec = field(default_factory=GateSpec)
     name: str = "{date} {time} {app} {length}"
-    """Of the files, without their ending; see ``capture.voice.saving.name_of``."""
+    """Of the files, without their ending; see ``capture.messages.name_of``."""
     count: int | None = None
     """Stop after so many messages."""
     duration_s: float | None = None
@@ -389,6 +389,8 @@ class VoiceSpec:
     """So much of what sounded last is held in memory, for ``save_last``; 0: nothing is."""
     with_picture: bool = False
     """A picture of the waveform beside each file."""
+    library: bool = True
+    """Remember the messages, for `capture messages`; otherwise only the files are kept."""
     min_free_bytes: int = 200_000_000
     """Listening ends before the disk has less."""
 
@@ -449,6 +451,8 @@ class ExtractJob:
     with_picture: bool = False
     """A picture of the waveform beside every file."""
     overwrite: bool = False
+    library: bool = False
+    """Whoever runs it writes its files down as messages (``capture.messages.extracted``)."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "source", _path("the source", self.source))

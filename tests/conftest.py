@@ -91,6 +91,16 @@ def _names(pids: set[int]) -> list[str]:
     return names
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What tests keep, and the programs that they start, does not go into the user's library."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("CAPTURE_DATA_DIR", "CAPTURE_CACHE_DIR"):
+            patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
+        patch.delenv("CAPTURE_LIBRARY", raising=False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def private_desktop() -> Iterator[PrivateDesktop]:
     """One screen and sound server for all device tests, 1280x720."""

@@ -61,6 +61,7 @@ def _add(name: str, words: str, sentence: str) -> None:
 
 _add("record", "[OUTPUT] [-- COMMAND]", "Record the screen with its sound.")
 _add("voice", "[FOLDER]", "Keep each voice message that plays as one file.")
+app.command("capture.cli.messages:messages", help="List, find and change kept voice messages.")
 _add("recover", "[FILE|FOLDER...]", "Make clean files of recordings that were cut off.")
 _add("devices", "", "List screens, windows, sound devices and players.")
 _add("extract", "FILE|FOLDER...", "Take the sound out of films and sound files.")

@@ -34,6 +34,7 @@ from capture.cli.streams import detached_output
 from capture.cli.values import Duration
 from capture.clock import now_ns
 from capture.errors import CaptureError, ConfigError
+from capture.messages.extracted import remembered
 from capture.model import (
     NS_PER_S,
     ExtractedPart,
@@ -82,6 +83,7 @@ def extract(
     picture: Annotated[bool, Parameter(negative="")] = False,
     chapters: Annotated[bool, Parameter(negative="")] = False,
     keep_offset: Annotated[bool, Parameter(negative="")] = False,
+    library: bool | None = None,
     jobs: int | None = None,
     cluster: str | None = None,
     force: Annotated[bool, Parameter(negative="")] = False,
@@ -117,6 +119,8 @@ def extract(
         picture: Also a picture of the waveform, as PNG.
         chapters: A file for every chapter.
         keep_offset: A track that begins late begins as late in its file, after silence.
+        library: Remember the new files, for `capture messages`; by default with --split, but not
+            with --any-sound.
         jobs: How many files at a time; by default one for every processor.
         cluster: Address of a Dask scheduler whose workers do it; they must see the same files.
         force: Also what has been extracted before; replaces it.
@@ -155,6 +159,7 @@ def extract(
         by_chapter=chapters,
         with_picture=picture,
         overwrite=force,
+        library=split and not any_sound if library is None else library,
     )
     if is_one and cluster is None:
         fallback = quality if format is None else None
@@ -248,7 +253,7 @@ def _extract_one(job: ExtractJob, *, is_json: bool, is_quiet: bool) -> int:
     error: CaptureError | None = None
     result: ExtractResult | None = None
     try:
-        result = extract_file(job)
+        result = remembered(job, extract_file(job))
     except CaptureError as failure:
         error = failure
     if is_json:
@@ -322,9 +327,10 @@ def _extract_many(
             misuse.append(result.error)  # what contradicts itself does so for every file
             stop.set()
         else:
-            if result.value is not None and not result.value.is_skipped:
-                written.extend(result.value.parts)
-            _account(result, tally, view)
+            value = None if result.value is None else remembered(result.job, result.value)
+            if value is not None and not value.is_skipped:
+                written.extend(value.parts)
+            _account(dataclasses.replace(result, value=value), tally, view)
 
     with contextlib.ExitStack() as stack:
         executor = stack.enter_context(open_executor())

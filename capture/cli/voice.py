@@ -57,6 +57,7 @@ def voice(
     name: str = "{date} {time} {app} {length}",
     keep_last: Duration = 120.0,
     picture: Annotated[bool, Parameter(negative="")] = False,
+    library: bool = True,
     json: Annotated[bool, Parameter(negative="")] = False,
     quiet: Annotated[bool, Parameter(alias="-q", negative="")] = False,
     is_trial: Annotated[bool, Parameter(parse=False)] = False,
@@ -91,6 +92,8 @@ def voice(
         keep_last: So much of what sounded last is held in memory; the key s, or SIGUSR1, saves it.
             0 holds nothing.
         picture: Also draw the waveform of each message.
+        library: Remember the messages, for `capture messages`; with --no-library nothing is kept
+            but the files.
         json: Events on stdout, one JSON object a line; the last one is the result.
         quiet: Say nothing but errors; the paths still go to stdout.
         is_trial: Only see whether all this makes sense.
@@ -123,6 +126,7 @@ def voice(
         stop_when=tuple(parse_stop(rule) for rule in stop_when),
         keep_last_s=keep_last or 0.0,
         with_picture=picture,
+        library=library,
     )
     if is_trial:
         _check(spec)

@@ -36,6 +36,7 @@ __all__ = [
     "pick_tracks",
     "rate_of",
     "read_chapters",
+    "read_tags",
     "sound_tracks",
     "source_tags",
     "stated_end_s",
@@ -270,6 +271,23 @@ def source_tags(container: Any, stream: Any) -> dict[str, str]:
     if title is not None:
         found["title"] = title
     return found
+
+
+def read_tags(path: Path) -> dict[str, str]:
+    """All tags of a sound file, names in small letters, also those that are lines of its comment.
+
+    The opposite of what ``capture.media.export`` does where a format has no place for a tag.
+
+    Raises:
+        DamagedFileError: It cannot be read.
+        MediaError: It holds no sound.
+    """
+    with open_sound_file(path) as container:
+        stream = sound_tracks(container)[0]
+        pairs = [*container.metadata.items(), *stream.metadata.items()]
+    found = {key.lower(): str(text) for key, text in pairs}
+    lines = (line.partition(": ") for line in found.get("comment", "").splitlines())
+    return {name: text for name, sign, text in lines if sign} | found
 
 
 def codec_of(stream: Any) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
+from capture.config import data_folder
 from capture.errors import CaptureError, OutputError
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def state() -> str:
         CaptureError: It cannot: nothing serves it, or what was installed knows another session.
     """
     from capture.schedule.lock import serving_pid  # noqa: PLC0415 - for `capture doctor` alone
-    from capture.schedule.store import Store, data_folder  # noqa: PLC0415 - only where needed
+    from capture.schedule.store import Store  # noqa: PLC0415 - only where needed
 
     database = data_folder() / "schedule.sqlite"
     if not database.exists():

@@ -6,6 +6,9 @@ import contextlib
 import shutil
 from typing import TYPE_CHECKING
 
+from capture.errors import CaptureError, ConfigError
+from capture.messages import Library
+from capture.messages.journal import JOURNAL
 from capture.schedule.child import log_paths
 
 if TYPE_CHECKING:
@@ -49,7 +52,18 @@ def remove_old(store: Store, job: Job) -> list[Path]:
                     recording.path.unlink()
                     removed.append(recording.path)
             store.forget_recording(recording)
+    _forget_messages(removed)
     return removed
+
+
+def _forget_messages(paths: list[Path]) -> None:
+    """Have nothing of voice messages whose files were deleted in the list of messages either."""
+    if not any((path.parent / JOURNAL).exists() for path in paths):
+        return
+    with contextlib.suppress(CaptureError), Library() as library:
+        for path in paths:
+            with contextlib.suppress(ConfigError):  # it was none
+                library.purge(library.find(path))
 
 
 def forecast(store: Store, job: Job, length_s: float | None) -> str | None:

@@ -17,8 +17,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import platformdirs
-
+from capture.config import data_folder
 from capture.errors import CaptureError, ConfigError, DamagedFileError, OutputError
 from capture.schedule.jobs import FINAL, Job, Missed, Overlap, Recording, Run, Status
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import TracebackType
 
-__all__ = ["Store", "data_folder"]
+__all__ = ["Store"]
 
 SCHEMA_VERSION = 1
 LOCKED_AFTER_S = 10.0
@@ -84,12 +83,6 @@ _IS_UNFINISHED = f"status NOT IN ({', '.join(repr(status.value) for status in FI
 _UNFINISHED = f"SELECT * FROM runs WHERE {_IS_UNFINISHED}"  # noqa: S608 - only words of this file
 _BEYOND = f"""SELECT id FROM runs WHERE job_id = ? AND NOT ({_IS_UNFINISHED})
     ORDER BY due_ms DESC LIMIT -1 OFFSET ?"""  # noqa: S608 - only words of this file
-
-
-def data_folder() -> Path:
-    """Where the schedule lives: ``CAPTURE_DATA_DIR``, or the user's data directory."""
-    named = os.environ.get("CAPTURE_DATA_DIR")
-    return Path(named) if named else Path(platformdirs.user_data_dir("capture"))
 
 
 class Store:

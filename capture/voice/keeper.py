@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Self
 
 from capture.clock import SessionClock, now_ns
 from capture.disk import check_room
-from capture.errors import OutputError
+from capture.errors import ConfigError, OutputError
 from capture.gate import GateEventKind, GateState, Verdict
 from capture.lookout import Ear, Patience, check_rules, watch_for_end
 from capture.media.encode import pcm16
 from capture.media.formats import MESSENGERS
 from capture.media.growing import read_growing
 from capture.media.output import as_output_error
+from capture.messages import Library
 from capture.mixer import Mixer, SourceSetting
 from capture.model import (
     NS_PER_S,
@@ -271,7 +272,9 @@ class VoiceKeeper:
         self._each(lambda lane: lane.reject() if lane.number == number else None)
 
     def delete(self, message: VoiceMessage) -> None:
-        """Delete a message that was kept, with its picture; nothing, if it is deleted by now.
+        """Delete a message that was kept, with its picture and all that is known of it, for good.
+
+        Nothing happens if it is deleted by now.
 
         Raises:
             OutputError: The system refuses.
@@ -279,6 +282,9 @@ class VoiceKeeper:
         with self._deleting:
             if message not in self._kept:
                 return
+            if message.id is not None:
+                with Library() as library, contextlib.suppress(ConfigError):  # it is gone already
+                    library.purge(library.find(message.id))
             for path in filter(None, (message.path, message.picture)):
                 with as_output_error(path):
                     path.unlink(missing_ok=True)
@@ -586,6 +592,7 @@ class VoiceKeeper:
             file=spec.file,
             name=spec.name,
             with_picture=spec.with_picture,
+            library=spec.library,
         )
         self._kept.append(message)
         self._teller.emit(EventKind.MESSAGE_KEPT, str(message.path), **asdict(message))

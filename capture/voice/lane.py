@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 from capture.clock import SessionClock
 from capture.gate import LOOKBACK_S, GateEvent, GateEventKind, GateState, SoundGate, Verdict
 from capture.media.growing import GrowingSound, read_growing
+from capture.messages import name_of
 from capture.mixer import Mixer, SourceSetting
 from capture.model import NS_PER_S, Level, TrackMode
 from capture.voice.recent import Recent
-from capture.voice.saving import Heard, name_of, recipe_of, wall_time
+from capture.voice.saving import Heard, facts_of, recipe_of, wall_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -243,7 +244,7 @@ class Lane:
         heard = self._heard(start_frame, None)
         self._grown_from = start_frame
         self._growing = GrowingSound(
-            self._spec.folder / name_of(STEM, heard, 0.0),
+            self._spec.folder / name_of(STEM, facts_of(heard, 0.0)),
             rate_hz=self._rate_hz,
             channels=self._channels,
             recipe=recipe_of(self._spec, heard),

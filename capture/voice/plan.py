@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from capture.errors import ConfigError, OutputError
 from capture.media.export import check_sound_spec
 from capture.media.output import as_output_error
+from capture.messages import check_name
 from capture.naming import clear_parts
 from capture.rules import with_rules
-from capture.voice.saving import check_name
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,6 @@ and the growing file goes last.
 from __future__ import annotations
 
 import functools
-import string
 import time
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -18,15 +17,18 @@ import numpy as np
 
 from capture.clock import now_ns
 from capture.config import version
-from capture.errors import ConfigError, MediaError
+from capture.errors import CaptureError, MediaError
 from capture.gate import find_messages
 from capture.journal import MESSAGE_RECIPE, is_message, is_recording, read_journal
 from capture.levels import LevelMeter, Loudness
 from capture.media.export import open_sound, size_warning, suffix_of
 from capture.media.growing import discard_growing, rate_of, read_growing
 from capture.media.output import as_output_error, keep
+from capture.media.waveform import Peaks
+from capture.messages import Facts, Origin, describe, is_enabled, name_of, record
+from capture.messages.peaks import COLUMNS, pack
 from capture.model import NS_PER_S, GateSpec, SoundFileSpec, VoiceMessage
-from capture.naming import clear_parts, part_path, publish, safe_name
+from capture.naming import clear_parts, part_path, publish
 from capture.speech import SpeechDetector
 
 if TYPE_CHECKING:
@@ -40,9 +42,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Heard",
     "app_label",
-    "check_name",
-    "length_text",
-    "name_of",
+    "facts_of",
     "recipe_of",
     "recover_message",
     "save",
@@ -90,6 +90,7 @@ def recipe_of(spec: VoiceSpec, heard: Heard) -> dict[str, Any]:
         "gate": asdict(spec.gate),
         "name": spec.name,
         "with_picture": spec.with_picture,
+        "library": spec.library,
         "heard": asdict(heard),
     }
 
@@ -111,55 +112,16 @@ def app_label(details: Mapping[str, Any]) -> str:
     return next(known, None) or app or "unknown"
 
 
-def length_text(length_s: float) -> str:
-    """``0m37s``, ``1h02m05s``: sorts and reads well in a name."""
-    whole = max(1, round(length_s)) if length_s > 0 else 0
-    minutes, seconds = divmod(whole, 60)
-    if minutes < 60:  # noqa: PLR2004 - minutes of an hour
-        return f"{minutes}m{seconds:02d}s"
-    return f"{minutes // 60}h{minutes % 60:02d}m{seconds:02d}s"
-
-
-def name_of(pattern: str, heard: Heard, length_s: float) -> str:
-    """The name of a message's file without its ending, safe on every file system.
-
-    Args:
-        pattern: Text with ``{date}``, ``{time}``, ``{app}``, ``{length}``, ``{source}`` in it.
-        heard: What is known of the message.
-        length_s: Of the file.
-
-    Raises:
-        ConfigError: The pattern has a word in braces that is none of these.
-    """
-    moment = datetime.fromtimestamp(heard.started_s).astimezone()
-    words = {
-        "date": moment.strftime("%Y-%m-%d"),
-        "time": moment.strftime("%H.%M.%S"),
-        "app": heard.app or "",
-        "source": heard.source,
-        "length": length_text(length_s),
-    }
-    try:
-        # Nothing but the words: what a part of one or its width comes to shows only in the end.
-        for _, word, width, conversion in string.Formatter().parse(pattern):
-            if word is not None and (word not in words or width or conversion):
-                raise ValueError(f"{word!r} is none of its words")  # noqa: TRY301 - as parse() does
-        text = pattern.format_map(words)
-    except ValueError as error:
-        raise ConfigError(
-            f"{pattern!r} is no pattern for names: {error}",
-            hint="words in braces are " + " ".join(f"{{{word}}}" for word in words),
-        ) from error
-    return safe_name(text if heard.part is None else f"{text} part {heard.part}")
-
-
-def check_name(pattern: str) -> None:
-    """Whether a pattern makes names.
-
-    Raises:
-        ConfigError: It has a word in braces that nobody knows.
-    """
-    name_of(pattern, Heard("system", None, 0.0), 1.0)
+def facts_of(heard: Heard, length_s: float) -> Facts:
+    """What is known of a heard message, as of all kept messages."""
+    return Facts(
+        origin=Origin.HEARD,
+        length_s=length_s,
+        app=heard.app,
+        source=heard.source,
+        sent_at=datetime.fromtimestamp(heard.started_s).astimezone(),
+        part=heard.part,
+    )
 
 
 # ------------------------------------------------------------------------------------------ saving
@@ -174,12 +136,14 @@ class _Look:
         self._piece_frames = round(PIECE_S * rate_hz)
         self.loudness = Loudness(rate_hz)
         self.meter = LevelMeter()
+        self.peaks = Peaks(COLUMNS)
 
     def add(self, block: NDArray[np.int16]) -> None:
         samples = block.astype(np.float32) / np.float32(32768)
         for first in range(0, len(samples), self._piece_frames):
             self.loudness.accumulate(samples[first : first + self._piece_frames])
         self.meter.accumulate(samples)
+        self.peaks.add(block)
         self.frames += len(block)
         if self.is_mono and block.shape[1] > 1:
             left, right = block[:, 0].astype(np.int32), block[:, 1]
@@ -209,6 +173,7 @@ def save(
     file: SoundFileSpec,
     name: str,
     with_picture: bool = False,
+    library: bool = False,
 ) -> VoiceMessage:
     """Make the file of a message.
 
@@ -220,6 +185,7 @@ def save(
         file: How it is encoded.
         name: Pattern of its name, see ``name_of``.
         with_picture: Also draw its waveform.
+        library: Also remember it, unless the user has switched that off.
 
     Raises:
         OutputError: It cannot be written; nothing is left of it.
@@ -230,7 +196,8 @@ def save(
         look.add(block)
         channels = block.shape[1]
     length_s = look.frames / rate_hz
-    target = folder / f"{name_of(name, heard, length_s)}{suffix_of(file)}"
+    facts = facts_of(heard, length_s)
+    target = folder / f"{name_of(name, facts)}{suffix_of(file)}"
     part = part_path(target)
     with as_output_error(target):
         try:
@@ -250,7 +217,7 @@ def save(
             raise
     too_large = size_warning(path, file)
     level = look.meter.take()
-    return VoiceMessage(
+    message = VoiceMessage(
         path=path,
         source=heard.source,
         app=heard.app,
@@ -263,6 +230,18 @@ def save(
         picture=_draw(path, blocks, length_s) if with_picture else None,
         warnings=(*heard.warnings, *look.warnings(), *((too_large,) if too_large else ())),
     )
+    return _remember(message, facts, look) if library and is_enabled() else message
+
+
+def _remember(message: VoiceMessage, facts: Facts, look: _Look) -> VoiceMessage:
+    """Write a message down as a kept one; where that fails its file is kept all the same."""
+    try:
+        kept = describe(message.path, facts, peaks=pack(look.peaks.take()), picture=message.picture)
+        record([kept])
+    except CaptureError as error:
+        warning = f"it is kept, but not in the list of messages: {error.message}"
+        return replace(message, warnings=(*message.warnings, warning))
+    return replace(message, id=kept.id)
 
 
 def _tags(heard: Heard, length_s: float) -> dict[str, str]:
@@ -326,7 +305,7 @@ def recover_message(path: Path) -> tuple[VoiceMessage, ...]:
     try:
         heard, gate = Heard(**recipe["heard"]), GateSpec(**recipe["gate"])
         file, name = SoundFileSpec(**recipe["file"]), str(recipe["name"])
-        with_picture = bool(recipe["with_picture"])
+        with_picture, library = bool(recipe["with_picture"]), bool(recipe.get("library", True))
     except (KeyError, TypeError) as error:
         raise MediaError(
             f"{path} was begun by another version of capture: {error}",
@@ -345,6 +324,7 @@ def recover_message(path: Path) -> tuple[VoiceMessage, ...]:
                 file=file,
                 name=name,
                 with_picture=with_picture,
+                library=library,
             )
         )
     discard_growing(path)

@@ -17,6 +17,7 @@ import pytest
 
 from capture.media.decode import read_sound
 from capture.media.growing import GrowingSound
+from capture.messages.journal import JOURNAL
 from capture.model import VoiceSpec
 from capture.voice import VoiceKeeper, recover_message
 from capture.voice.saving import Heard, recipe_of
@@ -132,7 +133,7 @@ def test_every_message_becomes_one_file(
     matches = match_all(scene, paths)
     check_edges(matches, scene)
     assert min(match.correlation for match in matches) >= 0.99
-    assert sorted(folder.iterdir()) == sorted(paths)  # nothing else is left there
+    assert sorted(folder.iterdir()) == sorted([*paths, folder / JOURNAL])  # nothing else is there
     for message in result["messages"]:
         samples, rate_hz, _ = read_sound(Path(message["path"]))
         assert message["length_s"] == pytest.approx(len(samples) / rate_hz, abs=0.001)
@@ -229,7 +230,7 @@ def test_a_killed_keeper_loses_less_than_a_second(
     assert path.suffix == ".flac"
     assert not growing.exists()
     assert not list(folder.glob(".*"))
-    assert sorted(folder.iterdir()) == sorted([*kept, path])
+    assert sorted(folder.iterdir()) == sorted([*kept, path, folder / JOURNAL])
     check_edges(match_all(scene, kept), scene)
     samples, rate_hz, _ = read_sound(path)
     assert moment_s - 1.0 <= len(samples) / rate_hz <= moment_s + 1.0
@@ -244,7 +245,7 @@ def test_two_keepers_in_one_folder_do_not_get_in_each_others_way(
     play(message.write(tmp_path / "message.wav"))
     paths = [kept_paths(keeper.end())[0] for keeper in keepers]
     assert len(set(paths)) == 2
-    assert sorted(folder.iterdir()) == sorted(paths)
+    assert sorted(folder.iterdir()) == sorted([*paths, folder / JOURNAL])
 
 
 def test_a_message_for_whatsapp_is_small_and_as_it_wants_it(
@@ -346,7 +347,7 @@ def test_what_cannot_be_saved_ends_the_listening(
     keeper = keep(tmp_path / "kept")
     play(scenes.messages()[0].write(tmp_path / "message.wav"))
     keeper.wait_for("message-kept")
-    while len(list((tmp_path / "kept").iterdir())) > 1:
+    while list((tmp_path / "kept").glob("*.part.wav")):
         time.sleep(0.05)  # the growing file goes a moment after the news
     shutil.rmtree(tmp_path / "kept")
     keeper.process.send_signal(signal.SIGUSR1)
@@ -388,7 +389,7 @@ def test_a_recovery_that_is_killed_leaves_nothing_behind(tmp_path: Path) -> None
     process.wait()  # its number is nobody's now
     (tmp_path / f".cut off.{process.pid}.part.opus").touch()
     (message,) = recover_message(growing.path)
-    assert list(tmp_path.iterdir()) == [message.path]
+    assert sorted(tmp_path.iterdir()) == sorted([message.path, tmp_path / JOURNAL])
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ import pytest
 
 from capture.cli.app import app, run
 from capture.errors import CaptureError, ConfigError, DamagedFileError, OutputError
+from capture.messages import Facts, Library, Origin, describe
 from capture.schedule import daemon, keep, runner, store
 from capture.schedule.child import ATTEMPT, log_paths, read_outcome
 from capture.schedule.daemon import Daemon
@@ -464,6 +465,21 @@ def test_only_the_oldest_recordings_of_the_job_are_deleted(
     stepped.actor.events = [{"event": "dead-signal", "what": "silent", "message": "silence"}]
     stepped.go(at("2026-12-05 12:00"))
     assert len(list(folder.iterdir())) == len(left) + 2
+
+
+def test_a_voice_message_that_a_job_deletes_is_no_message_any_more(
+    stepped: Stepped, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CAPTURE_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_MUSIC_DIR", str(tmp_path / "music"))
+    job_of(stepped, tmp_path, keep=1)
+    stepped.go(at("2026-11-24 12:00"))
+    (first,) = (tmp_path / "out").glob("talk*")
+    with Library() as library:
+        library.add(describe(first, Facts(origin=Origin.HEARD, length_s=1.0)))
+        stepped.go(at("2026-11-25 12:00"))
+        assert not first.exists()
+        assert library.messages() == ()
 
 
 def test_what_failed_does_not_count_among_the_recordings_that_are_kept(

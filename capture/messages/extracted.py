@@ -1,0 +1,42 @@
+"""Files that were extracted, as messages: what is split by speech, or what is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from capture.errors import CaptureError
+from capture.messages.library import describe, is_enabled, record
+from capture.messages.message import Facts, Origin
+
+if TYPE_CHECKING:
+    from capture.model import ExtractJob, ExtractResult
+
+__all__ = ["remembered"]
+
+
+def remembered(job: ExtractJob, result: ExtractResult) -> ExtractResult:
+    """The result of a job, whose files are written down as messages if the job says so.
+
+    Where that fails, a warning of the result says so. Their waveforms are computed when they are
+    first looked at: in a batch nobody waits for them.
+    """
+    if not job.library or result.is_skipped or not is_enabled():
+        return result
+    try:
+        record(
+            describe(
+                part.path,
+                Facts(
+                    origin=Origin.EXTRACTED,
+                    length_s=part.duration_s,
+                    source=result.source.name,
+                    more={"start_s": part.span.start_s, "end_s": part.span.end_s},
+                ),
+            )
+            for part in result.parts
+        )
+    except CaptureError as error:
+        warning = f"not in the list of messages: {error.message}"
+        return replace(result, warnings=(*result.warnings, warning))
+    return result

@@ -1,0 +1,47 @@
+"""Which folders hold messages: written down beside the store, which may be lost and made anew."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from capture.config import data_folder, default_voice_folder
+
+__all__ = ["library_folder", "meet", "met"]
+
+OWNER_ONLY, FOLDER_OF_OWNER = 0o600, 0o700
+
+
+def library_folder() -> Path:
+    """Where what is known of messages lies, besides what is in their own folders."""
+    return data_folder() / "messages"
+
+
+def met(library: Path) -> list[Path]:
+    """The folders that hold messages, the usual one first; some may be gone.
+
+    Args:
+        library: As ``library_folder`` gives it.
+    """
+    try:
+        lines = (library / "folders").read_bytes().split(b"\n")
+    except OSError:
+        lines = []
+    named = (Path(os.fsdecode(line)) for line in lines if line)
+    return list(dict.fromkeys((default_voice_folder(), *named)))
+
+
+def meet(library: Path, folder: Path) -> None:
+    """Write down that a folder holds messages; where that fails it has to be named for an index."""
+    if folder in met(library):
+        return
+    with contextlib.suppress(OSError):
+        library.mkdir(parents=True, exist_ok=True, mode=FOLDER_OF_OWNER)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        number = os.open(library / "folders", flags, OWNER_ONLY)
+        try:
+            # A line break at both ends: one that a crash tore spoils no other.
+            os.write(number, b"\n" + os.fsencode(folder) + b"\n")
+        finally:
+            os.close(number)
