@@ -110,11 +110,12 @@ install_missing_packages() { # PURPOSE PYTHON
         lack_program wireplumber wireplumber
         lack_program pipewire-pulse pipewire-pulse
         lack_program dbus-run-session dbus-daemon
+    fi
+    if [[ $purpose == test || $purpose == bench ]]; then
         lack_program ffmpeg ffmpeg
+        lack_program mpv mpv # what it plays is recorded
     fi
     if [[ $purpose == bench ]]; then
-        lack_program ffmpeg ffmpeg
-        lack_program mpv mpv
         lack_program simplescreenrecorder simplescreenrecorder
     fi
     install_packages required "${required[@]}"

@@ -360,6 +360,14 @@ def _resampled(mono: NDArray[np.float64]) -> Samples:
     return out[:frames].astype(np.float32)
 
 
+def heard(samples: Samples) -> Scene:
+    """A scene of one message: what an output has played of it, shape (frames, 2).
+
+    On a busy machine players stumble; what they made of a message is what there is to be kept.
+    """
+    return Scene(samples, (Place("heard", *_truth(samples)),), ())
+
+
 def _truth(samples: Samples) -> tuple[int, int]:
     whole = len(samples) // FRAME * FRAME
     power = np.square(samples[:whole]).reshape(-1, FRAME * samples.shape[1]).mean(axis=1)

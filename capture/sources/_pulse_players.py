@@ -188,7 +188,9 @@ class PulseApp(PulseSource, PlayerSource):
             self._mixes.clear()
             self._mix_sinks.clear()
 
-    def _planned(self, view: View, wanted: frozenset[Want], began_ns: int) -> bool:
+    def _planned(
+        self, view: View, wanted: frozenset[Want], began_ns: int, heard_all_ns: int
+    ) -> bool:
         self._back()  # only the server can be lost
         streams = _streams_of(wanted)
         now, is_news = now_ns(), False
@@ -205,8 +207,9 @@ class PulseApp(PulseSource, PlayerSource):
             self._full_sinks = {
                 sink.index for sink in view.sinks if set(sink.volume.values) == {1.0}
             }
-            # A stream that was not there in the look before is not older than it was seen to be.
-            unseen_ns = began_ns if self._looked_ns else None
+            # A stream that was not there in the look before is not older than it was seen to be;
+            # where both threads were late, than the last thing that was heard of the server.
+            unseen_ns = min(began_ns, heard_all_ns) if self._looked_ns else None
             self._looked_ns = began_ns
             for each in view.sink_inputs:
                 if each.index in self._players:

@@ -17,7 +17,8 @@ interpolated latency, whose smoother is 0.2 to 0.7 s wrong for three seconds. On
 origin is exact from the first answer on, across the sink's latency steps: 0.02 ms against the
 player's own clock. On PipeWire indexes move once a cycle, so an answer is as late as it is old: it
 is asked for when data arrived. Disturbances only make answers late (a block on its way: 5 ms; this
-thread waiting for the GIL), so a low quantile over the last second is the estimate. Measured with
+thread waiting for the GIL; a machine with more to do than it can: half of them by 5-8 ms), so a low
+quantile over the last seconds is the estimate (``_pulse_clock``). Measured with
 ``tests/device/counted_player.py``.
 """
 
@@ -26,7 +27,6 @@ from __future__ import annotations
 import ctypes
 import threading
 import time
-from collections import deque
 from ctypes import byref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,7 @@ import numpy as np
 from capture.clock import now_ns
 from capture.model import NS_PER_S, AudioBlock, TimeQuality
 from capture.sources import _libpulse
+from capture.sources._pulse_clock import ENOUGH_NS, OriginClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,12 +54,6 @@ GUESS_NS = NS_PER_S
 """A new stream is known to be wanted, or not, within some 10 ms, on a busy machine 100 ms."""
 POLL_US = 100_000
 """How long a round waits at most; data, answers and ``want()`` end it earlier."""
-ORIGIN_WINDOW_NS = NS_PER_S
-ORIGIN_QUANTILE = 0.1
-"""Low, because disturbed answers are late; not the lowest, because sound cards round."""
-WITHHELD_WINDOW_NS = NS_PER_S // 2
-"""``buffer_usec`` also counts what the server has not sent yet, hundreds of ms when this thread is
-starved, so the least of this long is what is held back for rewinds."""
 DRAIN_TURNS = 64
 """At most so many messages of the server are taken at once; a second of sound is about 100."""
 SETTLED_NS = 3 * NS_PER_S
@@ -125,8 +120,7 @@ class _Stream:
         self._received_frames = 0
         self._arrivals: list[tuple[Any, int]] = []  # samples, when; not placed yet
         self._held: list[tuple[Any, int, int]] = []  # samples, first frame, arrival
-        # (when, origin without what was withheld, buffer_usec)
-        self._origins: deque[tuple[int, int, int]] = deque()
+        self._clock = OriginClock()
         self._operations: list[Any] = []  # the questions on their way, the last one last
         self._buffered_us = 0
         self._on_info = _libpulse.SourceOutputCallback(self._take_info)
@@ -134,6 +128,7 @@ class _Stream:
         self._opened_ns = self._last_data_ns = self._begun_ns = self._asked_ns = now_ns()
         self._ask_from_ns = 0
         self._is_fresh = True  # no block delivered since the stream began or paused
+        self._was_silent = False  # as it is: because there was no data for SILENCE_NS
         spec = _libpulse.SampleSpec(_libpulse.FLOAT32, rate_hz, CHANNELS)
         self._stream = lib.pa_stream_new(context, name, byref(spec), None)
         if want.sink_input is not None:
@@ -188,7 +183,7 @@ class _Stream:
         The frames that waited are counted on, with the origin known from before.
         """
         self._last_data_ns = min(self._last_data_ns + slept_ns, now_ns())
-        if self._origins:
+        if self._clock:
             self._forget_questions()
             self._ask_from_ns = now_ns() + CATCH_UP_NS
 
@@ -202,9 +197,9 @@ class _Stream:
 
     @property
     def is_settled(self) -> bool:
-        """Whether there is a whole window of answers, and nothing to catch up with."""
+        """Whether there are answers enough, and nothing to catch up with."""
         is_caught_up = now_ns() > self._ask_from_ns
-        return is_caught_up and self._last_data_ns - self._begun_ns > ORIGIN_WINDOW_NS
+        return is_caught_up and self._last_data_ns - self._begun_ns > ENOUGH_NS
 
     @property
     def age_ns(self) -> int:
@@ -255,9 +250,9 @@ class _Stream:
     def _notice_silence(self, arrival_ns: int) -> None:
         """Begin anew with this block, if for long there was none before it."""
         if arrival_ns - self._last_data_ns > SILENCE_NS and not self._is_fresh:
-            self._is_fresh = True
+            self._is_fresh = self._was_silent = True
             self._begun_ns = arrival_ns
-            self._origins.clear()
+            self._clock.clear()
             self._forget_questions()
 
     def _arrived(self, samples: Any, arrival_ns: int) -> None:
@@ -280,21 +275,12 @@ class _Stream:
             return
         info = pointer.contents
         now = now_ns()
-        if self._origins and now - self._asked_ns > LATE_ANSWER_NS:
+        if self._clock and now - self._asked_ns > LATE_ANSWER_NS:
             return  # a stop in between: the backlog is in it, and it would stand alone
         at_ns = info.sec * NS_PER_S + info.usec * 1000 - (time.time_ns() - now)
         written_ns = info.write_index // FRAME_BYTES * NS_PER_S // self._rate_hz
         origin = at_ns - written_ns + (info.sink_usec - info.source_usec) * 1000
-        self._origins.append((now, origin, self._buffered_us))
-        while now - self._origins[0][0] > ORIGIN_WINDOW_NS:
-            self._origins.popleft()
-
-    def _origin(self) -> int:
-        """When the stream's first frame was heard, by the answers of the last second."""
-        origins = sorted(origin for _, origin, _ in self._origins)
-        since = self._origins[-1][0] - WITHHELD_WINDOW_NS
-        withheld_us = min(buffered for at, _, buffered in self._origins if at >= since)
-        return origins[round(len(origins) * ORIGIN_QUANTILE)] - withheld_us * 1000
+        self._clock.add(now, origin, self._buffered_us)
 
     def _deliver(self, put: Callable[[AudioBlock], None], *, is_last: bool) -> None:
         if not self._held:
@@ -302,11 +288,11 @@ class _Stream:
         quality = TimeQuality.SERVER
         samples, first, arrival_ns = self._held[-1]
         arrived_origin = arrival_ns - (first + len(samples)) * NS_PER_S // self._rate_hz
-        if self._origins:
-            origin = self._origin()
+        if self._clock:
+            origin = self._clock.origin_ns()
         elif now_ns() - self._held[0][2] < NO_ANSWER_NS and not is_last:
             return
-        if not self._origins or abs(origin - arrived_origin) > IMPLAUSIBLE_NS:
+        if not self._clock or abs(origin - arrived_origin) > IMPLAUSIBLE_NS:
             quality, origin = TimeQuality.ARRIVAL, arrived_origin
         position = self._position
         for samples, first, _ in self._held:
@@ -314,8 +300,10 @@ class _Stream:
             if self._is_fresh and position.end_ns is not None:
                 # Of another device the first frames may even be older than the last ones before.
                 missing_ns = captured_ns - position.end_ns
+                if self._was_silent and missing_ns < SILENCE_NS // 2:
+                    missing_ns = 0  # no pause: the server was late, and has made up for it
                 position.next_frames += round(missing_ns * self._rate_hz / NS_PER_S)
-            self._is_fresh = False
+            self._is_fresh = self._was_silent = False
             put(AudioBlock(samples, captured_ns, position.next_frames, self.want.stream, quality))
             position.next_frames += len(samples)
             position.end_ns = captured_ns + len(samples) * NS_PER_S // self._rate_hz
@@ -328,6 +316,9 @@ class PulseReader:
     It does not reconnect: when the server is gone, ``is_alive`` turns False and the owner makes
     another one, with the same ``positions``, so that frame counts go on.
 
+    Attributes:
+        heard_all_ns: All that the server had to say by then has been taken; any thread may ask.
+
     Args:
         server: As in PULSE_SERVER; ``None`` is the environment's.
         rate_hz: Of the blocks; the server resamples.
@@ -335,9 +326,10 @@ class PulseReader:
         put: Takes a block, on the reader's thread.
         on_state: Told on the reader's thread when a stream runs (True) or failed (False).
         on_new: Told on the reader's thread of a playback stream that has just been made, and
-            when. With it such a stream is opened at once, before it is known whose it is: the
-            question would cost the first milliseconds of its sound. What comes of it is
-            delivered if it is wanted within 1 s; else it is forgotten, heard by nobody.
+            when, or since when it may have been, where this thread did not run for a while. With
+            it such a stream is opened at once, before it is known whose it is: the question would
+            cost the first milliseconds of its sound. What comes of it is delivered if it is wanted
+            within 1 s; else it is forgotten, heard by nobody.
     """
 
     def __init__(
@@ -371,6 +363,8 @@ class PulseReader:
         self._is_subscribed = False
         self._poll_us = POLL_US
         self._awake_until_ns = 0
+        self.heard_all_ns = now_ns()
+        self._caught_up_ns = 0  # until then the server may still hold back what it has to say
         self._thread = threading.Thread(target=self._run, name="capture-audio-read", daemon=True)
         self._thread.start()
 
@@ -483,10 +477,23 @@ class PulseReader:
         for _ in range(DRAIN_TURNS):
             if lib.pa_mainloop_prepare(loop, 0) < 0:
                 return True
+            at_ns = now_ns()
             ready = lib.pa_mainloop_poll(loop)
-            if lib.pa_mainloop_dispatch(loop) < 0 or ready <= 0:
+            done = lib.pa_mainloop_dispatch(loop)
+            if ready < 0 or done < 0:
+                return True
+            if not ready and not done:  # libpulse does not look at the socket while it has work
+                self._note_silence(at_ns)
                 return True
         return False
+
+    def _note_silence(self, at_ns: int) -> None:
+        """The server had nothing more to say: that is all, unless it could not send for a while."""
+        is_late = at_ns - self.heard_all_ns > OVERSLEPT_NS
+        if is_late and not self._caught_up_ns:
+            self._caught_up_ns = at_ns + CATCH_UP_NS
+        if not is_late or at_ns >= self._caught_up_ns:
+            self.heard_all_ns, self._caught_up_ns = at_ns, 0
 
     def _subscribe(self, context: Any) -> None:
         if self._is_subscribed or self._on_new is None:
@@ -505,7 +512,9 @@ class PulseReader:
             or event & _libpulse.EVENT_TYPE_MASK != _libpulse.EVENT_NEW
         ):
             return
-        self._on_new(index, now_ns())
+        at_ns = now_ns()
+        is_late = at_ns - self.heard_all_ns > OVERSLEPT_NS
+        self._on_new(index, self.heard_all_ns if is_late else at_ns)
         if index not in self._guesses and not any(
             want.sink_input == index for want in self._streams
         ):

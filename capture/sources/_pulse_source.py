@@ -166,7 +166,7 @@ class PulseSource(AudioSource):
                 began_ns = now_ns()
                 view = look(pulse)
                 wanted = self._plan(view)
-                is_news = self._planned(view, wanted, began_ns)
+                is_news = self._planned(view, wanted, began_ns, reader.heard_all_ns)
                 reader.want(wanted)
                 # The end of a stream is told after the last of its sound.
                 reader.wait_for_change(SETTLE_S)
@@ -187,13 +187,20 @@ class PulseSource(AudioSource):
     def _connected(self) -> None:
         """A server was found, perhaps another one than before."""
 
-    def _planned(self, view: View, wanted: frozenset[Want], began_ns: int) -> bool:  # noqa: ARG002
+    def _planned(
+        self,
+        view: View,  # noqa: ARG002
+        wanted: frozenset[Want],  # noqa: ARG002
+        began_ns: int,  # noqa: ARG002
+        heard_all_ns: int,  # noqa: ARG002
+    ) -> bool:
         """Prepare for the streams of a plan, before they are wanted.
 
         Args:
             view: The look that it was made from.
             wanted: The plan.
             began_ns: When the look began.
+            heard_all_ns: What the reader has not told of was made after this.
 
         Returns:
             Whether to look again soon.

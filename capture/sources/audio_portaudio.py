@@ -150,7 +150,8 @@ class PortAudioMicrophone(AudioSource):
     def _open(self) -> None:
         self._last_ns = now_ns()
         self._is_fresh = True  # frames may have been lost before the first block
-        stream = self._sd.InputStream(
+        # Raw: sounddevice wraps what PortAudio gives in an array in a way that NumPy gives up.
+        stream = self._sd.RawInputStream(
             device=self._index,
             samplerate=self.rate_hz,
             channels=self.channels,
@@ -181,9 +182,9 @@ class PortAudioMicrophone(AudioSource):
                 missing_ns = max(captured_ns - self._end_ns, 0)
                 self._position += missing_ns * self.rate_hz // NS_PER_S
             self._is_fresh = False
-            block = AudioBlock(
-                np.array(data, np.float32), captured_ns, self._position, quality=quality
-            )
+            # PortAudio's memory is another's when this returns: a copy.
+            samples = np.frombuffer(data, np.float32).reshape(frames, self.channels).copy()
+            block = AudioBlock(samples, captured_ns, self._position, quality=quality)
             self._position += frames
             self._end_ns = captured_ns + frames * NS_PER_S // self.rate_hz
             self._put(block)

@@ -252,7 +252,8 @@ class _PortAudioPlayback(Playback):
         self._mark: tuple[int, float] | None = None
         """How many frames had been pulled before the last call, and when the next one is heard."""
         try:
-            self._stream: Any = self._sd.OutputStream(
+            # Raw: sounddevice wraps what PortAudio gives in an array in a way that NumPy gives up.
+            self._stream: Any = self._sd.RawOutputStream(
                 samplerate=rate_hz,
                 channels=channels,
                 dtype="float32",
@@ -296,8 +297,9 @@ class _PortAudioPlayback(Playback):
             if len(piece):
                 self._mark = self._pulled, times.outputBufferDacTime
                 self._pulled += len(piece)
-        out[: len(piece)] = piece
-        out[len(piece) :] = 0
+        heard = np.frombuffer(out, np.float32).reshape(frames, self.channels)
+        heard[: len(piece)] = piece
+        heard[len(piece) :] = 0
 
 
 def _gone() -> DeviceError:

@@ -19,6 +19,7 @@ from scripts.benchmark.chart import draw_load
 from scripts.benchmark.desktops import DESKTOPS
 from scripts.benchmark.extract import measure_extract, show_extract
 from scripts.benchmark.load import measure_load, show_load
+from scripts.benchmark.neighbours import PipeWireDesktop
 from scripts.benchmark.quality import measure_colour, measure_size, show_colour, show_size
 from scripts.benchmark.recorders import RECORDERS, SIZE_PX
 from scripts.benchmark.report import describe_machine, say
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 FIGURES = Path(__file__).parents[2] / "docs" / "bench.json"
 
 DEFAULT_FPS = 30
+SERVERS = ("pulseaudio", "pipewire")
 SHOWS: dict[str, Callable[[dict[str, Any]], str]] = {
     "load": show_load,
     "size": show_size,
@@ -63,7 +65,11 @@ def _name_of(part: str, options: argparse.Namespace) -> str:
     """What figures are kept as: measured otherwise, they stand beside the usual ones."""
     if part == "load" and options.fps != DEFAULT_FPS:
         return f"{part} {options.fps}"
-    return f"{part} {options.behind}" if part == "sync" and options.behind else part
+    if part != "sync":
+        return part
+    others = [options.behind, options.server if options.server != SERVERS[0] else None]
+    others += [f"busy {options.busy}" if options.busy else None]
+    return " ".join(filter(None, [part, *others]))
 
 
 def _parse() -> argparse.Namespace:
@@ -76,6 +82,9 @@ def _parse() -> argparse.Namespace:
     more("--desktops", nargs="+", choices=DESKTOPS, default=DESKTOPS, help="of load, size")
     more("--events", type=int, default=50, help="flashes and beeps of sync (50)")
     more("--behind", choices=DESKTOPS, help="what is to be seen around the flashes of sync")
+    more("--server", choices=SERVERS, default=SERVERS[0], help="the sound server of sync")
+    more("--busy", type=int, default=0, help="processes that never rest, beside sync (0)")
+    more("--recorders", nargs="+", default=[], metavar="NAME", help="of sync, as in its table")
     more("--times", type=int, default=5, help="how often start, voice, schedule start (5)")
     more("--listen", type=float, default=60, help="how long voice listens, schedule waits (60)")
     more("--files", type=int, default=500, help="in each batch of extract (500)")
@@ -101,7 +110,12 @@ MEASURES: dict[str, Callable[[PrivateDesktop, Path, argparse.Namespace], dict[st
     "size": lambda desktop, folder, options: measure_size(desktop, folder, options.desktops),
     "colour": lambda desktop, folder, _: measure_colour(desktop, folder),
     "sync": lambda desktop, folder, options: measure_sync(
-        desktop, folder, events=options.events, behind=options.behind
+        desktop,
+        folder,
+        events=options.events,
+        behind=options.behind,
+        loops=options.busy,
+        names=options.recorders,
     ),
     "start": lambda desktop, folder, options: measure_start(desktop, folder, times=options.times),
     "voice": lambda desktop, folder, options: measure_voice(
@@ -125,7 +139,9 @@ def _measure(part: str, options: argparse.Namespace) -> dict[str, Any]:
             )
         if part == "schedule":
             return measure_schedule(folder, seconds=options.listen, times=options.times)
-        desktop = stack.enter_context(PrivateDesktop(*SIZE_PX))
+        is_pipewire = part == "sync" and options.server != SERVERS[0]
+        kind = PipeWireDesktop if is_pipewire else PrivateDesktop
+        desktop = stack.enter_context(kind(*SIZE_PX))
         return MEASURES[part](desktop, folder, options)
 
 

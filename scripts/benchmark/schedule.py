@@ -6,9 +6,10 @@ import dataclasses
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from capture.schedule.jobs import Job
+from capture.schedule.jobs import Job, Status
 from capture.schedule.store import Store
 from scripts.benchmark.processes import cpu_s
 from scripts.benchmark.report import Spread, say, spread, table
@@ -20,6 +21,7 @@ __all__ = ["measure_schedule", "show_schedule"]
 
 JOBS = 1000
 SCHEDULE = (sys.executable, "-m", "capture", "schedule")
+DUE_IN_S = 6.0
 STEADY_AFTER_S = 5.0
 """The daemon has read its jobs by then."""
 
@@ -45,7 +47,16 @@ def measure_schedule(folder: Path, *, seconds: float, times: int) -> dict[str, A
     finally:
         daemon.terminate()
         daemon.wait()
-    return {"jobs": JOBS, "times": times, "list_s": spread(lists), "seconds": seconds, "idle": idle}
+    say("schedule: a job that is due")
+    late = [_late_s(folder / f"due-{number}") for number in range(times)]
+    return {
+        "jobs": JOBS,
+        "times": times,
+        "list_s": spread(lists),
+        "seconds": seconds,
+        "idle": idle,
+        "late_s": spread(late),
+    }
 
 
 def show_schedule(found: dict[str, Any]) -> str:
@@ -53,8 +64,34 @@ def show_schedule(found: dict[str, Any]) -> str:
     rows = [
         ["list, seconds", f"{Spread(**found['list_s']):.2f}"],
         ["serve, nothing due: CPU", f"{found['idle']:.2%}"],
+        ["recording begins after its time, seconds", f"{Spread(**found['late_s']):.2f}"],
     ]
     return table([f"capture schedule, {found['jobs']} jobs", ""], rows)
+
+
+def _late_s(folder: Path) -> float:
+    """How long after its time a recording begins, without devices."""
+    database = folder / "schedule.sqlite"
+    folder.mkdir()
+    due = (datetime.now(UTC) + timedelta(seconds=DUE_IN_S)).replace(microsecond=0)
+    now_s = time.time()
+    words = ("--no-video", "--audio", "synthetic")
+    with Store(database) as store:
+        job = Job("due", due.isoformat(), "UTC", words, created_s=now_s, active_s=now_s)
+        job = store.add(dataclasses.replace(job, target=str(folder / "films"), for_s=1.0))
+        daemon = subprocess.Popen(
+            [*SCHEDULE, "serve", "--database", str(database)], stderr=subprocess.DEVNULL
+        )
+        try:
+            while not (runs := store.runs(job)) or runs[0].ended_s is None:
+                time.sleep(0.1)
+        finally:
+            daemon.terminate()
+            daemon.wait()
+    (done,) = runs
+    if done.status is not Status.DONE or done.started_s is None:
+        sys.exit(f"bench: a scheduled recording failed: {done.message}")
+    return done.started_s - done.due_s
 
 
 def _list_s(database: Path) -> float:

@@ -7,15 +7,15 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from capture.desktop import PrivateDesktop
 from scripts.benchmark.desktops import show, tone
 from scripts.benchmark.films import read_pictures
-from scripts.benchmark.recorders import RECORDERS, Run
+from scripts.benchmark.recorders import RECORDERS, SIZE_PX, Run
 from scripts.benchmark.report import Spread, say, spread, table
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from capture.desktop import PrivateDesktop
     from scripts.benchmark.recorders import Recorder
 
 __all__ = ["measure_start", "show_start"]
@@ -34,11 +34,14 @@ def measure_start(desktop: PrivateDesktop, folder: Path, *, times: int) -> dict[
         for _ in range(times):
             for recorder in recorders:
                 found[recorder.name].append(_first_picture_s(recorder, desktop, folder))
+    say("start: a private desktop")
+    desktops = [_desktop_s() for _ in range(times)]
     say("start: --help")
     helps = [_help_s() for _ in range(times)]
     return {
         "times": times,
         "first_picture_s": {name: spread(values) for name, values in found.items()},
+        "desktop_s": spread(desktops),
         "help_s": spread(helps),
     }
 
@@ -46,6 +49,7 @@ def measure_start(desktop: PrivateDesktop, folder: Path, *, times: int) -> dict[
 def show_start(found: dict[str, Any]) -> str:
     """As a table."""
     rows = [[f"{n}: first picture", _cell(v)] for n, v in found["first_picture_s"].items()]
+    rows.append(["a private desktop that is up", _cell(found["desktop_s"])])
     rows.append(["capture --help", _cell(found["help_s"])])
     return table(["from the command to", "seconds"], rows)
 
@@ -67,6 +71,12 @@ def _first_picture_s(recorder: Recorder, desktop: PrivateDesktop, folder: Path) 
     recorded_s = read_pictures(film.path, FPS).length_s
     film.path.unlink()
     return had_s - recorded_s
+
+
+def _desktop_s() -> float:
+    begun_s = time.monotonic()
+    with PrivateDesktop(*SIZE_PX):
+        return time.monotonic() - begun_s
 
 
 def _help_s() -> float:

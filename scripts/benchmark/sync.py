@@ -5,18 +5,21 @@ from __future__ import annotations
 import contextlib
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from capture.desktop import SINK_NAME
 from scripts.benchmark.desktops import show
+from scripts.benchmark.neighbours import PipeWireDesktop, busy
 from scripts.benchmark.recorders import FFMPEG_SOUND_FIRST, RECORDERS, Run
 from scripts.benchmark.report import say, table
-from tests.device import flashbeep
-from tests.device.measure import measure_events, offsets
+from tests.device.measure import against_truth, measure_events, offsets
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from capture.desktop import PrivateDesktop
     from scripts.benchmark.recorders import Recorder
 
@@ -28,7 +31,13 @@ SIDE_PX = 400
 
 
 def measure_sync(
-    desktop: PrivateDesktop, folder: Path, *, events: int, behind: str | None
+    desktop: PrivateDesktop,
+    folder: Path,
+    *,
+    events: int,
+    behind: str | None = None,
+    loops: int = 0,
+    names: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Sound minus picture of every recorder, in milliseconds; positive: the sound is late.
 
@@ -37,21 +46,24 @@ def measure_sync(
         folder: For files.
         events: Flashes and beeps.
         behind: Which of ``DESKTOPS`` is to be seen around the flashes; ``None``: they fill it.
+        loops: How many processes that never rest run beside.
+        names: Of the recorders; none: all.
     """
     found: dict[str, Any] = {}
     with contextlib.ExitStack() as stack:
         if behind:
             stack.enter_context(show(behind, desktop, folder))
+        stack.enter_context(busy(loops))
         for fps in RATES_FPS:
             for recorder in (*RECORDERS, FFMPEG_SOUND_FIRST):
-                if recorder.is_here():
+                if recorder.is_here() and (not names or recorder.name in names):
                     say(f"sync: {recorder.name} at {fps} pictures a second")
                     side_px = SIDE_PX if behind else None
                     measured = _measure(
                         recorder, desktop, folder, fps, events=events, side_px=side_px
                     )
                     found.setdefault(str(fps), {})[recorder.name] = measured
-    return {"events": events, "behind": behind, "rates": found}
+    return {"events": events, "behind": behind, "busy": loops, "rates": found}
 
 
 def show_sync(found: dict[str, Any]) -> str:
@@ -75,14 +87,16 @@ def _measure(
     side_px: int | None,
 ) -> dict[str, Any]:
     run = Run(recorder, desktop, folder / "film", fps)
-    client = [sys.executable, str(Path(flashbeep.__file__)), "--events", str(events)]
+    truth = folder / "truth.jsonl"
+    client = [sys.executable, "-m", "tests.device.flashbeep", "--events", str(events)]
     client += ["--side", str(side_px)] if side_px else []
-    code = desktop.run([*client, "--out", str(folder / "truth.jsonl")]).wait()
+    client += ["--graph", SINK_NAME] if isinstance(desktop, PipeWireDesktop) else []
+    code = desktop.run([*client, "--out", str(truth)]).wait()
     film = run.end()
     if code:
         sys.exit(f"bench: the flashing program failed (exit code {code})")
     # A recorder looks once a slot: on average a flash is half a slot old by then.
-    events_s = measure_events(film.path)
+    events_s = against_truth(measure_events(film.path), truth)
     film.path.unlink()
     return asdict(offsets(events_s, picture_s=1 / fps)) | {"drift_ms_per_min": _drift(events_s)}
 

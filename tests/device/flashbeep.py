@@ -11,10 +11,14 @@ asked all the time which frame it is playing: what is heard at an answer's ``tim
 so that it stands still for seconds after a sink that was asleep has woken up.) A stream without
 underruns is one straight line on CLOCK_MONOTONIC, so the upper quartile of the last answers says
 when a frame will be heard. The client sleeps until then, spins through the last millisecond and
-draws.
+draws. On a busy machine it is late, and on PipeWire the answers are wrong by a cycle or two: so
+what was really drawn and heard is found out afterwards.
 
-Each line of the output is one event; ``heard_ns`` is settled with answers from after the event,
-``drawn_ns`` is when the X server had drawn (its round trip is over), both CLOCK_MONOTONIC.
+Each line of the output is one event. ``drawn_ns`` is the X server's own time of drawing, to a
+millisecond. ``heard_ns`` is settled with answers from after the event or, with ``--graph``, by
+PipeWire's graph itself (``graph.py``; ``null``: it was missed). Both are CLOCK_MONOTONIC, and
+neither depends on how busy the machine is. ``measure.py`` takes the step between them out of that
+in a film.
 """
 
 from __future__ import annotations
@@ -26,11 +30,14 @@ import sys
 import time
 from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xcffib
 import xcffib.xproto
+
+if TYPE_CHECKING:
+    from tests.device.graph import Graph
 
 RATE_HZ = 48_000
 BEEP_HZ = 1000.0
@@ -45,7 +52,11 @@ LEAD_S = 2.5
 TAIL_S = 1.5
 LATENCY_S = 0.1
 SPIN_S = 0.001
-CONNECT_TIMEOUT_S = 5.0
+LATEST_MS = 10_000
+"""An answer of the X server is never older."""
+NEAR_NS = 250_000_000
+"""So far from the graph's truth the answers may be; beeps are further apart."""
+CONNECT_TIMEOUT_S = 20.0
 POLL_S = 0.01
 ANSWERS_KEPT = 50
 """About a second of them."""
@@ -240,22 +251,35 @@ class Screen:
             0,
             xcffib.xproto.WindowClass.InputOutput,
             root.root_visual,
-            cw.BackPixel | cw.OverrideRedirect,
-            [self._black, 1],
+            cw.BackPixel | cw.OverrideRedirect | cw.EventMask,
+            [self._black, 1, xcffib.xproto.EventMask.PropertyChange],
         )
         connection.core.CreateGC(self._context, self._window, gc.Foreground, [self._black])
         connection.core.MapWindow(self._window)
         self.fill(is_white=False)
 
     def fill(self, *, is_white: bool) -> int:
-        """Draw, and say when the X server had done so."""
-        core = self._connection.core
+        """Draw, and say when the X server did so.
+
+        That is the time of a change to the window that it makes right after: its answer would wait
+        for this process to run.
+        """
+        core, atom = self._connection.core, xcffib.xproto.Atom
         colour = self._white if is_white else self._black
         core.ChangeGC(self._context, xcffib.xproto.GC.Foreground, [colour])
         whole = xcffib.xproto.RECTANGLE.synthetic(0, 0, *self._size)
         core.PolyFillRectangle(self._window, self._context, 1, [whole])
+        replace = xcffib.xproto.PropMode.Replace
+        core.ChangeProperty(replace, self._window, atom.WM_NAME, atom.STRING, 8, 5, b"flash")
         core.GetInputFocus().reply()
-        return time.monotonic_ns()
+        answered_ns = drawn_ns = time.monotonic_ns()
+        while (event := self._connection.poll_for_event()) is not None:
+            if isinstance(event, xcffib.xproto.PropertyNotifyEvent):
+                answered_ms = answered_ns // 1_000_000
+                ago_ms = (answered_ms - event.time) % 2**32
+                if ago_ms < LATEST_MS:  # else that server has another clock
+                    drawn_ns = (answered_ms - ago_ms) * 1_000_000 + 500_000  # of a whole one
+        return drawn_ns
 
     def close(self) -> None:
         """Take the window away."""
@@ -296,28 +320,41 @@ def main() -> None:
     parser.add_argument("--lead", type=float, default=LEAD_S, help="seconds before the first")
     parser.add_argument("--tail", type=float, default=TAIL_S, help="seconds after the last")
     parser.add_argument("--side", type=int, help="of a square in the middle, in pixels; else all")
+    parser.add_argument("--graph", metavar="SINK", help="of PipeWire, whose graph is asked")
     parser.add_argument("--out", type=Path, required=True, help="the true times, JSON lines")
     options = parser.parse_args()
     beeps = plan_events(options.events, options.seed, options.lead)
+    graph = listen(options.graph) if options.graph else None
     screen, player = Screen(options.side), Player(draw_sound(beeps))
     while player.heard_ns(0) is None:
         player.ask()
         time.sleep(POLL_S)
-    with options.out.open("w", encoding="utf-8") as out:
-        for number, frame in enumerate(beeps):
-            # Far ahead the estimate is still moving: look again shortly before.
-            for ahead_ns in (50_000_000, 0):
-                wait_until((player.heard_ns(frame) or 0) - ahead_ns, player)
-            begun_ns = time.monotonic_ns()
-            drawn_ns = screen.fill(is_white=True)
-            wait_until(drawn_ns + int(FLASH_S * 1e9), player)
-            screen.fill(is_white=False)
-            event = {"event": number, "heard_ns": player.heard_ns(frame)}
-            event |= {"begun_ns": begun_ns, "drawn_ns": drawn_ns}
-            print(json.dumps(event), file=out, flush=True)
+    events = []
+    for number, frame in enumerate(beeps):
+        # Far ahead the estimate is still moving: look again shortly before.
+        for ahead_ns in (50_000_000, 0):
+            wait_until((player.heard_ns(frame) or 0) - ahead_ns, player)
+        drawn_ns = screen.fill(is_white=True)
+        wait_until(drawn_ns + int(FLASH_S * 1e9), player)
+        screen.fill(is_white=False)
+        events.append((number, player.heard_ns(frame) or 0, drawn_ns))
     time.sleep(options.tail)
+    with options.out.open("w", encoding="utf-8") as out:
+        for number, told_ns, drawn_ns in events:
+            heard_ns = graph.heard_ns(told_ns, NEAR_NS) if graph else told_ns
+            event = {"event": number, "heard_ns": heard_ns, "drawn_ns": drawn_ns}
+            print(json.dumps(event | {"told_ns": told_ns}), file=out)
     player.close()
     screen.close()
+    if graph:
+        graph.close()
+
+
+def listen(sink: str) -> Graph:
+    """Listen to a sink from within PipeWire's graph."""
+    from tests.device.graph import Graph  # noqa: PLC0415 - of this one server only
+
+    return Graph(sink)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Times are those that a player would use: timestamps as written, edit lists and p
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ QUIET_S = 0.2
 """A beep begins after at least this much quiet; beeps last 30 ms and are 0.6 s apart."""
 PAIR_S = 0.3
 """Flash and beep that are further apart than this don't belong together."""
+NEAR_S = 0.2
+"""Events are at least 0.6 s apart."""
 QUIET_PEAK = 0.01
 """-40 dBFS: where nothing gets louder there are no beeps."""
 
@@ -78,6 +81,40 @@ def offsets(pairs: list[tuple[float, float]], *, picture_s: float = 0.0) -> Offs
         return Offsets(0, float("nan"), float("nan"), float("nan"))
     p5, median, p95 = np.percentile(late_ms, [5, 50, 95])
     return Offsets(len(late_ms), float(median), float(p5), float(p95))
+
+
+def against_truth(
+    pairs: list[tuple[float, float]], truth: Path, *, near_s: float = NEAR_S
+) -> list[tuple[float, float]]:
+    """The same events, each flash moved to where it had been if drawn when its beep was heard.
+
+    So a client that draws late, or is told wrongly when it is heard, is not the recorder's fault.
+
+    Args:
+        pairs: From ``measure_events``.
+        truth: What ``flashbeep.py`` wrote about them.
+        near_s: How far the distance of two flashes in the film may be from the truth.
+
+    Returns:
+        Those events whose truth is known.
+    """
+    events = [json.loads(line) for line in truth.read_text("utf-8").splitlines()]
+    drawn_s = np.array([event["drawn_ns"] / 1e9 for event in events])
+    step_s = [
+        None if event["heard_ns"] is None else (event["heard_ns"] - event["drawn_ns"]) / 1e9
+        for event in events
+    ]
+    best: list[tuple[float, float]] = []
+    # The film's time is the truth's less a constant: the one under which most events fit.
+    for begin_s in drawn_s - pairs[0][0] if pairs else ():
+        found = []
+        for flash, beep in pairs:
+            at = int(np.argmin(np.abs(drawn_s - begin_s - flash)))
+            step = step_s[at]
+            if abs(drawn_s[at] - begin_s - flash) < near_s and step is not None:
+                found.append((flash + step, beep))
+        best = max(best, found, key=len)
+    return best
 
 
 def find_flashes(path: Path | str) -> list[float]:

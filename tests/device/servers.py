@@ -1,4 +1,4 @@
-"""Sound servers of their own for tests: PulseAudio and PipeWire, each with two null outputs."""
+"""Sound servers of their own for tests: PulseAudio and PipeWire, each with null outputs."""
 
 from __future__ import annotations
 
@@ -16,16 +16,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+START_WITHIN_S = 30.0
 PIPEWIRE_PROGRAMS = ("dbus-run-session", "pipewire", "wireplumber", "pipewire-pulse")
 
 
 class PulseServer:
-    """A PulseAudio of its own, with the outputs ``spk`` (default) and ``alt``."""
+    """A PulseAudio of its own, with the outputs ``spk`` and ``alt``; the first is the default."""
 
     socket = "native"
 
-    def __init__(self, folder: Path, sink_options: str = "") -> None:
+    def __init__(
+        self, folder: Path, sink_options: str = "", sinks: tuple[str, ...] = ("spk", "alt")
+    ) -> None:
         self.folder = folder
+        self.sinks = sinks
         self.sink_options = sink_options
         self.address = f"unix:{folder}/{self.socket}"
         self.process: subprocess.Popen[bytes] | None = None
@@ -33,8 +37,10 @@ class PulseServer:
     def command(self) -> list[str]:
         modules = [
             f"module-native-protocol-unix auth-anonymous=1 socket={self.folder}/native",
-            f"module-null-sink sink_name=spk rate=48000 format=float32le {self.sink_options}",
-            f"module-null-sink sink_name=alt rate=48000 format=float32le {self.sink_options}",
+            *(
+                f"module-null-sink sink_name={name} rate=48000 format=float32le {self.sink_options}"
+                for name in self.sinks
+            ),
         ]
         loads = [argument for module in modules for argument in ("-L", module)]
         return ["pulseaudio", "--daemonize=no", "-n", "--exit-idle-time=-1", *loads]
@@ -50,7 +56,7 @@ class PulseServer:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + START_WITHIN_S
         while True:
             try:
                 with pulsectl.Pulse("wait", server=self.address, connect=False) as client:
@@ -60,6 +66,13 @@ class PulseServer:
             except pulsectl.PulseError:
                 assert time.monotonic() < deadline, "the server does not come up"
                 time.sleep(0.05)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a program needs to find it; laid over its other variables."""
+        return {"PULSE_SERVER": self.address} | dict.fromkeys(
+            ("XDG_RUNTIME_DIR", "PIPEWIRE_RUNTIME_DIR"), str(self.folder)
+        )
 
     def prepare(self, client: Any) -> None:
         """Make the outputs, if the server came without."""
@@ -81,13 +94,13 @@ class PipeWireServer(PulseServer):
         return ["dbus-run-session", "--", "sh", "-c", everything]
 
     def prepare(self, client: Any) -> None:
-        for name in ("spk", "alt"):
+        for name in self.sinks:
             client.module_load("module-null-sink", f"sink_name={name}")
-        deadline = time.monotonic() + 5
-        while {"spk", "alt"} - {sink.name for sink in client.sink_list()}:
+        deadline = time.monotonic() + START_WITHIN_S
+        while set(self.sinks) - {sink.name for sink in client.sink_list()}:
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        client.sink_default_set("spk")
+        client.sink_default_set(self.sinks[0])
 
 
 def serving(server: PulseServer) -> Iterator[str]:

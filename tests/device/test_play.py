@@ -10,21 +10,23 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import soundfile
 
 from capture.cli.app import run
-from capture.desktop import SINK_NAME, PrivateDesktop
 from tests.device.counted_player import RATE_HZ, decode, encode
+from tests.device.recorded import PATIENCE_S
 from tests.device.servers import PulseServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
+    from capture.desktop import PrivateDesktop
 
 ROOT = Path(__file__).parents[2]
 LENGTH_S = 70
@@ -52,32 +54,6 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     samples = np.frombuffer(encode(0, LENGTH_S * RATE_HZ), np.float32).reshape(-1, 2)
     soundfile.write(path, samples, RATE_HZ, subtype="FLOAT")
     return path
-
-
-@pytest.fixture
-def monitor(desktop_env: PrivateDesktop) -> Iterator[list[bytes]]:
-    """What the private desktop's speakers play meanwhile: float32, stereo."""
-    assert desktop_env.display
-    command = ["parec", "--raw", "--latency-msec=20", f"--device={SINK_NAME}.monitor"]
-    command += ["--format=float32le", f"--rate={RATE_HZ}", "--channels=2"]
-    heard: list[bytes] = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        pipe: Any = process.stdout
-
-        def listen() -> None:
-            while data := pipe.read1(1 << 16):
-                heard.append(data)
-
-        thread = threading.Thread(target=listen)
-        thread.start()
-        try:
-            deadline = time.monotonic() + 10
-            while not heard and time.monotonic() < deadline:
-                time.sleep(0.02)
-            yield heard
-        finally:
-            process.terminate()
-            thread.join()
 
 
 def frames_of(heard: list[bytes]) -> NDArray[np.float64]:
@@ -160,7 +136,7 @@ def test_keys(counted: Path, monitor: list[bytes]) -> None:
         os.write(terminal, b" ")
         time.sleep(0.5)
         os.write(terminal, b"q")
-        assert process.wait(5) == 0
+        assert process.wait(PATIENCE_S) == 0
         text = b"".join(shown).decode(errors="replace")
     # A jump is heard as the end of one stretch and the beginning of another.
     stretches = runs_of(frames_of(monitor))
@@ -225,7 +201,7 @@ def test_an_output_that_goes_away_ends_it(counted: Path, tmp_path: Path) -> None
             assert process.poll() is None
     finally:
         server.stop()
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1
     assert "error: the sound output has gone" in said
     assert "hint: " in said

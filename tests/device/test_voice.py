@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -23,6 +22,7 @@ from capture.voice import VoiceKeeper, recover_message
 from capture.voice.saving import Heard, recipe_of
 from tests import scenes
 from tests.device.heard import match_all
+from tests.device.recorded import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,7 +63,7 @@ class Keeper:
         if self.process.poll() is None:
             self.process.send_signal(number)
         self.events += [json.loads(line) for line in self.process.stdout]
-        self.process.wait(20)
+        self.process.wait(PATIENCE_S)
         self.process.stdout.close()
         return self.events[-1]
 
@@ -264,14 +264,16 @@ def test_a_message_for_whatsapp_is_small_and_as_it_wants_it(
 
 @pytest.mark.parametrize("player", ["ffplay", "mpv"])
 def test_other_players_are_heard_from_their_first_word(
-    keep: Callable[..., Keeper], tmp_path: Path, player: str
+    keep: Callable[..., Keeper], tmp_path: Path, monitor: list[bytes], player: str
 ) -> None:
-    if shutil.which(player) is None and not os.environ.get("CI"):
-        pytest.skip(f"not installed: {player}")
+    if shutil.which(player) is None:
+        pytest.skip(f"not installed: {player}; `scripts/test` installs it")
     scene = scenes.build(count=1, lead_s=0.3)
     keeper = keep(tmp_path / "kept", "--format", "flac", "--once")
     play(scene.write(tmp_path / "scene.wav"), player)
-    (match,) = match_all(scene, kept_paths(keeper.end()))
+    paths = kept_paths(keeper.end())
+    played = np.frombuffer(b"".join(monitor), np.float32).reshape(-1, 2)
+    (match,) = match_all(scenes.heard(played), paths)
     assert match.cut_s <= CUT_S
     assert match.correlation >= 0.99
 
@@ -352,7 +354,7 @@ def test_what_cannot_be_saved_ends_the_listening(
     shutil.rmtree(tmp_path / "kept")
     keeper.process.send_signal(signal.SIGUSR1)
     keeper.wait_for("result")
-    assert keeper.process.wait(20) == 1
+    assert keeper.process.wait(PATIENCE_S) == 1
     assert keeper.events[-1]["stopped_by"] == "error"
 
 
@@ -371,7 +373,7 @@ def test_a_signal_to_save_does_not_kill_what_finishes(
     finally:
         player.kill()
         player.wait()
-    assert keeper.process.wait(20) == 0
+    assert keeper.process.wait(PATIENCE_S) == 0
     apps = [message["app"] for message in keeper.events[-1]["messages"]]
     assert apps.count("paplay") == 1  # what sounded last may have been saved too
 
@@ -425,7 +427,7 @@ def test_bad_input_is_one_sentence(
 ) -> None:
     del desktop_env
     command = [sys.executable, "-m", "capture", "voice", str(tmp_path / "kept"), *words]
-    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert run.returncode == code
     assert message in run.stderr
     assert "Traceback" not in run.stderr
@@ -437,10 +439,10 @@ def test_a_folder_that_cannot_be_written_is_refused_at_once(
     del desktop_env
     (tmp_path / "file").write_text("not a folder")
     command = [sys.executable, "-m", "capture", "voice", str(tmp_path / "file" / "kept")]
-    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert run.returncode == 1
     assert "part of that path is a file" in run.stderr
     command[-1] = str(tmp_path / "file")
-    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert run.returncode == 1
     assert "is no folder" in run.stderr

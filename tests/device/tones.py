@@ -31,7 +31,7 @@ def main() -> None:
             player.lib.pa_stream_write(player.stream, data, len(data), None, 0, 0)
             written += room
         if written >= total and end_s is None:
-            end_s = time.monotonic() + 0.2
+            end_s = time.monotonic() + options.latency_ms / 1000 + 0.2
         player.turn()
     player.close()
 

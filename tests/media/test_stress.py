@@ -149,23 +149,3 @@ def _memory_bytes() -> int:
     """What this process holds in memory."""
     fields = Path("/proc/self/statm").read_text().split()
     return int(fields[1]) * 4096
-
-
-def test_a_coarser_grid_keeps_its_phase(tmp_path: Path) -> None:
-    path = tmp_path / "film.mkv"
-    video = VideoSpec(synthetic=(320, 240), fps=60)
-    spec = RecordingSpec(path, video=video, audio=(), duration_s=3)
-    with Session(spec) as session:
-        assert session._film is not None
-        time.sleep(1)
-        session._film.divisor = 4
-        time.sleep(1)
-        session._film.divisor = 1
-        session.wait()
-    times = np.array(read_picture_times(path))
-    coarse = np.diff(times[(times > 1.1) & (times < 1.9)])
-    assert np.median(coarse) == pytest.approx(4 / 60, abs=0.005)
-    fine = times[times > 2.1]
-    assert np.median(np.abs(fine * 60 - np.round(fine * 60))) < 0.2
-    assert session.result is not None
-    assert session.result.dropped_pictures < 10

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -82,7 +81,7 @@ def test_an_interpreter_that_is_too_old_is_passed_over(clone: Path, bare_path: P
     assert Path(answer.stdout.strip()).exists()
 
 
-def test_a_machine_that_is_ready_starts_at_once(clone: Path, bare_path: Path) -> None:
+def test_on_a_machine_that_is_ready_nothing_is_set_up(clone: Path, bare_path: Path) -> None:
     binaries = clone / ".venv" / "bin"
     binaries.mkdir(parents=True)
     fake(binaries, "python", "exit 99")
@@ -90,11 +89,9 @@ def test_a_machine_that_is_ready_starts_at_once(clone: Path, bare_path: Path) ->
     setup = f"{clone}/scripts/setup.sh"
     fingerprint = run(bare_path, "bash", "-c", '. "$1"; fingerprint', "-", setup).stdout
     (clone / ".venv" / ".ready-for-capture").write_text(fingerprint)
-    started = time.monotonic()
     answer = run(bare_path, clone / "scripts" / "capture", "devices", "--json")
     assert answer.stdout == "capture devices --json\n"
     assert not answer.stderr
-    assert time.monotonic() - started < 0.5  # 0.01 s on an idle machine
 
     (clone / "elsewhere").symlink_to(clone / "scripts" / "capture")
     assert run(bare_path, clone / "elsewhere", "probe").stdout == "capture probe\n"
