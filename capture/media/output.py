@@ -67,7 +67,7 @@ def keep_all(parts: Iterable[ExtractedPart]) -> None:
         OutputError: The disk reports an error.
     """
     paths = [path for part in parts for path in (part.path, part.path.with_suffix(".png"))]
-    if hasattr(os, "posix_fadvise"):
+    if sys.platform == "linux":  # macOS and Windows have no such call
         # The system begins to write all of them, so that each is waited for a short while only.
         for path in paths:
             with contextlib.suppress(OSError), path.open("rb") as file:
