@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 from capture.clock import SessionClock
 from capture.film import Film
 from capture.model import NS_PER_S, Rect, ScreenPicture
+from capture.pipeline import StopFlag
 from capture.sources.base import ScreenSource
 
 FPS = 60
@@ -29,7 +29,7 @@ class Plan:
     """For how many slots the machine then has no time for us."""
 
 
-class Machine(ScreenSource, threading.Event):
+class Machine(ScreenSource, StopFlag):
     """A clock and a screen that changes all the time; waiting steps the clock."""
 
     size_px = SIZE_PX
@@ -44,8 +44,8 @@ class Machine(ScreenSource, threading.Event):
         self.film = Film(self, FPS, is_lossless=False)
         self._plan = plan
 
-    def wait(self, timeout: float | None = None) -> bool:
-        self.now_ns += round((timeout or 0.0) * NS_PER_S) + OVERSLEPT_NS
+    def wait(self, timeout_s: float) -> bool:
+        self.now_ns += round(timeout_s * NS_PER_S) + OVERSLEPT_NS
         return False
 
     def grab(self) -> ScreenPicture:
