@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pytest
 
+from capture.clock import local_time
 from capture.errors import ConfigError
 from capture.voice.recent import Recent
-from capture.voice.saving import Heard, app_label, length_text, name_of
+from capture.voice.saving import Heard, app_label, check_name, length_text, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import tzinfo
 
 MOMENT_S = datetime(2026, 11, 22, 14, 31, 5).astimezone().timestamp()
 PATTERN = "{date} {time} {app} {length}"
@@ -25,6 +27,23 @@ PATTERN = "{date} {time} {app} {length}"
 )
 def test_lengths_read_well(length_s: float, text: str) -> None:
     assert length_text(length_s) == text
+
+
+def test_patterns_are_checked_without_a_moment_that_windows_does_not_know(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class OnWindows(datetime):
+        def astimezone(self, tz: tzinfo | None = None) -> Self:
+            if self.tzinfo is None and self.year < 1971:
+                raise OSError(22, "Invalid argument")
+            return super().astimezone(tz)
+
+    for module in ("capture.clock", "capture.voice.saving"):
+        monkeypatch.setattr(f"{module}.datetime", OnWindows, raising=False)
+    check_name(PATTERN)
+    assert local_time(0.0).timestamp() == 0
+    with pytest.raises(ConfigError, match="nonsense"):
+        check_name("{nonsense}")
 
 
 @pytest.mark.parametrize(
