@@ -7,6 +7,7 @@ import dataclasses
 import os
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -25,6 +26,7 @@ from capture.errors import (
     CaptureError,
     ConfigError,
     DeviceNotFoundError,
+    LibraryMissingError,
 )
 from capture.model import AudioSpec, RecordingResult, RecordingSpec, State, TrackMode, VideoSpec
 from capture.rules import parse_start, parse_stop
@@ -172,7 +174,7 @@ def record(
             say("stopped before anything was recorded")
             return EXIT_INTERRUPTED
         except BackendUnavailableError as error:
-            if desktop is not None or "--private-desktop" in (error.hint or ""):
+            if desktop is not None or not _helps_desktop(error):
                 raise
             raise _with_way_out(error) from error
     return code
@@ -182,6 +184,13 @@ def _may_hold_video(path: Path) -> bool:
     from capture.media.mux import container_of  # noqa: PLC0415 - loads av
 
     return not container_of(path).is_audio_only
+
+
+def _helps_desktop(error: BackendUnavailableError) -> bool:
+    """Whether a private desktop is a way out that the error does not name yet."""
+    if sys.platform != "linux" or isinstance(error, LibraryMissingError):
+        return False
+    return "--private-desktop" not in (error.hint or "")
 
 
 def _with_way_out(error: BackendUnavailableError) -> BackendUnavailableError:

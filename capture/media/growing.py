@@ -14,6 +14,7 @@ import numpy as np
 
 from capture.errors import DamagedFileError, OutputError
 from capture.journal import Journal, journal_path
+from capture.libraries import needed
 from capture.media.encode import pcm16
 from capture.media.mux import AudioTrack, open_writer
 from capture.naming import free_path
@@ -146,7 +147,8 @@ def read_growing(
 
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[Any]:
-    import soundfile  # noqa: PLC0415 - loads a native library
+    with needed("soundfile"):
+        import soundfile  # noqa: PLC0415 - loads a native library
 
     try:
         with soundfile.SoundFile(str(path)) as file:

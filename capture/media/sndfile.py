@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from capture.libraries import needed
 from capture.media.encode import pcm16
 from capture.media.output import errno_said
 
@@ -89,7 +90,8 @@ class SoundLibraryFile:
         tags: Mapping[str, str] | None = None,
         compression: float | None = None,
     ) -> None:
-        import soundfile  # noqa: PLC0415 - most commands write none of these
+        with needed("soundfile"):
+            import soundfile  # noqa: PLC0415 - most commands write none of these
 
         self._library = soundfile
         self.rate_hz = rate_hz
