@@ -25,7 +25,15 @@ if TYPE_CHECKING:
     from capture.model import AudioBlock, RecordingSpec, Rule, VoiceSpec
     from capture.teller import Teller
 
-__all__ = ["Ear", "Lookout", "Patience", "Stoppable", "name_players", "watch_for_end"]
+__all__ = [
+    "Ear",
+    "Lookout",
+    "Patience",
+    "Stoppable",
+    "check_rules",
+    "name_players",
+    "watch_for_end",
+]
 
 SOUND_DBFS = -50.0
 """RMS of 20 ms: above the noise of a microphone in a quiet room, below the quietest speech."""
@@ -36,6 +44,9 @@ ASK_EVERY_NS = NS_PER_S // 2
 """Windows and applications are asked for this often: 3 ms of work each time."""
 RULES_TICK_S = 0.05
 """How often rules are looked at."""
+_OF_WINDOWS = {"window", "window-closed"}
+_OF_APPS = {"app", "app-ended"}
+"""Kinds of rules."""
 
 
 class Ear:
@@ -79,6 +90,20 @@ class Ear:
         self.heard_ns = max(self.heard_ns or end_ns, end_ns)
 
 
+def check_rules(rules: Iterable[Rule]) -> None:
+    """Whether this machine can ever say what rules ask for: what never comes is waited for long.
+
+    Raises:
+        UnsupportedError: It cannot, on this system.
+        LibraryMissingError: What it takes is not installed.
+    """
+    kinds = {rule.kind for rule in rules}
+    if kinds & _OF_WINDOWS:
+        sources.require_windows()
+    if kinds & _OF_APPS:
+        sources.require_apps()
+
+
 class Lookout:
     """Facts for some rules; asks only for what they need. Used from one thread.
 
@@ -89,8 +114,8 @@ class Lookout:
 
     def __init__(self, rules: Iterable[Rule], ear: Ear | None) -> None:
         kinds = {rule.kind for rule in rules}
-        self._asks_windows = bool(kinds & {"window", "window-closed"})
-        self._asks_apps = bool(kinds & {"app", "app-ended"})
+        self._asks_windows = bool(kinds & _OF_WINDOWS)
+        self._asks_apps = bool(kinds & _OF_APPS)
         self._ear = ear
         self._asked_ns: int | None = None
         self._windows: tuple[str, ...] | None = ()

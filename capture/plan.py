@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from capture.errors import ConfigError, OutputError
+from capture.lookout import check_rules
 from capture.media.encode import choose_video_encoder
 from capture.media.mux import VideoTrack, check_tracks, container_of
 from capture.mixer import SourceSetting, plan_tracks
@@ -34,11 +35,14 @@ def check_spec(spec: RecordingSpec) -> None:
 
     Raises:
         ConfigError: A value makes no sense, or the container cannot hold the tracks.
+        UnsupportedError: This system cannot say what a rule asks for.
+        LibraryMissingError: What it takes for that is not installed.
         OutputError: The output exists, or is a folder.
     """
     if spec.delay_s and spec.begin_at_s is not None:
         raise ConfigError("--delay and --at both say when to begin", hint="leave one of them out")
     with_rules(spec)
+    check_rules((*spec.start_when, *spec.stop_when))
     if spec.video is not None and not MIN_FPS <= spec.video.fps <= MAX_FPS:
         raise ConfigError(
             f"{spec.video.fps:g} pictures a second cannot be recorded",
