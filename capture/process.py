@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 from pathlib import Path
+from typing import Any
 
-__all__ = ["boot_id", "is_alive", "is_still", "process_start"]
+__all__ = ["END_SIGNAL", "apart", "boot_id", "is_alive", "is_still", "process_start"]
+
+if sys.platform == "win32":
+    END_SIGNAL: int = signal.CTRL_BREAK_EVENT
+else:
+    END_SIGNAL: int = signal.SIGTERM
+"""Lets a program of ours that was started ``apart`` end cleanly; SIGTERM kills on Windows. There
+it takes a console that both have, and OSError says that they have none."""
 
 ANY_START = 0
 """Where a process lives, and the system does not say since when."""
@@ -80,3 +89,12 @@ def is_still(pid: int, started: int | None, boot: str | None) -> bool | None:
     # Another start may be that of another process, or the same after the clock was set: psutil
     # moves it along on macOS.
     return True if now == started else None
+
+
+def apart() -> dict[str, Any]:
+    """What has ``Popen`` start a program that ^C in this terminal does not reach."""
+    if sys.platform == "win32":
+        from subprocess import CREATE_NEW_PROCESS_GROUP  # noqa: PLC0415 - only for who starts one
+
+        return {"creationflags": CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True}

@@ -29,6 +29,7 @@ from capture.errors import (
     LibraryMissingError,
 )
 from capture.model import AudioSpec, RecordingResult, RecordingSpec, State, TrackMode, VideoSpec
+from capture.process import apart
 from capture.rules import parse_start, parse_stop
 
 if TYPE_CHECKING:
@@ -324,8 +325,8 @@ def _audio_specs(names: Sequence[str]) -> tuple[AudioSpec, ...]:
 
 
 def _start(words: Sequence[str]) -> subprocess.Popen[bytes]:
-    # stdout is for our results; a session of its own keeps ^C for us.
-    return subprocess.Popen(list(words), stdout=2, start_new_session=True)  # noqa: S603 - it is asked for
+    # stdout is for our results; apart from us it gets no ^C.
+    return subprocess.Popen(list(words), stdout=2, **apart())  # noqa: S603 - it is asked for
 
 
 def _end(command: subprocess.Popen[bytes]) -> int | None:

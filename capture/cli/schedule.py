@@ -492,8 +492,8 @@ def _until_told(stop: Callable[[], None], work: Callable[[], T]) -> T:
 def _handling(stop: Callable[[], None]) -> Iterator[None]:
     """Call this for the signals that end a program, instead of ending."""
     before: dict[int, Any] = {}
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)  # Windows has no SIGHUP
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP, and alone SIGBREAK
         if number is None or (name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN):
             continue  # nohup: the terminal may go
         before[number] = signal.signal(number, lambda *_: stop())

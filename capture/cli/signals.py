@@ -30,7 +30,7 @@ class Stoppable(Protocol):
 class StopSignals:
     """^C and SIGTERM: the first ends the recording cleanly, the second does not wait."""
 
-    _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+    _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 
     def __init__(self) -> None:
         self.session: Stoppable | None = None
@@ -39,7 +39,7 @@ class StopSignals:
 
     def __enter__(self) -> Self:
         for name in self._NAMES:
-            number = getattr(signal, name, None)  # Windows has no SIGHUP
+            number = getattr(signal, name, None)  # Windows has no SIGHUP, and alone SIGBREAK
             if number is not None:
                 self._saved[number] = signal.signal(number, self._on_signal)
         return self

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from capture.process import is_still, process_start
+from capture.process import END_SIGNAL, apart, is_still, process_start
 from capture.schedule.jobs import Job, Run, Status
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Process:
                 stdout=out,
                 stderr=err,
                 env=os.environ | {RUN_VARIABLE: run_mark(folder, run)},
-                start_new_session=True,  # ^C is for the daemon, which ends its recorders itself
+                **apart(),  # ^C is for the daemon, which ends its recorders itself
             )
         self.pid = self._process.pid
 
@@ -110,7 +110,10 @@ class Process:
 
     def terminate(self) -> None:
         """Let it end cleanly, if it still runs."""
-        self._process.terminate()
+        try:
+            self._process.send_signal(END_SIGNAL)
+        except OSError:
+            self._process.terminate()
 
 
 class Adopted:
@@ -142,7 +145,7 @@ class Adopted:
         """Let it end cleanly, if it still runs."""
         if self._started is not None and process_start(self.pid) == self._started:
             with contextlib.suppress(OSError):
-                os.kill(self.pid, 15)  # SIGTERM
+                os.kill(self.pid, END_SIGNAL)
 
 
 @dataclass(frozen=True, slots=True)
