@@ -52,7 +52,10 @@ NO_ATTRIBUTE = {
     "setsid sync SIGHUP SIGALRM SIGCHLD SIGUSR1 pthread_sigmask sigtimedwait AF_UNIX",
     "darwin": "pidfd_open posix_fadvise sched_getaffinity fdatasync",
 }
-PATIENCE_S = 60
+ON_WINDOWS = {"os": {"O_BINARY": 0}, "signal": {"CTRL_BREAK_EVENT": 1, "SIGBREAK": signal.SIGUSR2}}
+"""What it alone has: a signal that nobody sends here."""
+PATIENCE_S = 120
+"""Many times what a command takes, also on a busy machine."""
 
 
 class Missing:
@@ -92,6 +95,8 @@ def pretend(platform: str) -> None:
             if hasattr(module, name):
                 delattr(module, name)
     if platform == "win32":
+        for place, attributes in ON_WINDOWS.items():
+            vars(importlib.import_module(place)).update(attributes)
         sys.modules["msvcrt"] = msvcrt()
         for name in NOT_ON_WINDOWS:
             sys.modules[name] = None  # type: ignore[assignment]

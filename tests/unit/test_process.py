@@ -36,7 +36,7 @@ def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 def ended() -> Iterator[subprocess.Popen[bytes]]:
     """A process that has ended, and that nobody has waited for yet."""
     process = subprocess.Popen([sys.executable, "-c", ""])
-    if hasattr(os, "waitid"):
+    if sys.platform == "linux":
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     yield process
     process.wait()

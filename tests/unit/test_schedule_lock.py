@@ -29,12 +29,13 @@ with Lock(Path(sys.argv[1])):
 def locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Those of this system, and locks of bytes as on Windows."""
     if request.param == "win32":
-        if sys.platform != "linux":
-            pytest.skip("the locks of Linux are taken for those of Windows")
-        from tests.cli.elsewhere import msvcrt  # noqa: PLC0415 - of Linux only
+        if sys.platform == "linux":
+            from tests.cli.elsewhere import msvcrt  # noqa: PLC0415 - of Linux only
 
-        monkeypatch.setitem(sys.modules, "msvcrt", msvcrt())
-        monkeypatch.setattr("capture.schedule.lock.sys.platform", "win32")
+            monkeypatch.setitem(sys.modules, "msvcrt", msvcrt())
+            monkeypatch.setattr("capture.schedule.lock.sys.platform", "win32")
+        else:
+            pytest.skip("the locks of Linux are taken for those of Windows")
     return str(request.param)
 
 
