@@ -10,14 +10,21 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from datetime import UTC, datetime
 
 from capture.model import NS_PER_S
 
-__all__ = ["SessionClock", "now_ns"]
+__all__ = ["SessionClock", "local_time", "now_ns"]
 
 # On Linux and macOS both counters are one clock; on Windows monotonic() steps by 15.6 ms before
 # Python 3.13, while perf_counter is the QPC that the audio stack stamps with.
 now_ns = time.perf_counter_ns if sys.platform == "win32" else time.monotonic_ns
+
+
+def local_time(wall_s: float) -> datetime:
+    """Wall time in s since 1970 as this machine's clocks show it, with its offset."""
+    # Through UTC: Windows knows no offset for a time near 1970 that says none.
+    return datetime.fromtimestamp(wall_s, UTC).astimezone()
 
 
 class SessionClock:

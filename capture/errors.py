@@ -6,6 +6,8 @@ report. Built-in classes are mixed in where Python code would look for them.
 * CaptureError
     * ConfigError (ValueError)          an option or a setting that makes no sense
     * BackendUnavailableError           this machine cannot do that at all (Wayland, no server)
+        * LibraryMissingError           a library is not installed, or does not load
+        * UnsupportedError              not possible on this operating system, or not yet
     * DeviceError
         * DeviceNotFoundError (LookupError)  no such monitor, window, device, application
         * DeviceLostError               it was there and went away
@@ -39,10 +41,12 @@ __all__ = [
     "DeviceLostError",
     "DeviceNotFoundError",
     "EncoderUnavailableError",
+    "LibraryMissingError",
     "MediaError",
     "NothingRecordedError",
     "OutputError",
     "SourceEndedError",
+    "UnsupportedError",
     "explain_system_error",
 ]
 
@@ -98,6 +102,14 @@ class ConfigError(CaptureError, ValueError):
 
 class BackendUnavailableError(CaptureError):
     """This machine cannot do that at all."""
+
+
+class LibraryMissingError(BackendUnavailableError):
+    """A library is not installed, or does not load."""
+
+
+class UnsupportedError(BackendUnavailableError):
+    """Not possible on this operating system, or not yet, whatever is installed."""
 
 
 class DeviceError(CaptureError):

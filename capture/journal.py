@@ -12,15 +12,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import platform
-import sys
 import time
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from capture.errors import MediaError
 from capture.naming import NAME_BYTES, fitted
+from capture.process import boot_id, is_still, process_start
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,13 +32,12 @@ __all__ = [
     "MESSAGE_RECIPE",
     "Entry",
     "Journal",
-    "boot_id",
     "find_orphans",
     "is_message",
     "is_recording",
     "journal_path",
-    "process_start",
     "read_journal",
+    "require_ended",
 ]
 
 _SUFFIX = ".journal"
@@ -46,8 +47,8 @@ MESSAGE_RECIPE = "voice-message"
 WRITE_EVERY_S = 2.0
 """As often as the disk is told to keep the file itself."""
 STALE_AFTER_S = 10.0
-"""Where processes cannot be asked (another machine, another system): silence for so long is death.
-Five writes would have been due."""
+"""Where the recorder cannot be asked (another machine): silence for so long is death. Five writes
+would have been due."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Entry:
     pid: int | None
     """The recorder; ``None`` once it has given the file up."""
     pid_started: int | None
-    """When that process started, in ticks since the machine did; ``None`` where unknown."""
+    """When that process started, as ``process_start`` has it; ``None`` where unknown."""
     boot_id: str | None
     """This run of the machine; ``None`` where unknown."""
     host: str
@@ -212,36 +213,37 @@ def find_orphans(
 
 def is_recording(path: Path) -> bool:
     """Whether the recorder that writes this file lives."""
+    return _living_s(path) > 0
+
+
+def require_ended(path: Path) -> None:
+    """Go on only where nobody writes this file any more.
+
+    Raises:
+        MediaError: Its recorder lives, or may live.
+    """
+    living_s = _living_s(path)
+    if living_s == math.inf:
+        raise MediaError(
+            f"{path} is being recorded", hint="stop that recording; it finishes the file itself"
+        )
+    if living_s > 0:
+        raise MediaError(
+            f"{path} was written a moment ago, by a process that cannot be asked from here",
+            hint=f"if that recording has ended, try again in {math.ceil(living_s)} s",
+        )
+
+
+def _living_s(path: Path) -> float:
+    """For how long the recorder of a file counts as living: infinite if it does live, 0 if not."""
     entry = read_journal(path)
     if entry is None or entry.pid is None:
-        return False
-    if entry.host == platform.node() and entry.boot_id is not None and boot_id() is not None:
-        return entry.boot_id == boot_id() and entry.pid_started == process_start(entry.pid)
+        return 0.0
+    if entry.host == platform.node():
+        known = is_still(entry.pid, entry.pid_started, entry.boot_id)
+        if known is not None:
+            return math.inf if known else 0.0
     with contextlib.suppress(OSError):
-        return time.time() - journal_path(path).stat().st_mtime < STALE_AFTER_S
-    return False
-
-
-def boot_id() -> str | None:
-    """This run of the machine; ``None`` where unknown."""
-    if sys.platform != "linux":
-        return None
-    with contextlib.suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return None
-
-
-def process_start(pid: int) -> int | None:
-    """When a process began, in ticks since the machine did; ``None`` if it ended, or not on Linux.
-
-    Field 22 of /proc/PID/stat (proc(5)). With it a process that was given the same number later is
-    not taken for the recorder.
-    """
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    # The name in parentheses may hold anything, spaces and parentheses too; field 3 follows it.
-    after_name = text.rpartition(")")[2].split()
-    state, started = after_name[0], after_name[22 - 3]
-    return None if state in {"Z", "X"} else int(started)  # ended, and only its parent not told
+        silent_s = time.time() - journal_path(path).stat().st_mtime
+        return max(0.0, STALE_AFTER_S - silent_s)
+    return 0.0

@@ -32,6 +32,7 @@ __all__ = [
     "Stoppable",
     "check_rules",
     "name_players",
+    "require_rules",
     "watch_for_end",
 ]
 
@@ -280,6 +281,20 @@ def check_rules(rules: Iterable[Rule]) -> None:
                 f"{_unknown(rule)}: {error.message}",
                 hint=hint if _ABOUT[rule.kind] == "windows" else error.hint,
             ) from error
+
+
+def require_rules(rules: Iterable[Rule]) -> None:
+    """Whether this system can ever say what rules are about; no device is asked.
+
+    Raises:
+        UnsupportedError: It cannot.
+        LibraryMissingError: What it takes is not installed.
+    """
+    about = {_ABOUT.get(rule.kind) for rule in rules}
+    if "windows" in about:
+        sources.require_windows()
+    if "apps" in about:
+        sources.require_apps()
 
 
 def _unknown(rule: Rule) -> str:

@@ -15,6 +15,8 @@ import sys
 import unicodedata
 from typing import TYPE_CHECKING
 
+from capture.process import is_alive
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -160,16 +162,6 @@ def clear_parts(folder: Path) -> None:
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
             found = _PART.match(path.name)
-            if found is not None and not _is_alive(int(found[1])):
+            if found is not None and not is_alive(int(found[1])):
                 with contextlib.suppress(OSError):
                     path.unlink()
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True  # somebody else's
-    return True

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 
+from capture.libraries import needed
+
 _BEFORE = dict(os.environ)
 
-import cv2  # noqa: E402 - the environment is looked at before
+with needed("cv2"):
+    import cv2
 
 for _name in ("QT_QPA_PLATFORM_PLUGIN_PATH", "QT_QPA_FONTDIR", "LD_LIBRARY_PATH"):
     if _name in _BEFORE:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from capture.errors import ConfigError, OutputError
+from capture.lookout import require_rules
 from capture.media.encode import AudioEncoder, VideoEncoder, choose_video_encoder
 from capture.media.mux import CODEC_NAMES, check_tracks, container_of
 from capture.media.output import as_output_error
@@ -31,11 +32,14 @@ def check_spec(spec: RecordingSpec) -> None:
 
     Raises:
         ConfigError: Two values contradict each other, or the container cannot hold the tracks.
+        UnsupportedError: This system cannot say what a rule asks for.
+        LibraryMissingError: What it takes for that is not installed.
         OutputError: The output exists, or is a folder.
     """
     if spec.delay_s and spec.begin_at_s is not None:
         raise ConfigError("--delay and --at both say when to begin", hint="leave one of them out")
     with_rules(spec)
+    require_rules((*spec.start_when, *spec.stop_when))
     if len({audio.source for audio in spec.audio}) < len(spec.audio):
         raise ConfigError("the same --audio is named twice", hint="name each source once")
     count = len(plan_tracks([SourceSetting(a.source, 2) for a in spec.audio], spec.tracks))

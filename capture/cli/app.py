@@ -69,14 +69,22 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
+    tokens, words = _split_words(arguments)
+    is_debug = "--debug" in tokens
+    try:
+        return _call([word for word in tokens if word != "--debug"], words)
+    except Exception as error:
+        if is_debug or _is_by_interrupt(error):
+            raise
+        return _tell(error)
+
+
+def _call(tokens: list[str], words: Sequence[str]) -> int:
     from cyclopts.exceptions import CycloptsError  # noqa: PLC0415 - slow to load
 
     from capture.cli.commands import app, refuse_empty  # noqa: PLC0415 - the same
     from capture.errors import ConfigError  # noqa: PLC0415 - once ^C is listened for
 
-    tokens, words = _split_words(arguments)
-    is_debug = "--debug" in tokens
-    tokens = [word for word in tokens if word != "--debug"]
     if tokens and {"--help", "-h"} & set(tokens) and tokens[0] in set(app):
         command_app = app[tokens[0]]
         if command_app.default_command is not None:
@@ -94,12 +102,7 @@ def _run(arguments: Sequence[str]) -> int:
         return EXIT_USAGE
     if words:
         bound.arguments["words"] = tuple(words)
-    try:
-        return command(*bound.args, **bound.kwargs) or 0
-    except Exception as error:
-        if is_debug or _is_by_interrupt(error):
-            raise
-        return _tell(error)
+    return command(*bound.args, **bound.kwargs) or 0
 
 
 def main() -> None:
@@ -227,16 +230,33 @@ def _split_words(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _tell_usage(error: CycloptsError, tokens: Sequence[str]) -> int:
-    from cyclopts.exceptions import MissingArgumentError  # noqa: PLC0415 - slow to load
+    from cyclopts.exceptions import (  # noqa: PLC0415 - slow to load
+        MissingArgumentError,
+        UnknownCommandError,
+    )
 
+    chain = " ".join(("capture", *(error.command_chain or ())))
+    hint = f"`{chain} --help` lists what there is"
+    if isinstance(error, UnknownCommandError):
+        word, names = str((error.unused_tokens or tokens)[0]), list(error.app or ())
+        return _tell_unknown(word, names, chain, hint)
     # Its first lines may name the option; the last one says what is wrong.
     message = str(error).strip().splitlines()[-1]
     if isinstance(error, MissingArgumentError) and error.keyword in tokens[:-1]:
         value = tokens[tokens.index(error.keyword) + 1]
         if value[1:2].isdigit():  # "-50x" looks like an option to the library, not to people
             message = f"{error.keyword} {value}: {value} is no number; write one such as -50"
-    chain = " ".join(("capture", *(error.command_chain or ())))
-    print_error(message, f"`{chain} --help` lists what there is")
+    print_error(message, hint)
+    return EXIT_USAGE
+
+
+def _tell_unknown(word: str, names: Sequence[str], chain: str, hint: str) -> int:
+    """Of a command that there is not. The library's own words would load every command first."""
+    from difflib import get_close_matches  # noqa: PLC0415 - for this alone
+
+    like = get_close_matches(word, [name for name in names if not name.startswith("-")], n=1)
+    suggestion = f"did you mean `{chain} {like[0]}`? " if like else ""
+    print_error(f"there is no command `{chain} {word}`", suggestion + hint)
     return EXIT_USAGE
 
 
@@ -247,9 +267,11 @@ def _tell(error: Exception) -> int:
         ConfigError,
         explain_system_error,
     )
+    from capture.libraries import lack  # noqa: PLC0415 - the same
 
     hint: str | None = "run it again with --debug to see where, and report it"
     message = f"{type(error).__name__}: {error}"
+    error = lack(error) or error
     if isinstance(error, CaptureError):
         message, hint = error.message, error.hint
     elif isinstance(error, OSError) and (told := explain_system_error(error)):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -12,37 +11,25 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 from cyclopts import Parameter
 
 from capture import sources
 from capture.cli.app import say
-from capture.cli.demo_window import (
-    BARS,
-    PLAYER_NAME,
-    SIZE_PX,
-    TITLE,
-    bar_at_px,
-    bar_due_s,
-    is_played,
-)
+from capture.cli.demo_layout import PLAYER_NAME, SIZE_PX, TITLE
 from capture.cli.record import enter_private_desktop
 from capture.cli.signals import StopSignals
 from capture.cli.streams import detached_output
 from capture.cli.views import choose_view
-from capture.cli.voice_sample import make_voice_sample, read_wav
 from capture.config import default_output
-from capture.errors import CaptureError
-from capture.media.decode import read_pictures, read_sound
+from capture.errors import CaptureError, UnsupportedError
+from capture.libraries import needed
 from capture.model import AudioSpec, RecordingSpec, VideoSpec, Window
-from capture.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
-
     from capture.cli.views import View
+    from capture.session import Session
 
 __all__ = ["demo"]
 
@@ -50,7 +37,6 @@ DESKTOP_PX = (1280, 720)
 FPS = 30.0
 WINDOW_WITHIN_S = 10.0
 """Loading OpenCV's toolkit takes a second or two on a slow machine."""
-AUDIBLE_DBFS = -35.0
 
 
 def demo(
@@ -68,6 +54,9 @@ def demo(
         folder: Where the two files go; by default Videos/Capture.
         private: On a private desktop even where there is a screen; --here insists on this one.
     """
+    _require_window()
+    from capture.cli.demo_offset import measure_offset  # noqa: PLC0415 - loads av
+
     film = default_output(".mp4")
     if folder is not None:
         film = folder / film.name
@@ -80,7 +69,7 @@ def demo(
         sample = stack.enter_context(_voice())
         view = choose_view(is_json=False, is_quiet=False)
         origin_px = _record(film, sound, sample, view, is_private=is_private)
-        offset_ms, bars = measure_offset(film, sample, origin_px)
+        offset_ms, bars = measure_offset(film, sample, origin_px, FPS)
     print(film, flush=True)  # noqa: T201
     print(sound, flush=True)  # noqa: T201
     for line in conclusion(film, sound, offset_ms, bars):
@@ -105,6 +94,23 @@ def conclusion(film: Path, sound: Path, offset_ms: float, bars: int) -> list[str
     ]
 
 
+def _require_window() -> None:
+    """See whether the message's window can be drawn and heard: it is a program of its own.
+
+    Raises:
+        UnsupportedError: Not on this system.
+        LibraryMissingError: Something is not installed.
+    """
+    if sys.platform != "linux":
+        raise UnsupportedError(
+            "the demo's window needs Linux",
+            hint="`capture doctor` says what works here, `capture record` records it",
+        )
+    with needed("xcffib"):
+        import capture.sources.canvas_x11  # noqa: PLC0415 - only looked for
+    import capture.opencv  # noqa: F401, PLC0415 - the same
+
+
 def _is_usable() -> bool:
     """Whether this machine shows a screen and plays sound for us."""
     try:
@@ -118,6 +124,8 @@ def _is_usable() -> bool:
 
 @contextlib.contextmanager
 def _voice() -> Iterator[Path]:
+    from capture.cli.voice_sample import make_voice_sample  # noqa: PLC0415 - loads NumPy
+
     with tempfile.TemporaryDirectory(prefix="capture-demo-") as folder:
         yield make_voice_sample(Path(folder) / "voice.wav")
 
@@ -126,6 +134,8 @@ def _record(
     film: Path, sound: Path, sample: Path, view: View, *, is_private: bool
 ) -> tuple[int, int]:
     """Play the message in its window and record both; gives where the window is in the film."""
+    from capture.session import Session  # noqa: PLC0415 - loads NumPy
+
     command = [sys.executable, "-m", "capture.cli.demo_window", "--sound", str(sample)]
     # In a session of its own: ^C is ours to handle.
     window_program = subprocess.Popen(command, stdout=2, start_new_session=True)  # noqa: S603 - our own program
@@ -181,56 +191,3 @@ def _await_window(program: subprocess.Popen[bytes]) -> Window:
     raise CaptureError(
         "the demo's window did not open", hint="see `capture doctor` for what works here"
     )
-
-
-def measure_offset(film: Path, sample: Path, origin_px: tuple[int, int]) -> tuple[float, int]:
-    """Sound minus picture in ms, from the film itself: median over the bars, and their number.
-
-    Every bar takes its colour when its moment of the message is heard. Where the message is in
-    the sound track is found by correlation; a picture is taken half a slot late on average.
-
-    Raises:
-        CaptureError: The message is not in the film, or too quiet.
-    """
-    voice, voice_hz = read_wav(sample)
-    samples, rate_hz, start_s = read_sound(film)
-    mono = samples.mean(axis=1)
-    level_dbfs = 20 * np.log10(max(float(np.abs(mono).max()), 1e-9))
-    if level_dbfs < AUDIBLE_DBFS:
-        raise CaptureError(
-            f"the voice is not in the recording: its loudest sample is {level_dbfs:.0f} dBFS",
-            hint="is the output muted? `capture doctor` listens to it",
-        )
-    length_s = len(voice) / voice_hz
-    heard_s = start_s + _find(voice, voice_hz, mono, rate_hz) / rate_hz
-    offsets_ms = [
-        (heard_s + bar_due_s(bar, length_s) - shown_s) * 1000 + 500 / FPS
-        for bar, shown_s in _bars_shown(film, origin_px).items()
-    ]
-    if not offsets_ms:
-        raise CaptureError("the message's window is not in the film")
-    return statistics.median(offsets_ms), len(offsets_ms)
-
-
-def _find(
-    voice: NDArray[np.float32], voice_hz: int, mono: NDArray[np.float32], rate_hz: int
-) -> int:
-    """Frame of ``mono`` at which the voice begins: the peak of their correlation."""
-    moments = np.arange(len(voice) * rate_hz // voice_hz) / rate_hz
-    wanted = np.interp(moments, np.arange(len(voice)) / voice_hz, voice)
-    size = len(mono) + len(wanted)
-    product = np.fft.rfft(mono, size) * np.conj(np.fft.rfft(wanted, size))
-    return int(np.argmax(np.fft.irfft(product, size)[: len(mono)]))
-
-
-def _bars_shown(film: Path, origin_px: tuple[int, int]) -> dict[int, float]:
-    """When each bar first had its colour in the film, in seconds."""
-    shown: dict[int, float] = {}
-    points = {bar: bar_at_px(bar) for bar in range(BARS)}
-    for at_s, picture in read_pictures(film):
-        for bar, (x, y) in points.items():
-            if bar not in shown and is_played(
-                *map(int, picture[origin_px[1] + y, origin_px[0] + x])
-            ):
-                shown[bar] = at_s
-    return shown

@@ -16,6 +16,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from capture.cli.demo_layout import (
+    ACCENT,
+    BARS,
+    FAINT,
+    PLAYER_NAME,
+    SIZE_PX,
+    TITLE,
+    WAVE_BOX,
+    bar_at_px,
+    bar_due_s,
+)
 from capture.cli.voice_sample import read_wav
 from capture.clock import now_ns
 from capture.model import NS_PER_S
@@ -26,38 +37,20 @@ from capture.sources.player_pulse import PulsePlayer
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = [
-    "BARS",
-    "PLAYER_NAME",
-    "SIZE_PX",
-    "TITLE",
-    "bar_at_px",
-    "bar_due_s",
-    "draw_message",
-    "is_played",
-    "main",
-]
+__all__ = ["draw_message", "main"]
 
-TITLE = "Voice message"
-SIZE_PX = (900, 500)
-PLAYER_NAME = "capture-demo"
-"""The sound's name at the sound server."""
 STEPS_PER_BAR = 2
 """How often the picture changes while one bar is played: 24 times a second here."""
 LEAD_S = 2.0
 """The window stands before the sound begins, as a messenger does; a recorder finds it meanwhile."""
 TAIL_S = 0.7
-BARS = 72
 NAME, MESSAGE = "Ada Lovelace", "sent you a voice message"
 
 # Blue, green, red, as OpenCV has them.
 _BACKGROUND = (62, 48, 38)
 _BUBBLE = (84, 66, 52)
-_ACCENT = (160, 196, 64)
-_FAINT = (140, 122, 106)
 _TEXT = (240, 236, 232)
 _BUBBLE_BOX = (60, 90, 840, 410)  # left, top, right, bottom
-_WAVE_BOX = (210, 200, 790, 320)
 _PLAY_AT = (135, 260)
 
 
@@ -71,13 +64,13 @@ def draw_message(bars: NDArray[np.float32], played_s: float, length_s: float) ->
     """
     picture = np.full((SIZE_PX[1], SIZE_PX[0], 3), _BACKGROUND, np.uint8)
     _rounded(picture, _BUBBLE_BOX, 28, _BUBBLE)
-    cv2.circle(picture, (110, 140), 26, _ACCENT, -1, cv2.LINE_AA)
+    cv2.circle(picture, (110, 140), 26, ACCENT, -1, cv2.LINE_AA)
     _text(picture, NAME[0], (101, 149), size=0.9, colour=_BUBBLE, width=2)
     _text(picture, NAME, (156, 136), size=0.8, colour=_TEXT, width=2)
-    _text(picture, MESSAGE, (156, 164), size=0.55, colour=_FAINT)
+    _text(picture, MESSAGE, (156, 164), size=0.55, colour=FAINT)
 
     share = min(max(played_s / length_s, 0.0), 1.0)
-    left, top, right, bottom = _WAVE_BOX
+    left, top, right, bottom = WAVE_BOX
     # Behind the bars: a bar is to be seen in its colour from the moment that it has it.
     line_x = round(left + share * (right - left))
     cv2.line(picture, (line_x, top - 14), (line_x, bottom + 14), _TEXT, 2, cv2.LINE_AA)
@@ -85,9 +78,9 @@ def draw_message(bars: NDArray[np.float32], played_s: float, length_s: float) ->
     for number, loudness in enumerate(bars):
         half = max(3, round(float(loudness) * (bottom - top) / 2))
         x, middle = bar_at_px(number)
-        colour = _ACCENT if bar_due_s(number, length_s) <= played_s else _FAINT
+        colour = ACCENT if bar_due_s(number, length_s) <= played_s else FAINT
         cv2.line(picture, (x, middle - half), (x, middle + half), colour, 4, cv2.LINE_AA)
-    cv2.circle(picture, _PLAY_AT, 36, _ACCENT, -1, cv2.LINE_AA)
+    cv2.circle(picture, _PLAY_AT, 36, ACCENT, -1, cv2.LINE_AA)
     x, y = _PLAY_AT
     if 0 < share < 1:
         for bar_x in (x - 9, x + 9):
@@ -98,24 +91,6 @@ def draw_message(bars: NDArray[np.float32], played_s: float, length_s: float) ->
     label = f"{_clock(min(max(played_s, 0.0), length_s))} / {_clock(length_s)}"
     _text(picture, label, (left, bottom + 62), size=0.7, colour=_TEXT)
     return picture
-
-
-def bar_due_s(bar: int, length_s: float) -> float:
-    """When a bar takes its colour, in seconds of the message."""
-    return (bar + 0.5) / BARS * length_s
-
-
-def bar_at_px(bar: int) -> tuple[int, int]:
-    """A point inside a bar, in pixels of the window from its top left."""
-    left, top, right, bottom = _WAVE_BOX
-    return round(left + (bar + 0.5) * (right - left) / BARS), (top + bottom) // 2
-
-
-def is_played(blue: int, green: int, red: int) -> bool:
-    """Whether a pixel of a bar has the colour of what was played."""
-    halfway = (_ACCENT[1] + _FAINT[1]) // 2
-    del blue
-    return green > halfway and green > red + (_ACCENT[1] - _ACCENT[2]) // 4
 
 
 def _clock(seconds: float) -> str:

@@ -9,9 +9,9 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from capture import sources
-from capture.cli.app import EXIT_FAILED, print_error
+from capture.cli.app import EXIT_FAILED, print_error, say
 from capture.cli.views import print_json, table_of
-from capture.errors import CaptureError
+from capture.errors import CaptureError, UnsupportedError
 from capture.model import DeviceKind
 
 if TYPE_CHECKING:
@@ -46,8 +46,7 @@ def devices(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
         for table in (_screens(monitors, windows), _sounds(sounds, apps)):
             if table.row_count:
                 console.print(table)
-        for message, hint in dict.fromkeys((p.message, p.hint) for p in problems):
-            print_error(message, hint)
+        _print_problems(problems)
     return 0 if monitors or sounds else EXIT_FAILED
 
 
@@ -58,6 +57,15 @@ def _ask(ask: Callable[[], tuple[Any, ...]], problems: list[CaptureError]) -> tu
     except CaptureError as error:
         problems.append(error)
         return ()
+
+
+def _print_problems(problems: list[CaptureError]) -> None:
+    """Each once. What this system does not have at all is no failure to list it."""
+    for limit in (p for p in problems if isinstance(p, UnsupportedError)):
+        say(f"note: {limit.message}" + (f"; {limit.hint}" if limit.hint else ""))
+    failures = (p for p in problems if not isinstance(p, UnsupportedError))
+    for message, hint in dict.fromkeys((p.message, p.hint) for p in failures):
+        print_error(message, hint)
 
 
 def _screens(monitors: tuple[Monitor, ...], windows: tuple[Window, ...]) -> Table:

@@ -20,6 +20,7 @@ from capture.cli.values import format_dbfs, format_size
 from capture.cli.views import print_json
 from capture.config import default_output
 from capture.errors import CaptureError
+from capture.libraries import lack
 from capture.model import AudioBlock, AudioSpec, Event, VideoSpec
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ TRIAL_PX, TRIAL_FPS = (1280, 720), 30.0
 BLACK_LEVEL = 4
 """A picture in which no pixel is brighter than this, of 255, is black."""
 PACKAGES = ("av", "cyclopts", "mss", "numpy", "opencv-python", "pulsectl", "sounddevice")
-MORE_PACKAGES = ("soundfile", "xcffib")
+MORE_PACKAGES = ("psutil", "soundfile", "xcffib")
+LINUX_PACKAGES = ("pulsectl", "xcffib")
 
 
 def doctor(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
@@ -77,6 +79,10 @@ def _try(trial: Callable[[], str]) -> tuple[bool, str, str | None]:
         return True, trial(), None
     except CaptureError as error:
         return False, error.message, error.hint
+    except Exception as error:  # noqa: BLE001 - of all commands this one is for what goes wrong
+        if (missing := lack(error)) is not None:
+            return False, missing.message, missing.hint
+        return False, f"{type(error).__name__}: {error}", "this is not known: please report it"
 
 
 def _try_screen() -> str:
@@ -161,4 +167,5 @@ def _version(name: str) -> str:
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        return "not there" if sys.platform == "linux" or name != "pulsectl" else "not needed"
+        is_needed = sys.platform == "linux" or name not in LINUX_PACKAGES
+        return "not there" if is_needed else "not needed"

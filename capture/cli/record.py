@@ -7,6 +7,7 @@ import dataclasses
 import os
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -26,9 +27,11 @@ from capture.errors import (
     CaptureError,
     ConfigError,
     DeviceNotFoundError,
+    LibraryMissingError,
     NothingRecordedError,
 )
 from capture.model import AudioSpec, RecordingSpec, TrackMode, VideoSpec
+from capture.process import apart
 from capture.rules import parse_start, parse_stop
 
 if TYPE_CHECKING:
@@ -177,7 +180,7 @@ def record(
             say("stopped before anything was recorded")
             return EXIT_INTERRUPTED
         except BackendUnavailableError as error:
-            if private_desktop is not None or "--private-desktop" in (error.hint or ""):
+            if private_desktop is not None or not _helps_desktop(error):
                 raise
             raise _with_way_out(error) from error
 
@@ -199,6 +202,13 @@ def _may_hold_video(path: Path) -> bool:
     from capture.media.mux import container_of  # noqa: PLC0415 - loads av
 
     return not container_of(path).is_audio_only
+
+
+def _helps_desktop(error: BackendUnavailableError) -> bool:
+    """Whether a private desktop is a way out that the error does not name yet."""
+    if sys.platform != "linux" or isinstance(error, LibraryMissingError):
+        return False
+    return "--private-desktop" not in (error.hint or "")
 
 
 def _with_way_out(error: BackendUnavailableError) -> BackendUnavailableError:
@@ -330,8 +340,8 @@ def _audio_specs(names: Sequence[str]) -> tuple[AudioSpec, ...]:
 
 
 def _start(words: Sequence[str]) -> subprocess.Popen[bytes]:
-    # stdout is for our results; a session of its own keeps ^C for us.
-    return subprocess.Popen(list(words), stdout=2, start_new_session=True)  # noqa: S603 - it is asked for
+    # stdout is for our results; apart from us it gets no ^C.
+    return subprocess.Popen(list(words), stdout=2, **apart())  # noqa: S603 - it is asked for
 
 
 def _end(command: subprocess.Popen[bytes]) -> int | None:

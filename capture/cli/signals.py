@@ -49,7 +49,7 @@ class StopSignals:
             signal, the process ends there and then.
     """
 
-    _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+    _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 
     def __init__(
         self, *, is_last: bool = False, raises_again: bool = False, ends_children: bool = False
@@ -75,7 +75,7 @@ class StopSignals:
         self._thread.start()
         self._saved_fd = signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)
         for name in self._NAMES:
-            number = getattr(signal, name, None)  # Windows has no SIGHUP
+            number = getattr(signal, name, None)  # Windows has no SIGHUP, and alone SIGBREAK
             if number is None:
                 continue
             if signal.getsignal(number) is not signal.SIG_IGN:

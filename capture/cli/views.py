@@ -7,12 +7,11 @@ import json
 import re
 import sys
 import time
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from capture.cli.app import say
 from capture.cli.values import format_clock, format_dbfs, format_size
-from capture.clock import now_ns
+from capture.clock import local_time, now_ns
 from capture.model import NS_PER_S, Event, EventKind, RecordingResult, State
 
 if TYPE_CHECKING:
@@ -253,7 +252,7 @@ class JsonView(View):
 
 
 def _countdown(until_s: float) -> str:
-    moment = datetime.fromtimestamp(until_s).astimezone()
+    moment = local_time(until_s)
     left_s = max(0.0, until_s - time.time())
     return f"begins at {moment:%Y-%m-%d %H:%M:%S}, in {format_clock(left_s)}; ^C to leave it"
 

@@ -29,7 +29,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from capture.errors import BackendUnavailableError, ConfigError, DeviceNotFoundError
+from capture.errors import (
+    BackendUnavailableError,
+    ConfigError,
+    DeviceNotFoundError,
+    UnsupportedError,
+)
 from capture.sources.base import Closing
 
 if TYPE_CHECKING:
@@ -324,7 +329,7 @@ class PrivateDesktop(Closing):
 
 def _require_programs() -> None:
     if sys.platform != "linux":
-        raise BackendUnavailableError(
+        raise UnsupportedError(
             "a private desktop needs Linux", hint="record the real screen, or a synthetic one"
         )
     packages = {"Xvfb": "xvfb", "pulseaudio": "pulseaudio"}

@@ -24,6 +24,10 @@ SLOW_SYNC_S = 0.2
 """A disk that takes longer for it is not asked again right away."""
 LOOK_EVERY_S = 1.0
 """How often it is made sure that the file is still where it was."""
+if sys.platform == "win32":  # it has the disk keep only what may be written
+    _HOLDING = os.O_RDWR | os.O_BINARY
+else:
+    _HOLDING = os.O_RDONLY
 
 
 class Anchor:
@@ -83,7 +87,7 @@ class Anchor:
         if self._fd is None:
             # The libraries that write keep their descriptor to themselves.
             with contextlib.suppress(OSError):
-                self._fd = os.open(self._path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+                self._fd = os.open(self._path, _HOLDING)
         if self._is_away(self._fd) if self._fd is not None else not self._path.exists():
             what = self._path if self._path.parent.is_dir() else self._path.parent
             raise OutputError(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from capture.errors import DamagedFileError, OutputError
 from capture.journal import Journal, journal_path
+from capture.libraries import needed
 from capture.media.mux import open_wav
 from capture.media.packets import pcm_packet
 from capture.media.sndfile import as_int16
@@ -145,7 +146,8 @@ def read_growing(
 
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[Any]:
-    import soundfile  # noqa: PLC0415 - loads a native library
+    with needed("soundfile"):
+        import soundfile  # noqa: PLC0415 - loads a native library
 
     try:
         with soundfile.SoundFile(sndfile_name(path)) as file:

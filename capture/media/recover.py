@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import av
 
 from capture.errors import DamagedFileError, MediaError
-from capture.journal import is_recording, journal_path, read_journal
+from capture.journal import journal_path, read_journal, require_ended
 from capture.media.mux import Container, container_of
 from capture.media.output import as_output_error
 from capture.media.torn import open_torn
@@ -178,10 +178,7 @@ def _check(path: Path) -> Container:
     if not path.exists():
         raise MediaError(f"there is no file {path}", hint="check the name")
     container = container_of(path)
-    if is_recording(path):
-        raise MediaError(
-            f"{path} is being recorded", hint="stop that recording; it finishes the file itself"
-        )
+    require_ended(path)
     if not path.stat().st_size:
         raise DamagedFileError(
             f"{path} is empty", hint="it was cut off before anything reached the disk; delete it"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from capture.libraries import needed
 from capture.media.encode import pcm16
 from capture.media.layouts import speakers
 from capture.media.output import errno_said
@@ -105,7 +106,8 @@ class SoundLibraryFile:
         compression: float | None = None,
         layout: str | None = None,
     ) -> None:
-        import soundfile  # noqa: PLC0415 - most commands write none of these
+        with needed("soundfile"):
+            import soundfile  # noqa: PLC0415 - most commands write none of these
 
         self._library = soundfile
         self.rate_hz = rate_hz

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from capture.journal import boot_id, process_start
+from capture.process import END_SIGNAL, apart, is_still, process_start
 from capture.schedule.jobs import Job, Run, Status
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Process:
                 stdout=out,
                 stderr=err,
                 env=os.environ | {RUN_VARIABLE: run_mark(folder, run)},
-                start_new_session=True,  # ^C is for the daemon, which ends its recorders itself
+                **apart(),  # ^C is for the daemon, which ends its recorders itself
             )
         self.pid = self._process.pid
 
@@ -110,7 +110,10 @@ class Process:
 
     def terminate(self) -> None:
         """Let it end cleanly, if it still runs."""
-        self._process.terminate()
+        try:
+            self._process.send_signal(END_SIGNAL)
+        except OSError:
+            self._process.terminate()
 
 
 class Adopted:
@@ -142,7 +145,7 @@ class Adopted:
         """Let it end cleanly, if it still runs."""
         if self._started is not None and process_start(self.pid) == self._started:
             with contextlib.suppress(OSError):
-                os.kill(self.pid, 15)  # SIGTERM
+                os.kill(self.pid, END_SIGNAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,22 +202,17 @@ def find_pid(folder: Path, run: Run) -> int | None:
     The number is noted after the start; a daemon that is killed in between leaves none.
     """
     if run.pid is not None:
-        is_it = process_start(run.pid) == run.pid_started and boot_id() == run.boot_id
-        return run.pid if is_it and run.pid_started is not None else None
-    mark = f"{RUN_VARIABLE}={run_mark(folder, run)}".encode()
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        with contextlib.suppress(OSError, ValueError):
-            pid = int(path.parent.name)
-            # What the recorder starts inherits the variable; the leader of its session is it.
-            if mark in path.read_bytes().split(b"\0") and _leads_its_session(pid):
-                return pid
-    return None
+        return run.pid if is_still(run.pid, run.pid_started, run.boot_id) else None
+    import psutil  # noqa: PLC0415 - few runs are without a number
 
-
-def _leads_its_session(pid: int) -> bool:
-    if sys.platform == "win32":
-        return True
-    return os.getsid(pid) == pid
+    mark = run_mark(folder, run)
+    parents = {
+        process.pid: process.info["ppid"]
+        for process in psutil.process_iter(["ppid", "environ"], ad_value=None)
+        if (process.info["environ"] or {}).get(RUN_VARIABLE) == mark
+    }
+    # What the recorder starts inherits the variable; its own parent has it not.
+    return next((pid for pid, parent in parents.items() if parent not in parents), None)
 
 
 def read_outcome(folder: Path, run: Run, exit_code: int | None) -> Outcome:

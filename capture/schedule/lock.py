@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 from capture.errors import OutputError
 
@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 __all__ = ["Lock", "serving_pid"]
+
+LONGEST_PID = 20
+"""Digits of any process's number."""
+LOCKED_BYTE = 1 << 30
+"""Windows locks bytes, not files, from the file's position on, and nobody else may read them: one
+far behind the number, which may lie past the end of the file."""
 
 
 class Lock:
@@ -28,20 +34,19 @@ class Lock:
     """
 
     def __init__(self, database: Path) -> None:
-        self._file = _lock_path(database).open("a+", encoding="ascii")
+        # Without a buffer: the lock goes by where the system has the file's position.
+        self._file = _lock_path(database).open("a+b", buffering=0)
         try:
-            _lock(self._file.fileno())
+            _lock(self._file)
         except OSError as error:
-            self._file.seek(0)
-            pid = self._file.read().strip()
+            pid = _read_pid(self._file)
             self._file.close()
             raise OutputError(
                 f"the schedule is served already, by process {pid or 'unknown'}",
                 hint="one daemon is enough: it sees every change by itself",
             ) from error
         self._file.truncate(0)
-        self._file.write(str(os.getpid()))
-        self._file.flush()
+        self._file.write(str(os.getpid()).encode())
 
     def __enter__(self) -> Self:
         return self
@@ -57,17 +62,16 @@ class Lock:
 
 
 def serving_pid(database: Path) -> int | None:
-    """The daemon that serves a schedule; ``None`` if there is none."""
+    """The daemon that serves a schedule, 0 if it has not said its number yet; ``None``: none."""
     try:
-        file = _lock_path(database).open("r+", encoding="ascii")
+        file = _lock_path(database).open("r+b", buffering=0)
     except OSError:
         return None
     with file:
         try:
-            _lock(file.fileno())
+            _lock(file)
         except OSError:
-            text = file.read().strip()
-            return int(text) if text.isdigit() else 0
+            return _read_pid(file)
     return None
 
 
@@ -75,13 +79,20 @@ def _lock_path(database: Path) -> Path:
     return database.with_name(f"{database.name}.lock")
 
 
-def _lock(descriptor: int) -> None:
+def _read_pid(file: BinaryIO) -> int:
+    file.seek(0)
+    text = file.read(LONGEST_PID)
+    return int(text) if text.isdigit() else 0
+
+
+def _lock(file: BinaryIO) -> None:
     """Lock an open file, or raise OSError if somebody else has."""
     if sys.platform == "win32":
         import msvcrt  # noqa: PLC0415 - of this system alone
 
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        file.seek(LOCKED_BYTE)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
         return
     import fcntl  # noqa: PLC0415 - only where needed
 
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from capture.errors import CaptureError
-from capture.journal import boot_id, process_start
 from capture.naming import free_path, numbered
+from capture.process import boot_id, process_start
 from capture.schedule import hooks, keep
 from capture.schedule.child import (
     ENDED_BEFORE,

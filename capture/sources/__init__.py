@@ -11,7 +11,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from capture.errors import BackendUnavailableError, ConfigError
+from capture.errors import BackendUnavailableError, ConfigError, UnsupportedError
+from capture.libraries import needed
 from capture.sources.base import MIX_STREAM
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ __all__ = [
     "open_audio",
     "open_players",
     "open_screen",
+    "require_apps",
+    "require_windows",
 ]
 
 
@@ -66,7 +69,7 @@ def open_audio(
         )
     if sys.platform != "linux":
         if spec.kind != "mic":
-            raise BackendUnavailableError(
+            raise UnsupportedError(
                 f"recording {spec.kind!r} sound is not yet possible on this system",
                 hint="record a microphone (mic), or on Linux",
             )
@@ -131,15 +134,27 @@ def list_audio_apps() -> tuple[AudioApp, ...]:
     Raises:
         BackendUnavailableError: If there is no sound server, or not on Linux.
     """
-    if sys.platform != "linux":
-        raise _no_apps()
+    require_apps()
     from capture.sources import audio_pulse  # noqa: PLC0415
 
     return audio_pulse.list_apps()
 
 
-def _no_apps() -> BackendUnavailableError:
-    return BackendUnavailableError(
+def require_apps() -> None:
+    """Whether applications can be listed here at all; asks no sound server.
+
+    Raises:
+        UnsupportedError: Not on this system.
+        LibraryMissingError: What it takes is not installed.
+    """
+    if sys.platform != "linux":
+        raise _no_apps()
+    with needed("pulsectl"):
+        import pulsectl  # noqa: F401, PLC0415 - it loads libpulse
+
+
+def _no_apps() -> UnsupportedError:
+    return UnsupportedError(
         "applications cannot be told apart by their sound on this system yet",
         hint="record on Linux, or everything that this system lets through a microphone input",
     )
@@ -148,6 +163,7 @@ def _no_apps() -> BackendUnavailableError:
 # --------------------------------------------------------------------------------------- pictures
 
 _PRIVATE_HINT = "log in to an X11 session, or record a private one: --private-desktop 1280x720"
+"""Of X11, that is on Linux."""
 
 
 def open_screen(spec: VideoSpec, environment: Mapping[str, str] | None = None) -> ScreenSource:
@@ -169,10 +185,11 @@ def open_screen(spec: VideoSpec, environment: Mapping[str, str] | None = None) -
         return SyntheticScreen(*spec.synthetic)
     if _has_x11():
         return _open_x11(spec, environment)
-    from capture.sources import screen_mss  # noqa: PLC0415
-
     if spec.window:
         raise _no_windows()
+    with needed("mss"):
+        from capture.sources import screen_mss  # noqa: PLC0415
+
     area, label = screen_mss.find_area(screen_mss.list_monitors(), spec.screen, spec.region)
     notes = ["the pictures are read and compared every time: nothing here says what changed"]
     if spec.with_cursor:
@@ -187,7 +204,8 @@ def list_monitors(environment: Mapping[str, str] | None = None) -> tuple[Monitor
         BackendUnavailableError: If this machine gives no pixels: Wayland, no display.
         AccessDeniedError: If the display refuses this user.
     """
-    from capture.sources import screen_mss  # noqa: PLC0415
+    with needed("mss"):
+        from capture.sources import screen_mss  # noqa: PLC0415
 
     if not _has_x11():
         return screen_mss.list_monitors()
@@ -202,16 +220,31 @@ def list_windows(environment: Mapping[str, str] | None = None) -> tuple[Window, 
         BackendUnavailableError: If this machine cannot say: Wayland, no display, not X11.
         AccessDeniedError: If the display refuses this user.
     """
-    if not _has_x11():
-        raise _no_windows()
+    require_windows()
     from capture.sources import screen_x11  # noqa: PLC0415
 
     with _connected(environment) as display:
         return screen_x11.list_windows(display)
 
 
+def require_windows() -> None:
+    """Whether windows can be listed here at all; asks no display.
+
+    Raises:
+        UnsupportedError: Not on this system.
+        LibraryMissingError: What it takes is not installed.
+    """
+    if not _has_x11():
+        raise _no_windows()
+    with needed("xcffib"):
+        from capture.sources import screen_x11  # noqa: F401, PLC0415
+
+
 def _open_x11(spec: VideoSpec, environment: Mapping[str, str] | None) -> ScreenSource:
-    from capture.sources import screen_mss, screen_x11  # noqa: PLC0415
+    with needed("mss"):
+        from capture.sources import screen_mss  # noqa: PLC0415
+    with needed("xcffib"):
+        from capture.sources import screen_x11  # noqa: PLC0415
 
     with _authority(environment):
         display = _connect(environment)
@@ -251,7 +284,8 @@ def _connect(environment: Mapping[str, str] | None) -> X11Display:
             else "there is no screen to read: DISPLAY is not set",
             hint=_PRIVATE_HINT,
         )
-    from capture.sources.screen_x11 import X11Display  # noqa: PLC0415
+    with needed("xcffib"):
+        from capture.sources.screen_x11 import X11Display  # noqa: PLC0415
 
     display = X11Display(name)
     if display.is_xwayland():
@@ -285,8 +319,8 @@ def _has_x11() -> bool:
     return sys.platform not in ("win32", "darwin")
 
 
-def _no_windows() -> BackendUnavailableError:
-    return BackendUnavailableError(
+def _no_windows() -> UnsupportedError:
+    return UnsupportedError(
         "recording one window is not yet possible on this system",
         hint="record its place on the screen with --region",
     )

@@ -26,7 +26,7 @@ from ctypes import (
 from functools import cache
 from typing import Any
 
-from capture.errors import BackendUnavailableError
+from capture.libraries import needed
 
 __all__ = [
     "ANY",
@@ -186,23 +186,18 @@ def load() -> Any:
     """The library with its prototypes set; ``mainloop_poll`` lets other Python threads run.
 
     Raises:
-        BackendUnavailableError: If libpulse is not installed.
+        LibraryMissingError: If libpulse is not installed.
     """
-    names = ["libpulse.so.0"]
-    if found := ctypes.util.find_library("pulse"):
-        names.append(found)
     library: Any
-    for name in names:
+    with needed("pulsectl"):
+        name = "libpulse.so.0"
         try:
-            library, waiting = ctypes.PyDLL(name), ctypes.CDLL(name)
+            library = ctypes.PyDLL(name)
         except OSError:
-            continue
-        break
-    else:
-        raise BackendUnavailableError(
-            "libpulse is not installed",
-            hint="install the package libpulse0 (Debian, Ubuntu) or pulseaudio-libs (Fedora)",
-        )
+            if (name := ctypes.util.find_library("pulse") or "") == "":
+                raise
+            library = ctypes.PyDLL(name)
+        waiting = ctypes.CDLL(name)
     for function, (result, arguments) in _PROTOTYPES.items():
         prototype = getattr(library, function)
         prototype.restype, prototype.argtypes = result, arguments

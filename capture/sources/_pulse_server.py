@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capture.errors import BackendUnavailableError
+from capture.libraries import needed
 from capture.model import AudioApp, AudioDevice, DeviceKind
 
 if TYPE_CHECKING:
@@ -90,22 +91,17 @@ def connect(server: str | None) -> Iterator[Any]:
     Raises:
         BackendUnavailableError: If libpulse, pulsectl or the server is not there.
     """
-    try:
+    with needed("pulsectl"):
         import pulsectl  # noqa: PLC0415 - it loads libpulse
-    except (ImportError, OSError) as error:
-        raise BackendUnavailableError(
-            "libpulse is not installed",
-            hint="install libpulse0 (Debian, Ubuntu) or pulseaudio-libs (Fedora)",
-            details={"error": str(error)},
-        ) from error
     for kind in (pulsectl.PulseSinkInfo, pulsectl.PulseSourceInfo, pulsectl.PulseSinkInputInfo):
         kind._init_from_struct = _complete  # noqa: SLF001 - what pulsectl has for its subclasses
     pulsectl.PulseClientInfo._init_from_struct = _complete  # noqa: SLF001 - the same
-    pulse = pulsectl.Pulse(CLIENT_NAME, server=server, connect=False)
+    pulse = None
     try:
         try:
+            pulse = pulsectl.Pulse(CLIENT_NAME, server=server, connect=False)
             pulse.connect()  # with a timeout, pulsectl always sleeps all of it
-        except pulsectl.PulseError as error:
+        except (pulsectl.PulseError, pulsectl._pulsectl.pa.CallError) as error:  # noqa: SLF001
             raise BackendUnavailableError(
                 "no sound server answers",
                 hint="start PulseAudio or pipewire-pulse, or set PULSE_SERVER to the running one",
@@ -113,7 +109,8 @@ def connect(server: str | None) -> Iterator[Any]:
             ) from error
         yield pulse
     finally:
-        pulse.close()
+        if pulse is not None:
+            pulse.close()
 
 
 def _complete(info: Any, struct: Any) -> None:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from capture.clock import now_ns
-from capture.errors import BackendUnavailableError, DeviceError, DeviceNotFoundError
+from capture.errors import DeviceError, DeviceNotFoundError
+from capture.libraries import needed
 from capture.model import (
     NS_PER_S,
     AudioBlock,
@@ -47,16 +48,10 @@ def load_sounddevice() -> Any:
     """PortAudio, through its Python module.
 
     Raises:
-        BackendUnavailableError: If PortAudio is not installed.
+        LibraryMissingError: If PortAudio is not installed.
     """
-    try:
+    with needed("sounddevice"):
         import sounddevice  # noqa: PLC0415 - it loads PortAudio
-    except (ImportError, OSError) as error:
-        raise BackendUnavailableError(
-            "PortAudio is not installed",
-            hint="install libportaudio2 (Debian, Ubuntu) or portaudio (Fedora, Arch)",
-            details={"error": str(error)},
-        ) from error
     return sounddevice
 
 
@@ -64,7 +59,7 @@ def list_devices() -> tuple[AudioDevice, ...]:
     """Microphones of PortAudio's default host API, as they were when it was first loaded.
 
     Raises:
-        BackendUnavailableError: If PortAudio is not installed.
+        LibraryMissingError: If PortAudio is not installed.
     """
     return tuple(device for _, device in _inputs(load_sounddevice()))
 
@@ -102,7 +97,7 @@ class PortAudioMicrophone(AudioSource):
         rate_hz: Of all blocks; the host API resamples where it can.
 
     Raises:
-        BackendUnavailableError: If PortAudio is not installed.
+        LibraryMissingError: If PortAudio is not installed.
         DeviceNotFoundError: If there is no such microphone.
     """
 

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from capture.errors import BackendUnavailableError, CaptureError, DeviceError, DeviceNotFoundError
+from capture.errors import (
+    BackendUnavailableError,
+    CaptureError,
+    DeviceError,
+    DeviceNotFoundError,
+    LibraryMissingError,
+)
 from capture.sources.base import Closing
 
 if TYPE_CHECKING:
@@ -51,6 +57,8 @@ def open_playback(rate_hz: int, channels: int, *, name: str = "capture") -> Play
             raise
         try:
             return _PulsePlayback(rate_hz, channels, name)
+        except LibraryMissingError:
+            raise
         except BackendUnavailableError:
             raise DeviceNotFoundError(
                 "there is no sound output here",

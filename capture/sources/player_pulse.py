@@ -99,6 +99,12 @@ class PulseStream(Closing):
             prototype.restype, prototype.argtypes = result, arguments
         self._loop = lib.pa_mainloop_new()
         self._context = lib.pa_context_new(lib.pa_mainloop_get_api(self._loop), self._name)
+        if not self._context:  # in a process that was forked from one that had libpulse loaded
+            lib.pa_mainloop_free(self._loop)
+            raise BackendUnavailableError(
+                "libpulse refuses to work in this process",
+                hint="start it anew instead of forking it: multiprocessing calls that `spawn`",
+            )
         try:
             server = os.environ.get("PULSE_SERVER")
             lib.pa_context_connect(

@@ -7,6 +7,7 @@ faster. Without one the whole area is read every time and compared with the pict
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
@@ -34,6 +35,13 @@ __all__ = ["Helper", "MssScreen", "Sprite", "differing", "find_area", "list_moni
 
 # Changed rows this close to each other are one rectangle: closer to one text line than to two.
 _ROW_GAP: Final = 16
+
+if sys.platform == "win32":
+    _SCREEN_HINT = "log in to the desktop: a service or a remote shell shows none"
+elif sys.platform == "darwin":
+    _SCREEN_HINT = "allow the terminal to record the screen: System Settings, Privacy & Security"
+else:
+    _SCREEN_HINT = "log in to a desktop, or record a private one: --private-desktop 1280x720"
 
 Sprite: TypeAlias = "tuple[Rect, NDArray[np.uint8]]"
 """A pointer: where on the desktop, and premultiplied BGRA of that size. The same array object
@@ -367,7 +375,7 @@ def find_area(
         ConfigError: A part of the region lies outside the desktop.
     """
     if not monitors:
-        raise DeviceNotFoundError("no monitor is connected", hint="try --private-desktop 1280x720")
+        raise DeviceNotFoundError("no monitor is connected", hint=_SCREEN_HINT)
     desktop = monitors[0].rect
     for monitor in monitors[1:]:
         desktop = desktop.union(monitor.rect)
@@ -413,7 +421,7 @@ def _open_mss(display: str | None) -> mss.MSS:
 def _no_screen(error: Exception) -> BackendUnavailableError:
     return BackendUnavailableError(
         f"this system gives no screen to read: {error}",
-        hint="log in to a desktop, or record a private one with --private-desktop 1280x720",
+        hint=_SCREEN_HINT,
         details=dict(getattr(error, "details", {})),
     )
 

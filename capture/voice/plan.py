@@ -6,6 +6,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from capture.errors import ConfigError, OutputError
+from capture.lookout import require_rules
 from capture.media.export import check_sound_spec
 from capture.media.output import as_output_error
 from capture.messages import check_name
@@ -27,9 +28,12 @@ def check_spec(spec: VoiceSpec) -> None:
 
     Raises:
         ConfigError: It does not.
+        UnsupportedError: This system cannot say what a rule asks for.
+        LibraryMissingError: What it takes for that is not installed.
     """
     check_sound_spec(spec.file)
     with_rules(spec)
+    require_rules((*spec.start_when, *spec.stop_when))
     check_name(spec.name)
     gate = spec.gate
     if gate.threshold_dbfs is not None and not -90 <= gate.threshold_dbfs < 0:  # noqa: PLR2004

@@ -10,16 +10,15 @@ from __future__ import annotations
 import functools
 import time
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from capture.clock import now_ns
+from capture.clock import local_time, now_ns
 from capture.config import version
 from capture.errors import CaptureError, MediaError
 from capture.gate import find_messages
-from capture.journal import MESSAGE_RECIPE, is_message, is_recording, read_journal
+from capture.journal import MESSAGE_RECIPE, is_message, read_journal, require_ended
 from capture.levels import LevelMeter, Loudness
 from capture.media.export import open_sound, size_warning, suffix_of
 from capture.media.growing import discard_growing, rate_of, read_growing
@@ -119,7 +118,7 @@ def facts_of(heard: Heard, length_s: float) -> Facts:
         length_s=length_s,
         app=heard.app,
         source=heard.source,
-        sent_at=datetime.fromtimestamp(heard.started_s).astimezone(),
+        sent_at=local_time(heard.started_s),
         part=heard.part,
     )
 
@@ -246,7 +245,7 @@ def _remember(message: VoiceMessage, facts: Facts, look: _Look) -> VoiceMessage:
 
 def _tags(heard: Heard, length_s: float) -> dict[str, str]:
     who = heard.app or "Voice message"
-    moment = datetime.fromtimestamp(heard.started_s).astimezone()
+    moment = local_time(heard.started_s)
     return {
         "title": f"{who}, {moment:%Y-%m-%d %H:%M:%S}",
         "date": _iso(heard.started_s),
@@ -257,7 +256,7 @@ def _tags(heard: Heard, length_s: float) -> dict[str, str]:
 
 
 def _iso(moment_s: float) -> str:
-    return datetime.fromtimestamp(moment_s).astimezone().isoformat(timespec="seconds")
+    return local_time(moment_s).isoformat(timespec="seconds")
 
 
 def _draw(
@@ -299,8 +298,7 @@ def recover_message(path: Path) -> tuple[VoiceMessage, ...]:
         raise MediaError(
             f"{path} is no voice message that was cut off", hint="see `capture verify`"
         )
-    if is_recording(path):
-        raise MediaError(f"{path} is being recorded", hint="stop that first; it is finished then")
+    require_ended(path)
     recipe, rate_hz = entry.recipe, rate_of(path)
     try:
         heard, gate = Heard(**recipe["heard"]), GateSpec(**recipe["gate"])

@@ -17,8 +17,8 @@ import pytest
 
 from capture.cli.app import run
 from capture.errors import CaptureError
-from capture.journal import boot_id, process_start
 from capture.media.recover import measure
+from capture.process import boot_id, process_start
 from capture.schedule.child import find_pid
 from capture.schedule.install import printed, session_environment, state, systemd_unit
 from capture.schedule.jobs import Job, Status
@@ -267,7 +267,6 @@ def test_the_log_breaks_no_path(
     assert details == [f"  {path}", f"  {'nothing ' * 20}"]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody knows who lives")
 def test_a_run_without_its_recorder_is_not_said_to_record(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

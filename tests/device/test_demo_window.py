@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from capture.cli import voice_sample
-from capture.cli.demo_window import SIZE_PX, draw_message
+from capture.cli.demo_layout import SIZE_PX
+from capture.cli.demo_window import draw_message
 from tests.device.recorded import PATIENCE_S
 
 if TYPE_CHECKING:

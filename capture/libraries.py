@@ -1,0 +1,100 @@
+"""Libraries that a machine may lack: an error that names one, and what to install.
+
+A package may be missing, or be there without the native library that it stands on: Debian's
+PortAudio is not pip's business. Whoever imports one whose lack a part of the program can live with
+does so inside ``needed``; of all others the command speaks at its end (``lack``).
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from capture.errors import LibraryMissingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["lack", "needed"]
+
+
+class _Library(NamedTuple):
+    title: str
+    package: str
+    """At PyPI."""
+    native: str | None = None
+    """What it needs of a Linux system; ``None``: its wheel brings all along."""
+
+
+_LIBRARIES = {
+    "av": _Library("PyAV", "av"),
+    "cv2": _Library(
+        "OpenCV",
+        "opencv-python",
+        "libgl1 and libglib2.0-0 (Debian, Ubuntu) or mesa-libGL and glib2 (Fedora)",
+    ),
+    "mss": _Library("mss", "mss"),
+    "pulsectl": _Library(
+        "libpulse", "pulsectl", "libpulse0 (Debian, Ubuntu) or pulseaudio-libs (Fedora)"
+    ),
+    "sounddevice": _Library(
+        "PortAudio", "sounddevice", "libportaudio2 (Debian, Ubuntu) or portaudio (Fedora, Arch)"
+    ),
+    "soundfile": _Library(
+        "libsndfile", "soundfile", "libsndfile1 (Debian, Ubuntu) or libsndfile (Fedora, Arch)"
+    ),
+    "xcffib": _Library(
+        "libxcb", "xcffib", "libxcb1 and libxcb-randr0 (Debian, Ubuntu) or libxcb (Fedora, Arch)"
+    ),
+}
+
+
+@contextmanager
+def needed(name: str) -> Iterator[None]:
+    """Translate what goes wrong while a library is loaded.
+
+    Args:
+        name: Its Python module.
+
+    Raises:
+        LibraryMissingError: It is not there, or does not load.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise lack(error, name) or error from error
+    except OSError as error:  # what cffi and ctypes raise for a native library
+        raise _lack(name, error) from error
+
+
+def lack(error: BaseException, name: str | None = None) -> LibraryMissingError | None:
+    """What is missing, as a failed import tells; ``None`` if it is a part of this program.
+
+    Args:
+        error: What was raised; of an import that failed for another one, the first counts.
+        name: What was imported, where the error does not say.
+    """
+    if not isinstance(error, ImportError):
+        return None
+    while isinstance(error.__cause__, ImportError):
+        error = error.__cause__
+    found = (error.name or name or "").partition(".")[0]
+    return None if found in {"", "capture"} else _lack(found, error)
+
+
+def _lack(name: str, error: Exception) -> LibraryMissingError:
+    library = _LIBRARIES.get(name, _Library(name, name))
+    details = {"error": str(error)}
+    if isinstance(error, ModuleNotFoundError):
+        return LibraryMissingError(
+            f"the Python package {library.package} is not installed",
+            hint=f"install it: pip install {library.package}",
+            details=details,
+        )
+    hint = f"install it again: pip install --force-reinstall {library.package}"
+    if library.native is not None and sys.platform == "linux":
+        hint = f"install {library.native}"
+    return LibraryMissingError(
+        f"{library.title} cannot be loaded: {error}", hint=hint, details=details
+    )

@@ -1,0 +1,100 @@
+"""Which process it is: numbers are given again, so one is known by its number and its beginning."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+__all__ = ["END_SIGNAL", "apart", "boot_id", "is_alive", "is_still", "process_start"]
+
+if sys.platform == "win32":
+    END_SIGNAL: int = signal.CTRL_BREAK_EVENT
+else:
+    END_SIGNAL: int = signal.SIGTERM
+"""Lets a program of ours that was started ``apart`` end cleanly; SIGTERM kills on Windows. There
+it takes a console that both have, and OSError says that they have none."""
+
+ANY_START = 0
+"""Where a process lives, and the system does not say since when."""
+
+
+def boot_id() -> str | None:
+    """This run of the machine; ``None`` where unknown."""
+    if sys.platform != "linux":
+        return None
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return None
+
+
+def process_start(pid: int) -> int | None:
+    """When a process began; ``None`` if it has ended.
+
+    On Linux in ticks since the machine started, which no setting of the clock moves: field 22 of
+    /proc/PID/stat (proc(5)). Elsewhere in ms since 1970; 0 where the system does not say.
+    """
+    if sys.platform != "linux":
+        return _start_ms(pid)
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    # The name in parentheses may hold anything, spaces and parentheses too; field 3 follows it.
+    after_name = text.rpartition(")")[2].split()
+    state, started = after_name[0], after_name[22 - 3]
+    return None if state in {"Z", "X"} else int(started)  # ended, and only its parent not told
+
+
+def _start_ms(pid: int) -> int | None:
+    import psutil  # noqa: PLC0415 - 10 ms that no command needs to begin
+
+    try:
+        process = psutil.Process(pid)
+        is_ended = process.status() == psutil.STATUS_ZOMBIE
+        return None if is_ended else round(process.create_time() * 1000)
+    except psutil.AccessDenied:
+        return ANY_START
+    except (psutil.NoSuchProcess, OverflowError, ValueError):  # the last two: no such number
+        return None
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process has this number now, whoever's it is."""
+    import psutil  # noqa: PLC0415 - see above
+
+    try:
+        return bool(psutil.pid_exists(pid))
+    except OverflowError:  # no system has numbers as large
+        return False
+
+
+def is_still(pid: int, started: int | None, boot: str | None) -> bool | None:
+    """Whether a process that was noted still runs; ``None`` where that cannot be said.
+
+    Args:
+        pid: Its number.
+        started: What ``process_start`` gave then; ``None``: it was not known.
+        boot: What ``boot_id`` gave then.
+    """
+    now = process_start(pid)
+    if sys.platform == "linux":
+        if started is None or boot is None or boot_id() is None:
+            return None
+        return boot == boot_id() and now == started
+    if now is None:
+        return False
+    # Another start may be that of another process, or the same after the clock was set: psutil
+    # moves it along on macOS.
+    return True if now == started else None
+
+
+def apart() -> dict[str, Any]:
+    """What has ``Popen`` start a program that ^C in this terminal does not reach."""
+    if sys.platform == "win32":
+        from subprocess import CREATE_NEW_PROCESS_GROUP  # noqa: PLC0415 - only for who starts one
+
+        return {"creationflags": CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True}
