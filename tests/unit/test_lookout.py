@@ -108,8 +108,12 @@ def test_a_screen_that_dies_while_it_is_waited_for_is_an_error(
 
 def test_one_that_answers_again_in_time_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lookout, "ASK_EVERY_NS", 1)
-    answers = iter([unanswered, tuple, unanswered, tuple])
-    monkeypatch.setattr("capture.sources.list_windows", lambda: next(answers)())  # noqa: PLW0108 - another one each time
+    answers = [(), None, (), None]
+
+    def windows() -> tuple[Window, ...]:
+        return unanswered() if answers.pop() is None else ()
+
+    monkeypatch.setattr("capture.sources.list_windows", windows)
     watching = lookout.Lookout([Rule("window", "Mail")], None)
     assert [watching.look().windows for _ in range(4)] == [None, (), None, ()]
     assert watching.unanswered() is None
