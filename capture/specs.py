@@ -52,6 +52,11 @@ def _path(what: str, value: object) -> Path:
     return Path(value)
 
 
+def _shown(value: object) -> str:
+    """A value as people write it."""
+    return f"{value:g}" if isinstance(value, float) else repr(value)
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -61,7 +66,7 @@ def _check_number(what: str, value: object, *, least: float = -math.inf) -> None
     if value is None or (isinstance(value, (int, float)) and _is_number(value) and value >= least):
         return
     hint = "write a number" if least == -math.inf else f"write {least:g} or more"
-    raise ConfigError(f"{what} cannot be {value}", hint=hint)
+    raise ConfigError(f"{what} cannot be {_shown(value)}", hint=hint)
 
 
 def _check_limits(spec: object, *names: str) -> None:
@@ -71,7 +76,8 @@ def _check_limits(spec: object, *names: str) -> None:
         if value is not None and not (_is_number(value) and value > 0):
             word = name.rpartition("_")[0].replace("_", " ")
             raise ConfigError(
-                f"{word} must be more than nothing, not {value}", hint="leave it out for no limit"
+                f"{word} must be more than nothing, not {_shown(value)}",
+                hint="leave it out for no limit",
             )
 
 
@@ -192,7 +198,7 @@ class VideoSpec:
             _check_number("a side of the test card", side, least=1)
         if not (_is_number(self.fps) and MIN_FPS <= self.fps <= MAX_FPS):
             raise ConfigError(
-                f"{self.fps} pictures a second cannot be recorded",
+                f"{_shown(self.fps)} pictures a second cannot be recorded",
                 hint=f"between {MIN_FPS} and {MAX_FPS} can",
             )
         _check_choice("quality", self.quality, QUALITIES)
@@ -332,7 +338,7 @@ class GateSpec:
         threshold = self.threshold_dbfs
         if threshold is not None and not (_is_number(threshold) and threshold < 0):
             raise ConfigError(
-                f"nothing can be louder than {threshold} dBFS",
+                f"nothing can be louder than {_shown(threshold)} dBFS",
                 hint="a threshold is below 0, often between -60 and -30",
             )
 
@@ -460,7 +466,7 @@ class ExtractJob:
         for name, value in (("start", self.start_s), ("end", self.end_s)):
             if value is not None and not (_is_number(value) and value >= 0):
                 raise ConfigError(
-                    f"the {name} must be a time from 0, not {value}",
+                    f"the {name} must be a time from 0, not {_shown(value)}",
                     hint="it is counted in seconds from the beginning of the file",
                 )
         if self.start_s is not None and self.end_s is not None and self.end_s <= self.start_s:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -30,6 +31,12 @@ DEVICE_PROGRAMS = ("Xvfb", "pulseaudio")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """What ``scripts/test --full`` turns on."""
     parser.addoption("--full", action="store_true", help="what takes minutes: all random moments")
+
+
+def pytest_configure() -> None:
+    """What tests start hears ^C, though a shell that runs pytest in the background ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

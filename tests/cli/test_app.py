@@ -11,7 +11,7 @@ import pytest
 
 import capture
 from capture.cli.app import app, run
-from capture.errors import ConfigError
+from capture.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -223,3 +223,52 @@ app.main()
         [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=15
     )
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
+def test_an_error_while_an_interrupt_is_dealt_with_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise OutputError("the half of it cannot be deleted")
+
+    monkeypatch.setattr("capture.media.verify.verify", interrupted)
+    assert run(["verify", __file__]) == 1
+    assert capsys.readouterr().err == "error: the half of it cannot be deleted\n"
+
+
+def test_an_interrupt_that_falls_into_an_import_comes_after_it(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(
+        "import os, signal\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+        "for _ in range(10**5): pass\n"
+        "print('loaded', flush=True)\n"
+    )
+    script = f"""
+import sys, time
+from capture.cli import app
+
+def run(_):
+    sys.path.insert(0, {str(tmp_path)!r})
+    try:
+        import slow
+    except BaseException as error:
+        raise ImportError("as some libraries do") from None
+    time.sleep(20)
+
+app._run = run
+app.main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "loaded\n", "interrupted\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX")
+@pytest.mark.parametrize("ending", ["2>/dev/full", "2>&-"])
+def test_talk_that_cannot_be_written_changes_no_exit_code(ending: str) -> None:
+    command = ["sh", "-c", f'exec "$0" -m capture verify nothing.mp4 {ending}', sys.executable]
+    assert subprocess.run(command, check=False).returncode == 2

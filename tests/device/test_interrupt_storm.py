@@ -71,16 +71,8 @@ def sounding(desktop_env: PrivateDesktop) -> Iterator[None]:
     program.wait()
 
 
-@pytest.fixture
-def _heard() -> Iterator[None]:
-    """Programs that are started hear ^C, though a shell in the background has it ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.alone
-@pytest.mark.usefixtures("_heard", "sounding")
+@pytest.mark.usefixtures("sounding")
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("name", COMMANDS)
 def test_any_moment(name: str, sounding: None, tmp_path: Path, pytestconfig: pytest.Config) -> None:

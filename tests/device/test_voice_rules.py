@@ -221,6 +221,27 @@ def test_a_source_that_was_heard_may_be_silent(
     assert not [event for event in listening.events if "silence" in event.message]
 
 
+def test_a_message_is_deleted_once_however_often_that_is_asked(tmp_path: Path) -> None:
+    with Listening(VoiceSpec(tmp_path, gate=ANY_SOUND)) as listening:
+        listening.wait_for(EventKind.STARTED)
+        with playing(0.6):
+            listening.wait_for(EventKind.MESSAGE_KEPT)
+        (message,) = listening.keeper.snapshot().kept
+        threads = [
+            threading.Thread(target=listening.keeper.delete, args=(message,)) for _ in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        listening.keeper.delete(message)
+        assert not message.path.exists()
+        assert listening.keeper.snapshot().kept == ()
+    dropped = [e for e in listening.events if e.kind is EventKind.MESSAGE_DROPPED]
+    assert len(dropped) == 1
+    assert listening.result().dropped == 1
+
+
 @scenes.needs_espeak
 def test_plain_lines_say_what_is_heard_and_what_a_messenger_makes_of_it(tmp_path: Path) -> None:
     words = ["voice", str(tmp_path / "kept"), "--once", "--for", "telegram"]
