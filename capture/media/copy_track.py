@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import av
 
 from capture.errors import DamagedFileError
+from capture.media.cover import add_cover, muxer_of
 from capture.media.mp3_info import Mp3Info
 from capture.media.output import as_output_error
 from capture.media.packet_length import PacketLength, decoded_samples
@@ -87,6 +88,8 @@ class PacketFile:
     end: int | None = None
     origin: int | None = None
     """The sample at which the new file's time begins; ``None``: where its sound does."""
+    cover: bytes | None = None
+    """A picture that goes along."""
     begins: int = 0
     ends: int = 0
     packets: int = 0
@@ -179,8 +182,9 @@ class PacketFile:
         if self.origin is None:
             self.origin = begins
         holder = self.holder
+        muxer, options = muxer_of(holder.format, self.cover)
         self._container = av.open(
-            ffmpeg_name(self.path), "w", format=holder.format, options=dict(holder.options)
+            ffmpeg_name(self.path), "w", format=muxer, options={**holder.options, **options}
         )
         self._container.metadata.update(self.tags)
         if holder.turn is not None:
@@ -194,6 +198,8 @@ class PacketFile:
         self._is_other_tick = tick_s(source.time_base) != self._time_base
         if self.language:
             self._stream.metadata["language"] = self.language
+        if self.cover is not None:
+            add_cover(self._container, self.cover)
         if holder.format == "mp3":
             info = Mp3Info(bytes(packet), skip)
             if info.is_known:

@@ -24,6 +24,7 @@ import av
 import numpy as np
 
 from capture.errors import ConfigError, EncoderUnavailableError
+from capture.media.cover import add_cover, muxer_of, put_in_flac
 from capture.media.formats import (
     FORMATS,
     MESSENGERS,
@@ -99,6 +100,7 @@ def open_sound(
     tags: Mapping[str, str] | None = None,
     sample_format: str = "s16",
     layout: str | None = None,
+    cover: bytes | None = None,
 ) -> SoundWriter:
     """A writer of a file; what had that name is written over.
 
@@ -113,6 +115,7 @@ def open_sound(
         sample_format: s16, s24, s32 or f32 for wav; s16 or s24 for flac; no matter for others.
         layout: FFmpeg's name of where the channels are played; ``None``: the format's own. Only a
             WAV file can state another.
+        cover: A JPEG or PNG. WAV and Ogg Vorbis take none, nor do messengers' files get one.
 
     Raises:
         ConfigError: There is no such format, or it does not hold that.
@@ -133,7 +136,9 @@ def open_sound(
     tags = _fitted(tags, kind.tags)
     if kind.name not in _SUBTYPES:
         recipe = _recipe(kind, spec.quality, rate_hz, channels)
-        return _PacketWriter(path, recipe, rate_hz=rate_hz, channels=channels, tags=tags)
+        return _PacketWriter(
+            path, recipe, rate_hz=rate_hz, channels=channels, tags=tags, cover=cover
+        )
     subtype = _SUBTYPES[kind.name].get(sample_format)
     if subtype is None:
         raise ConfigError(
@@ -149,6 +154,7 @@ def open_sound(
         tags=tags,
         compression=compression,
         layout=layout,
+        cover=cover if kind.name == "flac" else None,
     )
 
 
@@ -263,8 +269,10 @@ class _LibraryWriter(SoundWriter):
         tags: Mapping[str, str],
         compression: float | None,
         layout: str | None,
+        cover: bytes | None,
     ) -> None:
         super().__init__(path, rate_hz, channels)
+        self._cover = cover
         self._convert = _CONVERTERS[kind[1]]
         with as_output_error(path):
             self._file = SoundLibraryFile(
@@ -282,6 +290,8 @@ class _LibraryWriter(SoundWriter):
 
     def _finish(self) -> None:
         self._file.close()
+        if self._cover is not None:
+            put_in_flac(self.path, self._cover)
 
     def _abandon(self) -> None:
         with contextlib.suppress(OSError, av.FFmpegError):
@@ -355,6 +365,7 @@ class _PacketWriter(SoundWriter):
         rate_hz: int,
         channels: int,
         tags: Mapping[str, str],
+        cover: bytes | None = None,
     ) -> None:
         super().__init__(path, rate_hz, channels)
         if recipe.codec not in av.codecs_available:
@@ -367,12 +378,13 @@ class _PacketWriter(SoundWriter):
         self._time_base = Fraction(1, rate_hz)
         self._merged_packets = recipe.merged_packets
         self._waiting: list[Packet[Any]] = []
+        muxer, options = muxer_of(recipe.container, cover)
         with as_output_error(path):
             self._container: Any = av.open(
                 ffmpeg_name(path),
                 "w",
-                format=recipe.container,
-                container_options=dict(recipe.container_options),
+                format=muxer,
+                container_options={**recipe.container_options, **options},
             )
         try:
             self._container.metadata.update(tags)
@@ -385,6 +397,8 @@ class _PacketWriter(SoundWriter):
                 context.bit_rate = recipe.bits_per_s
             context.time_base = Fraction(1, recipe.rate_hz)
             with as_output_error(path):
+                if cover is not None:
+                    add_cover(self._container, cover)
                 self._container.start_encoding()
         except BaseException:
             self._abandon()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from capture.errors import ConfigError, DamagedFileError, MediaError
 from capture.media.copy_track import PacketFile, TrackCopy, copy_packets
+from capture.media.cover import read_cover
 from capture.media.formats import FORMATS, check_sound_spec, suffix_of
 from capture.media.holders import Holder, holder_of
 from capture.media.origin import identity_of, with_origin
@@ -22,6 +23,7 @@ from capture.media.tracks import (
     Chapter,
     codec_of,
     file_zero_s,
+    is_cover,
     open_sound_file,
     pick_tracks,
     rate_of,
@@ -204,6 +206,7 @@ class _Facts:
 
     tracks: list[_Track]
     chapters: tuple[Chapter, ...]
+    cover: bytes | None
 
 
 def _read_facts(container: Any, job: ExtractJob) -> _Facts:
@@ -228,7 +231,8 @@ def _read_facts(container: Any, job: ExtractJob) -> _Facts:
                 holder_of(stream, job.source, is_late=is_late),
             )
         )
-    return _Facts(tracks, chapters)
+    has_cover = any(map(is_cover, container.streams.video))
+    return _Facts(tracks, chapters, read_cover(job.source) if has_cover else None)
 
 
 def _wanted(track: _Track, facts: _Facts, job: ExtractJob) -> Wanted:
@@ -294,6 +298,7 @@ def _copy(container: Any, facts: _Facts, work: Work) -> None:
                     start=None if start_s is None else round(start_s * rate_hz),
                     end=None if end_s is None else round(end_s * rate_hz),
                     origin=round((start_s or 0.0) * rate_hz) if is_late else None,
+                    cover=facts.cover,
                 )
                 for path, (start_s, end_s, chapter) in zip(hidden, windows, strict=True)
             ]
@@ -403,6 +408,7 @@ def _transcode(track: _Track, facts: _Facts, work: Work) -> None:
             path,
             stretch,
             _tags(track, chapter, work) | ({"language": language} if language else {}),
+            facts.cover,
         )
         for path, stretch, (_, _, chapter) in zip(hidden, stretches, windows, strict=True)
     ]

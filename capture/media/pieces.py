@@ -33,6 +33,8 @@ class Piece:
     stretches: tuple[Stretch, ...]
     """In their order, not overlapping; what lies between them is left out."""
     tags: dict[str, str]
+    cover: bytes | None = None
+    """A picture that goes along."""
 
 
 @dataclass(frozen=True, slots=True)

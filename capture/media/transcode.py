@@ -232,6 +232,7 @@ class _Part:
                     tags=self._piece.tags,
                     sample_format=self._depth,
                     layout=self._layout,
+                    cover=self._piece.cover,
                 )
             )
         self._writer.write(samples)

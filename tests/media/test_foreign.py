@@ -24,7 +24,7 @@ from tests.media.broken import run_ffmpeg
 from tests.media.sounds import decoded, samples
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -397,3 +397,59 @@ def test_recover_keeps_subtitles_chapters_and_a_cover(tmp_path: Path) -> None:
     kinds = sorted(track.kind for track in before.tracks)
     assert sorted(track.kind for track in after.tracks) == kinds
     assert kinds.count("video") == 2
+
+
+# ------------------------------------------------------------------------------------- covers
+
+
+@pytest.fixture(scope="module")
+def album(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, bytes]]:
+    """Sound with a cover, by its ending, and the bytes of the cover."""
+    folder = tmp_path_factory.mktemp("album")
+    cover = folder / "cover.jpg"
+    run_ffmpeg("-f", "lavfi", "-i", "testsrc=size=64x64", "-frames:v", "1", cover)
+
+    def make(ending: str) -> tuple[Path, bytes]:
+        path = folder / f"song{ending}"
+        encoder = {".mp3": "libmp3lame", ".m4a": "aac", ".mka": "mp2"}.get(ending, "flac")
+        sound = ("-f", "lavfi", "-i", "sine=440:duration=1:sample_rate=48000")
+        attached = ("-attach", cover, "-metadata:s:t", "mimetype=image/jpeg")
+        shown = (
+            *("-i", cover, "-map", "0", "-map", "1", "-c:v", "copy"),
+            *("-disposition:v", "attached_pic"),
+        )
+        more = attached if ending == ".mka" else shown
+        run_ffmpeg(*sound, *more, "-c:a", encoder, path)
+        return path, cover.read_bytes()
+
+    return make
+
+
+def cover_of(path: Path) -> bytes:
+    return run_ffmpeg("-i", path, "-map", "0:v", "-c", "copy", "-f", "image2pipe", "-")
+
+
+@pytest.mark.parametrize("ending", [".mp3", ".m4a", ".flac", ".mka"])
+def test_a_cover_goes_along(
+    ending: str, album: Callable[[str], tuple[Path, bytes]], tmp_path: Path
+) -> None:
+    source, cover = album(ending)
+    (copy,) = extract(ExtractJob(source, tmp_path / "copy")).parts
+    assert copy.path.suffix == ending
+    assert cover_of(copy.path) == cover
+    assert decoded(copy.path) == decoded(source)
+    for name in ("mp3", "m4a", "flac", "opus"):
+        (part,) = extract(ExtractJob(source, tmp_path / name, spec=SoundFileSpec(name))).parts
+        assert cover_of(part.path) == cover
+        assert not list(part.path.parent.glob(".*"))
+    heard, expected = (samples(path).astype(int) for path in (tmp_path / "flac/song.flac", source))
+    assert np.abs(heard - expected).max() <= 1
+
+
+@pytest.mark.parametrize("spec", [WAV, SoundFileSpec("ogg"), SoundFileSpec(messenger="whatsapp")])
+def test_what_takes_no_cover_is_written_without(
+    spec: SoundFileSpec, album: Callable[[str], tuple[Path, bytes]], tmp_path: Path
+) -> None:
+    source, _ = album(".mp3")
+    (part,) = extract(ExtractJob(source, tmp_path, spec=spec)).parts
+    assert [track.kind for track in probe(part.path).tracks] == ["audio"]
