@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from capture.errors import ConfigError, DamagedFileError, MediaError
-from capture.media.copy_track import PacketFile, TrackCopy, copy_packets, holder_of
+from capture.media.copy_track import TrackCopy, copy_packets, holder_of
 from capture.media.formats import FORMATS, check_sound_spec, suffix_of
 from capture.media.output import as_output_error
+from capture.media.packet_file import PacketFile
 from capture.media.targets import Wanted, Work, manner_of, name_in_folder, plan_targets
 from capture.media.tracks import (
     Chapter,
@@ -50,6 +51,8 @@ _STATES_LENGTH = ("mov,", "matroska", "wav", "flac", "w64", "aiff", "caf")
 """Containers whose stated length is a fact; in others FFmpeg guesses it from the bit rate."""
 _SUFFIXES = (".m4a", ".opus", ".mp3", ".flac", ".ogg", ".wav", ".ac3", ".eac3", ".mka", ".wma")
 """All endings that we give."""
+_USUAL = {"ac3": 256, "eac3": 256}
+"""So many samples their encoders put before the sound, which all such files play."""
 _RANGE_LUFS = (-70.0, -5.0)
 """What FFmpeg's ``loudnorm`` brings sound to, too; below -70 nothing is measured (EBU R128)."""
 
@@ -377,9 +380,10 @@ def _report_copy(
         work.warnings.append(
             f"a {holder.suffix} file knows no time: what follows a hole comes that much too early"
         )
-    if track.codec in {"ac3", "eac3"} and copy.skip:
+    unstated = copy.files[0].unstated
+    if unstated > _USUAL.get(track.codec, 0):
         work.warnings.append(
-            f"a {holder.suffix} file can't say that its first {copy.skip} samples are not meant "
+            f"a {holder.suffix} file can't say that its first {unstated} samples are not meant "
             "to be heard"
         )
 

@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Mp3Info"]
+__all__ = ["MOST_SKIP", "Mp3Info"]
 
 DECODER_DELAY = 529
 """Samples that every decoder adds, and every reader of this header takes off."""
 MOST = 4095
 """What 12 bits hold."""
+MOST_SKIP = MOST + DECODER_DELAY
+"""Samples at the beginning that it can state."""
 TOC_ENTRIES = 100
 TOC_STEP = 32
 """Every so many frames their place is noted for the table."""

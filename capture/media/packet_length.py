@@ -72,20 +72,17 @@ class PacketLength:
     def __init__(self, stream: Any, rate_hz: int) -> None:
         self._rate_hz = rate_hz
         self._codec = codec_of(stream)
+        self._is_vorbis = self._codec == "vorbis"
         # MP4 says so with the duration; asking every packet takes a tenth of the time.
         self._may_cut = not stream.container.format.name.startswith("mov,")
         self._ticks = float(tick_s(stream.time_base) * rate_hz)
-        self._choices = self._lengths(stream.codec_context)
+        codec = stream.codec_context
+        self._blocks = _vorbis_blocks(bytes(codec.extradata or b"")) if self._is_vorbis else ()
+        self._choices = (codec.frame_size,) if codec.frame_size else ()
         self._was_long = False
         sample = self._codec.removeprefix("pcm_").removesuffix("le").removesuffix("be")
         width = _BYTES_OF_SAMPLE.get(sample, 0) if self._codec.startswith("pcm_") else 0
         self._frame_bytes = width * stream.codec_context.layout.nb_channels
-
-    def _lengths(self, codec: Any) -> tuple[int, ...]:
-        """The lengths that occur with this codec; none: whatever the container says."""
-        if self._codec == "vorbis":
-            return _vorbis_lengths(bytes(codec.extradata or b""))
-        return (codec.frame_size,) if codec.frame_size else ()
 
     def steady(self) -> tuple[int, int, int] | None:
         """What packets are like whose length need not be read, nothing being cut off of them.
@@ -105,7 +102,20 @@ class PacketLength:
         """All packets hold a multiple of so many samples."""
         if self._codec == "opus":
             return _OPUS_UNIT * self._rate_hz // _OPUS_RATE_HZ
+        if self._blocks:
+            short, long = self._blocks
+            return math.gcd(short // 2, (short + long) // 4, long // 2)
         return math.gcd(*self._choices) or 1
+
+    @property
+    def slack(self) -> int:
+        """So many samples FFmpeg's stamps of Vorbis may be off.
+
+        Inside an Ogg page it adds up what packets hold, but counts a short block after a long one
+        as after a short one; where all lies in one page, it counts the first block, too, which
+        gives no sound. ``-c copy`` writes such stamps into other containers.
+        """
+        return max(self._blocks) // 2 if self._blocks else 0
 
     @property
     def may_cut(self) -> bool:
@@ -122,12 +132,19 @@ class PacketLength:
                 return full, min(cut, full)
         if self._frame_bytes:
             return packet.size // self._frame_bytes, 0
-        if self._codec == "vorbis" and len(self._choices) > 1:
-            return self._vorbis(packet, cut)
+        if self._blocks and packet.size:
+            full = self._vorbis(packet)
+            return full, min(cut, full)
         return self._by_container(packet, cut)
 
+    @staticmethod
+    def duration_ticks(packet: Any) -> int:
+        """What the container says; below 0 where its end lies before the packet."""
+        ticks = int(packet.duration or 0)
+        return ticks - (1 << 32) if 1 << 31 <= ticks < 1 << 32 else ticks  # FFmpeg: 32 bits
+
     def _by_container(self, packet: Any, cut: int) -> tuple[int, int]:
-        said = round((packet.duration or 0) * self._ticks)
+        said = round(self.duration_ticks(packet) * self._ticks)
         # Some demuxers take what is cut off out of the duration, others do not.
         for candidate in (said, said + cut) if cut else (said,):
             for length in self._choices:
@@ -137,20 +154,22 @@ class PacketLength:
             said = self._choices[0]
         return said, min(cut, said)
 
-    def _vorbis(self, packet: Any, cut: int) -> tuple[int, int]:
-        """As the container says, but for the last packet, which some cut short without a word."""
+    def _vorbis(self, packet: Any) -> int:
+        """A quarter of its block and of the one before (Vorbis I, section 4.3.8).
+
+        What containers say is no help: FFmpeg gets it wrong where blocks change their size, and
+        some cut the last packet short without a word.
+        """
         # The bit after the first is the mode: 0 short, 1 long, with all encoders that are known.
-        is_long = bool(packet.size and memoryview(packet)[0] & 2)
-        by_blocks = self._choices[self._was_long + is_long]
+        is_long = bool(memoryview(packet)[0] & 2)
+        full = (self._blocks[self._was_long] + self._blocks[is_long]) // 4
         self._was_long = is_long
-        length, cut = self._by_container(packet, cut)
-        return (length, cut) if length in self._choices else (max(length, by_blocks), cut)
+        return full
 
 
-def _vorbis_lengths(extradata: bytes) -> tuple[int, ...]:
-    """A Vorbis packet gives a quarter of its block and of the one before; there are two sizes."""
+def _vorbis_blocks(extradata: bytes) -> tuple[int, int] | tuple[()]:
+    """The sizes of a short and a long block; none where the header is not there."""
     at = extradata.find(b"\x01vorbis")  # the identification header, Vorbis I, section 4.2.2
     if at < 0 or at + 28 >= len(extradata):
         return ()
-    short, long = (1 << (extradata[at + 28] >> shift & 15) for shift in (0, 4))
-    return tuple(sorted({short // 2, (short + long) // 4, long // 2}))
+    return 1 << (extradata[at + 28] & 15), 1 << (extradata[at + 28] >> 4)

@@ -102,8 +102,8 @@ class SoundReader:
         self._layout = "mono" if is_mono else first.layout
         self.channels = 1 if is_mono else int(first.layout.nb_channels)
         tick, zero = tick_s(stream.time_base), file_zero_s(container)
-        unit = PacketLength(stream, self.rate_hz).unit
-        self.clock = SampleClock(self.rate_hz, tick, zero, unit)
+        length = PacketLength(stream, self.rate_hz)
+        self.clock = SampleClock(self.rate_hz, tick, zero, length.unit, length.slack)
         self.heard = self.clock.start(first.pts)
 
     def _decode(self) -> Iterator[Any]:
