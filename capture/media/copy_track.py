@@ -111,6 +111,7 @@ class TrackCopy:
         tick, zero = tick_s(stream.time_base), file_zero_s(container)
         unit, slack = self._length.unit, self._length.slack
         self.clock = SampleClock(self.rate_hz, tick, zero, unit, slack)
+        self._is_counted = self._length.is_exact
         self._is_ogg = container.format.name == "ogg"
         self._preskip = codec.delay if codec_of(stream) == "opus" else 0
         self._heard = 0
@@ -136,12 +137,8 @@ class TrackCopy:
             return
         stamp = packet.pts if packet.pts is not None else packet.dts
         clock = self.clock
-        if packet.is_discard and (
-            not packet.has_sidedata("skip_samples")
-            if clock.position is None
-            else clock.position >= self._heard
-        ):
-            self._is_between = clock.position is not None
+        if packet.is_discard and clock.position is not None and clock.position >= self._heard:
+            self._is_between = True
             return
         length, cut = self._length.read(packet)
         if clock.position is None:
@@ -154,6 +151,8 @@ class TrackCopy:
             self._is_between = False
             self.joins += 1
             clock.resume(stamp)
+        elif not self._is_counted:
+            clock.follow(stamp)
         clock.advance(stamp, length)
         assert clock.position is not None, "it was started"
         if cut and stamp is not None and self._is_vorbis and self._is_ogg:

@@ -51,8 +51,6 @@ _STATES_LENGTH = ("mov,", "matroska", "wav", "flac", "w64", "aiff", "caf")
 """Containers whose stated length is a fact; in others FFmpeg guesses it from the bit rate."""
 _SUFFIXES = (".m4a", ".opus", ".mp3", ".flac", ".ogg", ".wav", ".ac3", ".eac3", ".mka", ".wma")
 """All endings that we give."""
-_USUAL = {"ac3": 256, "eac3": 256}
-"""So many samples their encoders put before the sound, which all such files play."""
 _RANGE_LUFS = (-70.0, -5.0)
 """What FFmpeg's ``loudnorm`` brings sound to, too; below -70 nothing is measured (EBU R128)."""
 
@@ -381,7 +379,7 @@ def _report_copy(
             f"a {holder.suffix} file knows no time: what follows a hole comes that much too early"
         )
     unstated = copy.files[0].unstated
-    if unstated > _USUAL.get(track.codec, 0):
+    if unstated:
         work.warnings.append(
             f"a {holder.suffix} file can't say that its first {unstated} samples are not meant "
             "to be heard"

@@ -39,6 +39,15 @@ def opus_samples(packet: bytes) -> int:
     return frame * (packet[1] & 63) if len(packet) > 1 else 0
 
 
+def wavpack_samples(packet: bytes) -> int:
+    """Samples in a WavPack block, with its whole header or as Matroska keeps it, without 20 bytes.
+
+    Layout: https://www.wavpack.com/WavPack5FileFormat.pdf, section 2.
+    """
+    at = 20 if packet.startswith(b"wvpk") else 0
+    return int.from_bytes(packet[at : at + 4], "little")
+
+
 def swapped(codec: str) -> tuple[str, Callable[[bytes], bytes]] | None:
     """How big-endian samples become those that a WAV file holds, the values unchanged.
 
@@ -118,6 +127,12 @@ class PacketLength:
         return max(self._blocks) // 2 if self._blocks else 0
 
     @property
+    def is_exact(self) -> bool:
+        """Whether lengths are known to the sample, not only to the tick of the container."""
+        known = self._choices or self._blocks or self._frame_bytes
+        return bool(known) or self._codec in {"opus", "wavpack"} or self._ticks <= 1
+
+    @property
     def may_cut(self) -> bool:
         """Whether packets may say by themselves that something is cut off of them."""
         return self._may_cut
@@ -132,6 +147,8 @@ class PacketLength:
                 return full, min(cut, full)
         if self._frame_bytes:
             return packet.size // self._frame_bytes, 0
+        if self._codec == "wavpack":
+            return wavpack_samples(bytes(packet)), 0
         if self._blocks and packet.size:
             full = self._vorbis(packet)
             return full, min(cut, full)

@@ -118,6 +118,14 @@ class SampleClock:
         assert self.position is not None, "start() comes first"
         self.position += samples
 
+    def follow(self, stamp: int | None) -> None:
+        """Take the next packet's place from its stamp: lengths are only known to the tick."""
+        assert self.position is not None, "start() comes first"
+        if stamp is not None:
+            late = self.place(stamp) - self.position
+            if abs(late) <= self._tolerance:
+                self.position += late
+
     def resume(self, stamp: int | None) -> None:
         """Stamps count on from here, whatever they were before."""
         assert self.position is not None, "start() comes first"
