@@ -19,7 +19,7 @@ import av
 from capture.errors import DamagedFileError, MediaError
 from capture.media.mp3_info import MOST_SKIP
 from capture.media.packet_file import Holder, Placed, Steady
-from capture.media.packet_length import PacketLength, swapped
+from capture.media.packet_length import PacketLength, swapped, vorbis_setup
 from capture.media.sample_clock import SampleClock
 from capture.media.tracks import codec_of, file_zero_s, tick_s, trims
 
@@ -104,6 +104,7 @@ class TrackCopy:
         self.files = files
         self.broken = 0
         self._is_vorbis = codec_of(stream) == "vorbis"
+        self._setup = vorbis_setup(bytes(codec.extradata or b"")) if self._is_vorbis else b""
         # In a broadcast the mark only says that a packet of the transport was lost nearby.
         self._is_broadcast = container.format.name == "mpegts"
         self.rate_hz = codec.sample_rate
@@ -116,6 +117,8 @@ class TrackCopy:
         self._preskip = codec.delay if codec_of(stream) == "opus" else 0
         self._heard = 0
         """Where the first sample lies that is heard."""
+        self._lead: Any = None
+        """Of Vorbis: the last packet so far, while an edit list leaves all out."""
         self._is_between = False
         """The last packet was one that an edit list leaves out."""
         self.joins = 0
@@ -135,18 +138,26 @@ class TrackCopy:
         if packet.is_corrupt and not self._is_broadcast:
             self.broken += 1  # cut off in its middle
             return
-        stamp = packet.pts if packet.pts is not None else packet.dts
-        clock = self.clock
-        if packet.is_discard and clock.position is not None and clock.position >= self._heard:
+        if packet.is_discard and self.clock.position is None and self._is_vorbis:
+            self._lead = packet  # the last one before the sound does: it gives no sound itself
+            return
+        if self._lead is not None:
+            lead, self._lead = self._lead, None
+            self._place(lead)
+        if packet.is_discard and self.clock.position is not None and self.clock.position >= self._heard:
             self._is_between = True
             return
+        self._place(packet)
+
+    def _place(self, packet: Any) -> None:
+        """Find out where a packet lies, and give it to the files."""
+        if self._setup and packet.has_sidedata("new_extradata"):
+            self._refuse_other_setup(bytes(packet.get_sidedata("new_extradata")))
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        clock = self.clock
         length, cut = self._length.read(packet)
         if clock.position is None:
-            skip = trims(packet)[0] or self._preskip
-            if self._is_vorbis and not skip:
-                skip = length  # Vorbis gives nothing for its first packet
-                stamp = stamp or None  # 0: it was not taken into account
-            self._heard = clock.start(stamp, skip)
+            self._heard = self._start(packet, stamp, length)
         if self._is_between:
             self._is_between = False
             self.joins += 1
@@ -164,9 +175,28 @@ class TrackCopy:
             self._try(packet, is_heard=clock.position > self._heard)
         if length and cut == length:
             return
+        early, width = self._heard - at, self._length.frame_bytes
+        if width and 0 < early < length:
+            packet = av.Packet(bytes(packet)[early * width :])
+            at, length = at + early, length - early
         placed = Placed(packet, at, length, *self._skip_at(at, length), cut)
         for file in self.files:
             file.take(self.stream, placed)
+
+    def _refuse_other_setup(self, extradata: bytes) -> None:
+        """Files that were appended to each other may have other tables, without which all is noise."""
+        if vorbis_setup(extradata) != self._setup:
+            raise MediaError(
+                f"the sound changes its Vorbis settings at {self.clock.seconds:.3f} s, which one "
+                "copied file cannot",
+                hint="it was put together from several files: --end takes the first of them",
+            )
+
+    def _start(self, packet: Any, stamp: int | None, length: int) -> int:
+        if self._is_vorbis:
+            # Vorbis gives nothing for its first packet; a stamp of 0 does not heed that.
+            return self.clock.start(stamp or None, length)
+        return self.clock.start(stamp, trims(packet)[0] or self._preskip)
 
     def take_run(self, packets: Iterator[Any]) -> Any:
         """Packets that only follow on each other, if there are any.
@@ -177,7 +207,8 @@ class TrackCopy:
         lengths = self._length.steady()
         at = self.clock.position
         is_tried = self._is_sound or self._tried >= TRIED
-        if lengths is None or at is None or not is_tried or self._is_broadcast:
+        is_plain = is_tried and not self._is_between and not self._is_broadcast
+        if lengths is None or at is None or not is_plain:
             return next(packets, None)
         (file,) = self.files[:1]
         if len(self.files) > 1 or not file.is_plain:

@@ -51,6 +51,8 @@ _STATES_LENGTH = ("mov,", "matroska", "wav", "flac", "w64", "aiff", "caf")
 """Containers whose stated length is a fact; in others FFmpeg guesses it from the bit rate."""
 _SUFFIXES = (".m4a", ".opus", ".mp3", ".flac", ".ogg", ".wav", ".ac3", ".eac3", ".mka", ".wma")
 """All endings that we give."""
+_ALONE = ("pcm_", "flac", "alac", "wavpack", "tta")
+"""Codecs whose packets are decoded alike whatever was decoded before."""
 _RANGE_LUFS = (-70.0, -5.0)
 """What FFmpeg's ``loudnorm`` brings sound to, too; below -70 nothing is measured (EBU R128)."""
 
@@ -377,6 +379,12 @@ def _report_copy(
     if copy.clock.holes and not holder.has_time:
         work.warnings.append(
             f"a {holder.suffix} file knows no time: what follows a hole comes that much too early"
+        )
+    if copy.joins and not track.codec.startswith(_ALONE):
+        places = "one place" if copy.joins == 1 else f"{copy.joins} places"
+        work.warnings.append(
+            f"sound track {track.number} is cut in {places} by the edit list of its file: right "
+            "after a cut a copy may sound otherwise for some hundredths of a second"
         )
     unstated = copy.files[0].unstated
     if unstated:

@@ -121,7 +121,7 @@ class PacketFile:
         if self.end is not None and at >= self.end:
             self.close()
             return
-        if self._container is None and skip - dropped > self.holder.most_skip and skip > length:
+        if self._container is None and skip - dropped > self.holder.most_skip and skip >= length:
             return  # a later one will do
         try:
             if self._container is None:

@@ -10,7 +10,7 @@ from capture.media.tracks import codec_of, tick_s, trims
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["PacketLength", "opus_samples", "swapped"]
+__all__ = ["PacketLength", "opus_samples", "swapped", "vorbis_setup", "wavpack_samples"]
 
 _OPUS_RATE_HZ = 48_000
 _OPUS_UNIT = 120
@@ -76,6 +76,9 @@ class PacketLength:
     Args:
         stream: The track.
         rate_hz: Of the track.
+
+    Attributes:
+        frame_bytes: Bytes of a sample of all channels of PCM; 0 of other codecs.
     """
 
     def __init__(self, stream: Any, rate_hz: int) -> None:
@@ -91,7 +94,7 @@ class PacketLength:
         self._was_long = False
         sample = self._codec.removeprefix("pcm_").removesuffix("le").removesuffix("be")
         width = _BYTES_OF_SAMPLE.get(sample, 0) if self._codec.startswith("pcm_") else 0
-        self._frame_bytes = width * stream.codec_context.layout.nb_channels
+        self.frame_bytes = width * stream.codec_context.layout.nb_channels
 
     def steady(self) -> tuple[int, int, int] | None:
         """What packets are like whose length need not be read, nothing being cut off of them.
@@ -99,7 +102,7 @@ class PacketLength:
         Returns:
             (their samples, least, most duration in ticks); ``None``: each has to be read.
         """
-        if len(self._choices) != 1 or self._codec == "opus" or self._frame_bytes:
+        if len(self._choices) != 1 or self._codec == "opus" or self.frame_bytes:
             return None
         (length,) = self._choices
         slack = max(1.0, _ROUNDED * self._ticks)
@@ -129,7 +132,7 @@ class PacketLength:
     @property
     def is_exact(self) -> bool:
         """Whether lengths are known to the sample, not only to the tick of the container."""
-        known = self._choices or self._blocks or self._frame_bytes
+        known = self._choices or self._blocks or self.frame_bytes
         return bool(known) or self._codec in {"opus", "wavpack"} or self._ticks <= 1
 
     @property
@@ -145,8 +148,8 @@ class PacketLength:
             if full <= _OPUS_MOST:  # or it is damaged
                 full = full * self._rate_hz // _OPUS_RATE_HZ
                 return full, min(cut, full)
-        if self._frame_bytes:
-            return packet.size // self._frame_bytes, 0
+        if self.frame_bytes:
+            return packet.size // self.frame_bytes, 0
         if self._codec == "wavpack":
             return wavpack_samples(bytes(packet)), 0
         if self._blocks and packet.size:
@@ -182,6 +185,12 @@ class PacketLength:
         full = (self._blocks[self._was_long] + self._blocks[is_long]) // 4
         self._was_long = is_long
         return full
+
+
+def vorbis_setup(extradata: bytes) -> bytes:
+    """What a Vorbis decoder has to know, of its three headers; without the comments."""
+    first, third = extradata.find(b"\x01vorbis"), extradata.find(b"\x05vorbis")
+    return extradata[first : first + 30] + extradata[third:] if 0 <= first < third else b""
 
 
 def _vorbis_blocks(extradata: bytes) -> tuple[int, int] | tuple[()]:
