@@ -59,6 +59,17 @@ def pitches(path: Path) -> set[int]:
     return {round(int(np.abs(np.fft.rfft(tenth)).argmax()) / 10) * 100 for tenth in tenths}
 
 
+def assert_same(copy: Path, source: Path) -> None:
+    """Both decode to the same samples; an MP3 takes a moment, as it leaves out 4 packets at most.
+
+    What lies before them, its first packets would borrow bits from.
+    """
+    ours, theirs = samples(copy), samples(source)
+    slack = PACKET if copy.suffix == ".mp3" else 0
+    assert len(ours) == len(theirs)
+    assert np.array_equal(ours[slack:], theirs[slack:])
+
+
 @pytest.fixture(params=["aac.m4a", "alac.m4a", "libmp3lame.mp4", "libopus.mp4", "pcm_s16le.mov"])
 def steps(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     encoder, _, suffix = request.param.partition(".")
@@ -88,7 +99,7 @@ def test_what_an_edit_list_cuts_out_does_not_come_back(
     assert part.duration_s == pytest.approx(sum(ms for ms, at in edits if at >= 0) / 1000, abs=0.12)
     assert not any("jumps" in text or "lacks" in text for text in result.warnings)
     if not result.warnings:
-        assert decoded(part.path) == decoded(source)
+        assert_same(part.path, source)
     else:  # what a decoder remembers is not that of the source
         assert part.codec not in {"alac", "pcm_s16le"}
         assert all("by the edit list" in text for text in result.warnings)
@@ -110,11 +121,7 @@ def test_a_beginning_that_an_edit_list_leaves_out_stays_out(
     source = with_edits(steps, [(2500, first)])
     result = extract(ExtractJob(source, tmp_path / "out"))
     (part,) = result.parts
-    ours, theirs = samples(part.path), samples(source)
-    assert len(ours) == len(theirs)
-    # The first frame of an MP3 can say of 4 packets only that they are not heard.
-    slack = PACKET if part.codec == "mp3" else 0
-    assert np.array_equal(ours[slack:], theirs[slack:])
+    assert_same(part.path, source)
     assert not result.warnings
 
 
@@ -154,9 +161,12 @@ def test_an_mp3_may_state_any_delay_and_padding(
 CLICKS = "aevalsrc='0.9*lt(mod(t,0.0713),0.0002)+0.1*sin(2*PI*300*t)*lt(mod(t,1),0.4)'"
 
 
-@pytest.mark.parametrize("suffix", ["ogg", "mkv", "mp4"])
 @pytest.mark.parametrize(
-    ("rate_hz", "length_s"), [(48_000, 4.01), (44_100, 0.7), (22_050, 0.6), (8_000, 5.3)]
+    ("suffix", "rate_hz", "length_s"),
+    [
+        *(("ogg", 48_000, 4.01), ("ogg", 44_100, 0.7), ("ogg", 22_050, 0.6), ("ogg", 8_000, 5.3)),
+        *(("mkv", 48_000, 3.02), ("mkv", 8_000, 4.0), ("mp4", 48_000, 3.02), ("mp4", 22_050, 1.5)),
+    ],
 )
 def test_vorbis_with_blocks_of_both_sizes(
     suffix: str, rate_hz: int, length_s: float, tmp_path: Path
