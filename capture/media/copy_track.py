@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from capture.media.mp3_info import MOST_SKIP
-from capture.media.packet_file import PacketFile
+    from capture.media.packet_file import PacketFile
 
 __all__ = ["TrackCopy", "copy_packets", "holder_of"]
 
@@ -58,8 +57,8 @@ _MATROSKA = frozenset(
 _AT_HOME = {"speex": (".ogg", "ogg"), "wmav1": (".wma", "asf"), "wmav2": (".wma", "asf")}
 """Where they came from, as Matroska does not take them."""
 _TIMED = frozenset({"ipod", "matroska", "asf"})
-_SKIPS = {"ipod": 1 << 31, "opus": 0xFFFF, "mp3": MOST_SKIP, "matroska": 1 << 31}
-"""What they can state: edit lists and Matroska's delay have no end, a pre-skip has 16 bits."""
+_SKIPS = {"ipod": 1 << 31, "opus": 0xFFFF, "mp3": MOST_SKIP}
+"""What they can state: an edit list has no end, a pre-skip 16 bits."""
 _OPTIONS = {"wav": {"rf64": "auto"}, "mp3": {"write_xing": "0", "id3v2_version": "4"}}
 
 
@@ -114,7 +113,9 @@ class TrackCopy:
         self.clock = SampleClock(self.rate_hz, tick, zero, unit, slack)
         self._is_counted = self._length.is_exact
         self._is_ogg = container.format.name == "ogg"
-        self._preskip = codec.delay if codec_of(stream) == "opus" else 0
+        # Matroska, too, states it for the whole track: also a copy of a part begins with it.
+        is_stated = codec_of(stream) == "opus" or files[0].holder.format == "matroska"
+        self._preskip = codec.delay if is_stated else 0
         self._heard = 0
         """Where the first sample lies that is heard."""
         self._lead: Any = None
@@ -144,7 +145,11 @@ class TrackCopy:
         if self._lead is not None:
             lead, self._lead = self._lead, None
             self._place(lead)
-        if packet.is_discard and self.clock.position is not None and self.clock.position >= self._heard:
+        if (
+            packet.is_discard
+            and self.clock.position is not None
+            and self.clock.position >= self._heard
+        ):
             self._is_between = True
             return
         self._place(packet)
@@ -158,7 +163,7 @@ class TrackCopy:
         length, cut = self._length.read(packet)
         if clock.position is None:
             self._heard = self._start(packet, stamp, length)
-        if self._is_between:
+        elif self._is_between:
             self._is_between = False
             self.joins += 1
             clock.resume(stamp)
@@ -184,7 +189,7 @@ class TrackCopy:
             file.take(self.stream, placed)
 
     def _refuse_other_setup(self, extradata: bytes) -> None:
-        """Files that were appended to each other may have other tables, without which all is noise."""
+        """Files that were appended to each other may have other tables: all would be noise."""
         if vorbis_setup(extradata) != self._setup:
             raise MediaError(
                 f"the sound changes its Vorbis settings at {self.clock.seconds:.3f} s, which one "

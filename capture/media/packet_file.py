@@ -114,14 +114,14 @@ class PacketFile:
 
     def take(self, source: Any, placed: Placed) -> None:
         """A packet of the track ``source``; it is left out where it lies outside."""
-        packet, at, length, skip, dropped, cut = placed
+        packet, at, length, skip, _, cut = placed
         ends = at + length
         if self.is_done or (self.start is not None and ends + skip <= self.start):
             return
         if self.end is not None and at >= self.end:
             self.close()
             return
-        if self._container is None and skip - dropped > self.holder.most_skip and skip >= length:
+        if self._container is None and skip >= length and not self._states(source, placed):
             return  # a later one will do
         try:
             if self._container is None:
@@ -191,7 +191,7 @@ class PacketFile:
     def _open(self, source: Any, first: Placed) -> None:
         holder, codec = self.holder, source.codec_context
         stated = first.skip - first.dropped
-        if stated > holder.most_skip:
+        if not self._states(source, first):
             stated, self.unstated = 0, stated
         self.begins = self.ends = first.at + first.dropped + stated
         if self.origin is None:
@@ -223,6 +223,15 @@ class PacketFile:
                 for frame in info.begin(may_cut=may_cut):
                     self._mux(av.Packet(frame), 0, info.frame_samples)
 
+    def _states(self, source: Any, first: Placed) -> bool:
+        """Whether it can say what is not heard of this packet, if it is the first."""
+        skip, form = first.skip - first.dropped, self.holder.format
+        if form == "matroska":  # FFmpeg writes what the source says of the whole track
+            return bool(skip == source.codec_context.delay)
+        if form == "mp3" and skip and not Mp3Info(bytes(first.packet)).is_known:
+            return False
+        return skip <= self.holder.most_skip
+
     def _page_us(self, source: Any, first: Any) -> int:
         """The length of a page of Ogg Vorbis, in microseconds; 0: as long as it can be.
 
@@ -234,7 +243,7 @@ class PacketFile:
         is_whole = self.start is None and self.end is None
         if is_whole and container.format.name == "ogg" and first.pts == 0:
             return 0
-        length_s = (container.duration or math.inf) / av.time_base
+        length_s: float = (container.duration or math.inf) / av.time_base
         if self.end is not None:
             length_s = min(length_s, self.end / rate_hz)
         length_s -= (self.start or 0) / rate_hz

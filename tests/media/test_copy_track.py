@@ -34,7 +34,7 @@ def boxes(data: bytes | bytearray, start: int, end: int) -> Iterator[tuple[int, 
 def with_edits(path: Path, edits: list[tuple[int, int]]) -> Path:
     """The MP4 file of one track with this edit list: (length in ms, first sample of the media)."""
     data = bytearray(path.read_bytes())
-    parents = []
+    parents: list[int] = []
     start, size = 0, len(data)
     for kind in (b"moov", b"trak", b"edts"):
         head = 8 if parents else 0
