@@ -192,9 +192,9 @@ class TrackCopy:
         """Files that were appended to each other may have other tables: all would be noise."""
         if vorbis_setup(extradata) != self._setup:
             raise MediaError(
-                f"the sound changes its Vorbis settings at {self.clock.seconds:.3f} s, which one "
-                "copied file cannot",
-                hint="it was put together from several files: --end takes the first of them",
+                f"the Vorbis sound is set up anew at {self.clock.seconds:.3f} s, which a copy "
+                "cannot hold",
+                hint="it was put together from several files; --end there copies the first",
             )
 
     def _start(self, packet: Any, stamp: int | None, length: int) -> int:

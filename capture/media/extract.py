@@ -292,6 +292,11 @@ def _windows(facts: _Facts, job: ExtractJob) -> list[Window]:
         end_s = min(chapter.end_s, math.inf if job.end_s is None else job.end_s)
         if end_s > start_s:
             found.append((start_s, end_s, chapter))
+    if not found:
+        raise MediaError(
+            f"{job.source} has no chapter between the times that were named",
+            hint="`capture probe` shows its chapters",
+        )
     return found
 
 
