@@ -198,6 +198,8 @@ class PacketFile:
             self.origin = self.begins
         self._zero = self.origin
         options = dict(holder.options)
+        if holder.format == "ipod":  # else an edit list would end at a whole millisecond
+            options["movie_timescale"] = str(codec.sample_rate)
         if holder.codec == "vorbis":
             options["page_duration"] = str(self._page_us(source, first.packet))
         self._container = av.open(str(self.path), "w", format=holder.format, options=options)
@@ -219,7 +221,7 @@ class PacketFile:
             info = Mp3Info(bytes(first.packet), stated)
             if info.is_known:
                 self._mp3 = info
-                may_cut = source.container.format.name.startswith("matroska")
+                may_cut = source.container.format.name.startswith(("matroska", "mov,"))
                 for frame in info.begin(may_cut=may_cut):
                     self._mux(av.Packet(frame), 0, info.frame_samples)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import av
+
 from capture.media.tracks import codec_of, tick_s, trims
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ _OPUS_MOST = 5760
 """2.5 and 120 ms: the shortest frame, and the longest packet there may be (RFC 6716)."""
 _ROUNDED = 1.1
 """What a container says may be off by this many of its ticks."""
+_MP4_HAS_ENDS = (63,)
+"""The libavformat (FFmpeg 9) that heeds where an edit list ends."""
 _BYTES_OF_SAMPLE = {"s16": 2, "s24": 3, "s32": 4, "f32": 4, "f64": 8}
 _BYTES_OF_SAMPLE |= {"u8": 1, "s8": 1, "mulaw": 1, "alaw": 1}
 
@@ -85,8 +89,9 @@ class PacketLength:
         self._rate_hz = rate_hz
         self._codec = codec_of(stream)
         self._is_vorbis = self._codec == "vorbis"
-        # MP4 says so with the duration; asking every packet takes a tenth of the time.
-        self._may_cut = not stream.container.format.name.startswith("mov,")
+        # FFmpeg before 9 does not say it of MP4; asking every packet takes a tenth of the time.
+        is_mp4 = stream.container.format.name.startswith("mov,")
+        self._may_cut = not is_mp4 or av.library_versions["libavformat"] >= _MP4_HAS_ENDS
         self._ticks = float(tick_s(stream.time_base) * rate_hz)
         codec = stream.codec_context
         self._blocks = _vorbis_blocks(bytes(codec.extradata or b"")) if self._is_vorbis else ()
