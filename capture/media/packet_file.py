@@ -197,11 +197,7 @@ class PacketFile:
         if self.origin is None:
             self.origin = self.begins
         self._zero = self.origin
-        options = dict(holder.options)
-        if holder.format == "ipod":  # else an edit list would end at a whole millisecond
-            options["movie_timescale"] = str(codec.sample_rate)
-        if holder.codec == "vorbis":
-            options["page_duration"] = str(self._page_us(source, first.packet))
+        options = self._options(source, first.packet)
         self._container = av.open(str(self.path), "w", format=holder.format, options=options)
         self._container.metadata.update(self.tags)
         if holder.turn is not None:
@@ -233,6 +229,14 @@ class PacketFile:
         if form == "mp3" and skip and not Mp3Info(bytes(first.packet)).is_known:
             return False
         return skip <= self.holder.most_skip
+
+    def _options(self, source: Any, first: Any) -> dict[str, str]:
+        options = dict(self.holder.options)
+        if self.holder.format == "ipod":  # else its edit list would end at a whole millisecond
+            options["movie_timescale"] = str(source.codec_context.sample_rate)
+        if self.holder.codec == "vorbis":
+            options["page_duration"] = str(self._page_us(source, first))
+        return options
 
     def _page_us(self, source: Any, first: Any) -> int:
         """The length of a page of Ogg Vorbis, in microseconds; 0: as long as it can be.

@@ -12,7 +12,7 @@ from capture.errors import MediaError
 from capture.media.extract import extract
 from capture.model import ExtractJob
 from tests.media.broken import run_ffmpeg
-from tests.media.sounds import decoded, samples
+from tests.media.sounds import decoded, played, samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,9 +53,9 @@ def with_edits(path: Path, edits: list[tuple[int, int]]) -> Path:
 
 def pitches(path: Path) -> set[int]:
     """The tones that are heard for a tenth of a second, in hundreds of Hz."""
-    sound = samples(path)
+    sound = played(path)
     step = RATE_HZ // 10
-    tenths = sound[: len(sound) // step * step].reshape(-1, step).astype(float)
+    tenths = sound[: len(sound) // step * step].reshape(-1, step)
     return {round(int(np.abs(np.fft.rfft(tenth)).argmax()) / 10) * 100 for tenth in tenths}
 
 
@@ -64,7 +64,7 @@ def assert_same(copy: Path, source: Path) -> None:
 
     What lies before them, its first packets would borrow bits from.
     """
-    ours, theirs = samples(copy), samples(source)
+    ours, theirs = played(copy), played(source)
     slack = PACKET if copy.suffix == ".mp3" else 0
     assert len(ours) == len(theirs)
     assert np.array_equal(ours[slack:], theirs[slack:])
@@ -81,10 +81,10 @@ def steps(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("edits", "heard"),
     [
-        ([(1000, 0), (2000, 3 * RATE_HZ)], {200, 500, 600}),
-        ([(500, 0), (700, RATE_HZ + 2345), (1000, 4 * RATE_HZ + 100)], {200, 300, 600}),
+        ([(1000, PACKET), (2000, 3 * RATE_HZ)], {200, 500, 600}),
+        ([(500, PACKET), (700, RATE_HZ + 2345), (1000, 4 * RATE_HZ + 100)], {200, 300, 600}),
         ([(800, RATE_HZ + PACKET), (800, RATE_HZ + PACKET)], {300}),
-        ([(500, -1), (900, 4 * RATE_HZ + 999), (900, 0)], {600, 200}),
+        ([(500, -1), (900, 4 * RATE_HZ + 999), (900, PACKET)], {600, 200}),
     ],
     ids=["one cut", "two cuts", "repeated", "late and swapped"],
 )
@@ -94,7 +94,7 @@ def test_what_an_edit_list_cuts_out_does_not_come_back(
     source = with_edits(steps, edits)
     result = extract(ExtractJob(source, tmp_path / "out"))
     (part,) = result.parts
-    assert len(samples(part.path)) == len(samples(source))
+    assert len(played(part.path)) == len(played(source))
     assert pitches(part.path) - {100} == heard
     assert part.duration_s == pytest.approx(sum(ms for ms, at in edits if at >= 0) / 1000, abs=0.12)
     assert not any("jumps" in text or "lacks" in text for text in result.warnings)
@@ -130,7 +130,7 @@ def test_what_a_container_cannot_leave_out_is_named(tmp_path: Path) -> None:
     run_ffmpeg("-f", "lavfi", "-i", STEPS, "-c:a", "flac", "-strict", "-2", path)
     source = with_edits(path, [(2000, 2 * 4608 + 1000)])
     result = extract(ExtractJob(source, tmp_path / "out"))
-    extra = len(samples(result.parts[0].path)) - len(samples(source))
+    extra = len(played(result.parts[0].path)) - len(played(source))
     assert 0 < extra < 4608
     assert result.warnings == (
         f"a .flac file can't say that its first {extra} samples are not meant to be heard",

