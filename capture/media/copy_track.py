@@ -19,7 +19,7 @@ import av
 from capture.errors import DamagedFileError, MediaError
 from capture.media.mp3_info import MOST_SKIP
 from capture.media.packet_file import Holder, Placed, Steady
-from capture.media.packet_length import PacketLength, swapped, vorbis_setup
+from capture.media.packet_length import PacketLength, opus_preskip, swapped, vorbis_setup
 from capture.media.sample_clock import SampleClock
 from capture.media.tracks import codec_of, file_zero_s, tick_s, trims
 
@@ -113,9 +113,11 @@ class TrackCopy:
         self.clock = SampleClock(self.rate_hz, tick, zero, unit, slack)
         self._is_counted = self._length.is_exact
         self._is_ogg = container.format.name == "ogg"
-        # Matroska, too, states it for the whole track: also a copy of a part begins with it.
-        is_stated = codec_of(stream) == "opus" or files[0].holder.format == "matroska"
-        self._preskip = codec.delay if is_stated else 0
+        # It is stated for the whole track: also a copy of a part begins with it.
+        if codec_of(stream) == "opus":
+            self._preskip = opus_preskip(bytes(codec.extradata or b""))
+        else:
+            self._preskip = codec.delay if files[0].holder.format == "matroska" else 0
         self._heard = 0
         """Where the first sample lies that is heard."""
         self._lead: Any = None

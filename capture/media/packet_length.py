@@ -12,7 +12,14 @@ from capture.media.tracks import codec_of, tick_s, trims
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["PacketLength", "opus_samples", "swapped", "vorbis_setup", "wavpack_samples"]
+__all__ = [
+    "PacketLength",
+    "opus_preskip",
+    "opus_samples",
+    "swapped",
+    "vorbis_setup",
+    "wavpack_samples",
+]
 
 _OPUS_RATE_HZ = 48_000
 _OPUS_UNIT = 120
@@ -41,6 +48,11 @@ def opus_samples(packet: bytes) -> int:
     if code < 3:  # noqa: PLR2004 - one frame, or two
         return frame * (1, 2, 2)[code]
     return frame * (packet[1] & 63) if len(packet) > 1 else 0
+
+
+def opus_preskip(head: bytes) -> int:
+    """Samples at 48 kHz that a decoder drops at the beginning (RFC 7845, section 5.1)."""
+    return int.from_bytes(head[10:12], "little")
 
 
 def wavpack_samples(packet: bytes) -> int:
