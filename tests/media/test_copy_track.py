@@ -52,11 +52,12 @@ def with_edits(path: Path, edits: list[tuple[int, int]]) -> Path:
 
 
 def pitches(path: Path) -> set[int]:
-    """The tones that are heard for a tenth of a second, in hundreds of Hz."""
+    """The tones, in hundreds of Hz, that are heard for two tenths of a second or more."""
     sound = played(path)
     step = RATE_HZ // 10
     tenths = sound[: len(sound) // step * step].reshape(-1, step)
-    return {round(int(np.abs(np.fft.rfft(tenth)).argmax()) / 10) * 100 for tenth in tenths}
+    found = [round(int(np.abs(np.fft.rfft(tenth)).argmax()) / 10) * 100 for tenth in tenths]
+    return {tone for tone in found if found.count(tone) > 1}
 
 
 def assert_same(copy: Path, source: Path) -> None:
@@ -95,7 +96,7 @@ def test_what_an_edit_list_cuts_out_does_not_come_back(
     result = extract(ExtractJob(source, tmp_path / "out"))
     (part,) = result.parts
     assert len(played(part.path)) == len(played(source))
-    assert pitches(part.path) - {100} == heard
+    assert pitches(part.path) == heard
     assert part.duration_s == pytest.approx(sum(ms for ms, at in edits if at >= 0) / 1000, abs=0.12)
     assert not any("jumps" in text or "lacks" in text for text in result.warnings)
     if not result.warnings:
@@ -130,10 +131,9 @@ def test_what_a_container_cannot_leave_out_is_named(tmp_path: Path) -> None:
     run_ffmpeg("-f", "lavfi", "-i", STEPS, "-c:a", "flac", "-strict", "-2", path)
     source = with_edits(path, [(2000, 2 * 4608 + 1000)])
     result = extract(ExtractJob(source, tmp_path / "out"))
-    extra = len(played(result.parts[0].path)) - len(played(source))
-    assert 0 < extra < 4608
+    assert len(samples(result.parts[0].path)) < 2.2 * RATE_HZ
     assert result.warnings == (
-        f"a .flac file can't say that its first {extra} samples are not meant to be heard",
+        "a .flac file can't say that its first 1000 samples are not meant to be heard",
     )
 
 
