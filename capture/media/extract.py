@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from capture.errors import ConfigError, DamagedFileError, MediaError
-from capture.media.copy_track import PacketFile, TrackCopy, copy_packets
+from capture.media.copy_track import TrackCopy, copy_packets
 from capture.media.cover import read_cover
 from capture.media.formats import FORMATS, check_sound_spec, suffix_of
 from capture.media.holders import Holder, holder_of
 from capture.media.origin import identity_of, with_origin
 from capture.media.output import as_output_error
+from capture.media.packet_file import PacketFile
 from capture.media.targets import Wanted, Work, manner_of, plan_targets
 from capture.media.tracks import (
     Chapter,
@@ -50,6 +51,8 @@ Window = tuple[float | None, float | None, Chapter | None]
 
 LATE_S = 0.02
 """A track that begins later than this after its file is late; less is rounding."""
+_ALONE = ("pcm_", "flac", "alac", "wavpack", "tta")
+"""Codecs whose packets are decoded alike whatever was decoded before."""
 _RANGE_LUFS = (-70.0, -5.0)
 """What FFmpeg's ``loudnorm`` brings sound to, too; below -70 nothing is measured (EBU R128)."""
 
@@ -260,6 +263,11 @@ def _windows(facts: _Facts, job: ExtractJob) -> list[Window]:
         end_s = min(chapter.end_s, math.inf if job.end_s is None else job.end_s)
         if end_s > start_s:
             found.append((start_s, end_s, chapter))
+    if not found:
+        raise MediaError(
+            f"{job.source} has no chapter between the times that were named",
+            hint="`capture probe` shows its chapters",
+        )
     return found
 
 
@@ -348,9 +356,16 @@ def _report_copy(
         work.warnings.append(
             f"a {holder.suffix} file knows no time: what follows a hole comes that much too early"
         )
-    if track.codec in {"ac3", "eac3"} and copy.skip:
+    if copy.joins and not track.codec.startswith(_ALONE):
+        places = "one place" if copy.joins == 1 else f"{copy.joins} places"
         work.warnings.append(
-            f"a {holder.suffix} file can't say that its first {copy.skip} samples are not meant "
+            f"sound track {track.number} is cut in {places} by the edit list of its file: right "
+            "after a cut a copy may sound otherwise for some hundredths of a second"
+        )
+    unstated = copy.files[0].unstated
+    if unstated:
+        work.warnings.append(
+            f"a {holder.suffix} file can't say that its first {unstated} samples are not meant "
             "to be heard"
         )
 

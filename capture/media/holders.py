@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import av
 
 from capture.media.input import open_media
+from capture.media.mp3_info import MOST_SKIP
 from capture.media.packet_length import decoded_samples
 from capture.media.pcm import PcmTurn, pcm_in_wave
 from capture.media.tracks import codec_of
@@ -36,6 +37,8 @@ class Holder:
     """It can state that sound begins late, or is missing in the middle."""
     codec: str
     """What the samples are called in it."""
+    most_skip: int = 0
+    """It can state that so many samples at its beginning are not heard."""
     turn: PcmTurn | None = None
     """What has to be done with packets of PCM; ``None``: they stay as they are."""
     options: Mapping[str, str] = field(default_factory=dict)
@@ -72,6 +75,8 @@ _REST = (
 SUFFIXES = frozenset(suffix for suffix, _ in (*_OWN.values(), *_REST))
 """All endings that copies get."""
 _TIMED = frozenset({"ipod", "mp4", "matroska", "asf"})
+_SKIPS = {"ipod": 1 << 31, "mp4": 1 << 31, "mov": 1 << 31, "opus": 0xFFFF, "mp3": MOST_SKIP}
+"""What they can state: an edit list has no end, a pre-skip 16 bits."""
 _OPTIONS = {"wav": {"rf64": "auto"}, "mp3": {"write_xing": "0", "id3v2_version": "4"}}
 _ASKED_PACKETS = 20
 
@@ -96,8 +101,8 @@ def holder_of(stream: Any, path: Path, *, is_late: bool = False) -> Holder | Non
         is_trusted = muxer in _TIMED or (suffix, muxer) in own
         if _takes(muxer, stream, turned) and (is_trusted or _gives_back(muxer, stream.index, path)):
             turn = PcmTurn(stream, turned) if turned is not None else None
-            options = _OPTIONS.get(muxer, {})
-            return Holder(suffix, muxer, muxer in _TIMED, pcm or codec, turn, options)
+            options, skip = _OPTIONS.get(muxer, {}), _SKIPS.get(muxer, 0)
+            return Holder(suffix, muxer, muxer in _TIMED, pcm or codec, skip, turn, options)
     return None
 
 

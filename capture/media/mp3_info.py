@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-__all__ = ["Mp3Info", "stated_length_s", "tag_bytes"]
+__all__ = ["MOST_SKIP", "Mp3Info", "stated_length_s", "tag_bytes"]
 
 DECODER_DELAY = 529
 """Samples that every decoder adds, and every reader of this header takes off."""
 MOST = 4095
 """What 12 bits hold."""
+MOST_SKIP = MOST + DECODER_DELAY
+"""Samples at the beginning that it can state."""
 TOC_ENTRIES = 100
 TOC_STEP = 32
 """Every so many frames their place is noted for the table."""

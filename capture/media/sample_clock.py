@@ -31,14 +31,17 @@ class SampleClock:
         tick: Seconds of the track's time base.
         zero: The stamp, in seconds, that counts as sample 0.
         unit: All packets hold a multiple of so many samples.
+        slack: Stamps may be off by so many samples, besides their rounding.
     """
 
-    def __init__(self, rate_hz: int, tick: Fraction, zero: Fraction, unit: int = 1) -> None:
+    def __init__(
+        self, rate_hz: int, tick: Fraction, zero: Fraction, unit: int = 1, slack: int = 0
+    ) -> None:
         self._rate_hz = rate_hz
         # Floats: fractions would cost as much as decoding, and 53 bits hold years of samples.
         self._samples_of_tick = float(tick * rate_hz)
         self._zero = float(zero * rate_hz)
-        self._rounding = max(1, round(2.5 * tick * rate_hz))
+        self._rounding = max(1, round(2.5 * tick * rate_hz)) + slack
         self._tolerance = max(self._rounding, round(HOLE_S * rate_hz))
         # Both the first stamp and this one may be off by half a tick.
         self._unit = unit if unit > 2 * self._samples_of_tick else 1
@@ -63,16 +66,17 @@ class SampleClock:
         """All holes together."""
         return self.missing / self._rate_hz
 
-    def start(self, stamp: int | None, priming: int = 0) -> int:
+    def start(self, stamp: int | None, priming: int = 0, *, is_at_zero: bool = False) -> int:
         """Begin the count; gives where the first sample that is heard lies.
 
         Args:
             stamp: Of the first packet, in ticks; ``None``: it has none, and lies at 0. Stamps that
                 come later are FFmpeg's own then, and are not listened to.
             priming: How many of its samples are not heard.
+            is_at_zero: The first that is heard lies at 0, whatever the stamp.
         """
         self._has_stamps = stamp is not None
-        heard = 0 if stamp is None else self._place(stamp) + priming
+        heard = 0 if stamp is None or is_at_zero else self.place(stamp) + priming
         if abs(heard) <= self._rounding:
             heard = 0
         self.position = heard - priming
@@ -88,7 +92,7 @@ class SampleClock:
         assert self.position is not None, "start() comes first"
         hole = 0
         if stamp is not None and self._has_stamps:
-            late = self._place(stamp) + self._shift - self.position
+            late = self.place(stamp) - self.position
             if late > JUMP_S * self._rate_hz or late < -RESTART_S * self._rate_hz:
                 self.jumps += 1
                 self._shift -= late
@@ -118,5 +122,20 @@ class SampleClock:
         assert self.position is not None, "start() comes first"
         self.position += samples
 
-    def _place(self, stamp: int) -> int:
-        return round(stamp * self._samples_of_tick - self._zero)
+    def follow(self, stamp: int | None) -> None:
+        """Take the next packet's place from its stamp: lengths are only known to the tick."""
+        assert self.position is not None, "start() comes first"
+        if stamp is not None and self._has_stamps:
+            late = self.place(stamp) - self.position
+            if abs(late) <= self._tolerance:
+                self.position += late
+
+    def resume(self, stamp: int | None) -> None:
+        """Stamps count on from here, whatever they were before."""
+        assert self.position is not None, "start() comes first"
+        if stamp is not None:
+            self._shift -= self.place(stamp) - self.position
+
+    def place(self, stamp: int) -> int:
+        """Where a stamp, in ticks, lies."""
+        return round(stamp * self._samples_of_tick - self._zero) + self._shift

@@ -116,8 +116,8 @@ class SoundReader:
         self.channels = target.channels
         self._converter = SoundConverter(target, round(_BLOCK_S * self.rate_hz))
         tick, zero = tick_s(stream.time_base), file_zero_s(container)
-        unit = PacketLength(stream, self.rate_hz).unit
-        self.clock = SampleClock(self.rate_hz, tick, zero, unit)
+        length = PacketLength(stream, self.rate_hz)
+        self.clock = SampleClock(self.rate_hz, tick, zero, length.unit, length.slack)
         self.heard = self.clock.start(first.pts)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import av
 import numpy as np
 
 from tests.media.broken import run_ffmpeg
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["COPIED", "decoded", "make_film", "samples"]
+__all__ = ["COPIED", "decoded", "make_film", "played", "samples"]
 
 LENGTH_S = 3.1
 _SOUND = (
@@ -81,6 +82,18 @@ def make_film(path: Path, encoder: str, *arguments: str) -> Path:
 def decoded(path: Path, track: int = 0) -> bytes:
     """A sound track as FFmpeg decodes it, float32."""
     return run_ffmpeg("-i", path, "-map", f"0:a:{track}", "-f", "f32le", "-")
+
+
+def played(path: Path) -> NDArray[Any]:
+    """The first sound track as the FFmpeg inside PyAV plays it: floats, channels in turn.
+
+    It leaves out what Matroska says is not to be heard. Programs before FFmpeg 8 play that but for
+    Opus, and those from FFmpeg 7 say it of all that an encoder puts before the sound.
+    """
+    resampler = av.AudioResampler(format="flt")
+    with av.open(str(path)) as container:
+        frames = [one for frame in container.decode(audio=0) for one in resampler.resample(frame)]
+    return np.concatenate([frame.to_ndarray()[0] for frame in frames])
 
 
 def samples(path: Path, form: str = "s16le") -> NDArray[Any]:

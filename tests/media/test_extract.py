@@ -19,7 +19,7 @@ from capture.errors import CaptureError, ConfigError, DamagedFileError, MediaErr
 from capture.media.extract import extract
 from capture.model import ExtractJob, GateSpec, SoundFileSpec
 from tests.media.broken import BROKEN, make_broken, run_ffmpeg
-from tests.media.sounds import COPIED, LENGTH_S, decoded, make_film, samples
+from tests.media.sounds import COPIED, LENGTH_S, decoded, make_film, played, samples
 from tests.scenes import build, needs_espeak
 
 if TYPE_CHECKING:
@@ -65,12 +65,18 @@ def test_a_copy_decodes_to_the_very_samples_of_the_source(
     (part,) = result.parts
     assert part.path.name == Path(name).stem + COPIED[name][1]
     assert names(tmp_path) == [part.path.name]
-    assert decoded(part.path) == decoded(source)
+    ours, theirs = played(part.path), played(source)
+    extra = len(ours) - len(theirs)
+    assert np.array_equal(ours[extra:], theirs)
+    assert decoded(part.path) in decoded(source)  # older programs leave out less
     assert part.duration_s == pytest.approx(LENGTH_S, abs=LONGEST_PACKET_S)
     with av.open(str(part.path)) as container:
         assert container.duration is not None
         assert container.duration / 1e6 == pytest.approx(part.duration_s, abs=0.03)
-    assert not result.warnings
+    # FFmpeg 7 and later say of AC-3 in Matroska what the encoder put before the sound.
+    unheard = "a .ac3 file can't say that its first 256 samples are not meant to be heard"
+    assert result.warnings == ((unheard,) if extra else ())
+    assert extra in ({0, 256 * 2} if name == "ac3.mkv" else {0})
     assert not result.is_partial
 
 
@@ -133,8 +139,7 @@ def test_a_copied_stretch_lies_where_it_says(
     assert part.span.start_s <= 1.0
     assert part.span.end_s >= 2.0
     assert part.span.length_s < 1.0 + 2 * LONGEST_PACKET_S
-    whole = samples(source, "f32le")[::2]
-    cut = samples(part.path, "f32le")[::2]
+    whole, cut = played(source)[::2], played(part.path)[::2]
     assert len(cut) / RATE_HZ == pytest.approx(part.duration_s, abs=0.001)
     middle = cut[len(cut) // 2 :][:4800]
     near = round(part.span.start_s * RATE_HZ) + len(cut) // 2
@@ -172,14 +177,16 @@ def test_a_chapter_each(film: Callable[[str], Path], tmp_path: Path) -> None:
     )
     source = tmp_path / "talk.mkv"
     run_ffmpeg("-i", film("aac.mkv"), "-i", notes, "-map_chapters", "1", "-c", "copy", source)
+    with av.open(str(source)) as container:  # FFmpeg 7 moves all but the chapters by the priming
+        begins_s = (container.start_time or 0) / av.time_base
     for spec in (None, WAV):
         out = tmp_path / f"out-{spec is None}"
         result = extract(ExtractJob(source, out, by_chapter=True, spec=spec))
         suffix = ".wav" if spec else ".m4a"
         assert names(out) == [f"talk 01 Why what{suffix}", f"talk 02 The end{suffix}"]
         assert result.parts[1].title == "The end"
-        assert result.parts[1].span.start_s == pytest.approx(1.0, abs=0.03)
-    assert [part.duration_s for part in result.parts] == [1.0, 2.0]
+        assert result.parts[1].span.start_s == pytest.approx(1.0 - begins_s, abs=0.03)
+    assert [part.duration_s for part in result.parts] == [1.0 - begins_s, 2.0]
     with pytest.raises(MediaError, match="no chapters"):
         extract(ExtractJob(film("aac.mkv"), tmp_path, by_chapter=True))
 
