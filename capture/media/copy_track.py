@@ -256,7 +256,7 @@ class TrackCopy:
             file.close()
 
     def notes(self, number: int) -> list[str]:
-        """In which way a copy of this track, the ``number``-th, differs from what it was made of."""
+        """How a copy of this track, the ``number``-th, differs from its source; sentences."""
         notes, file = [], self.files[0]
         suffix = file.holder.suffix
         if self.clock.holes and not file.holder.has_time:
@@ -266,8 +266,8 @@ class TrackCopy:
         if self.joins and not codec_of(self.stream).startswith(_ALONE):
             places = "one place" if self.joins == 1 else f"{self.joins} places"
             notes.append(
-                f"sound track {number} is cut in {places} by the edit list of its file: right after "
-                "a cut a copy may sound otherwise for some hundredths of a second"
+                f"sound track {number} is cut in {places} by the edit list of its file: right "
+                "after a cut a copy may sound otherwise for some hundredths of a second"
             )
         if file.unstated:
             notes.append(
