@@ -39,6 +39,8 @@ SEEK_MARGIN_S = 5.0
 """A stretch is looked for from so far before its beginning."""
 _DIVISIBLE = ("wav", "w64", "caf", "aiff", "au")
 """Containers whose packets are as many small blocks as go into 4096 bytes."""
+_ALONE = ("pcm_", "flac", "alac", "wavpack", "tta")
+"""Codecs whose packets are decoded alike whatever was decoded before."""
 _SEEKABLE = ("mov,", "matroska", "wav", "flac", "ogg")
 """Containers whose stamps are right also after a jump; FFmpeg guesses them in the rest."""
 
@@ -236,6 +238,27 @@ class TrackCopy:
         self.is_at_end = not self.is_done
         for file in self.files:
             file.close()
+
+    def notes(self, number: int) -> list[str]:
+        """How a copy of this track, the ``number``-th, differs from its source; sentences."""
+        notes, file = [], self.files[0]
+        suffix = file.holder.suffix
+        if self.clock.holes and not file.holder.has_time:
+            notes.append(
+                f"a {suffix} file knows no time: what follows a hole comes that much too early"
+            )
+        if self.joins and not codec_of(self.stream).startswith(_ALONE):
+            places = "one place" if self.joins == 1 else f"{self.joins} places"
+            notes.append(
+                f"sound track {number} is cut in {places} by the edit list of its file: right "
+                "after a cut a copy may sound otherwise for some hundredths of a second"
+            )
+        if file.unstated:
+            notes.append(
+                f"a {suffix} file can't say that its first {file.unstated} samples are not meant "
+                "to be heard"
+            )
+        return notes
 
 
 def copy_packets(container: Any, tracks: Sequence[TrackCopy]) -> str | None:

@@ -51,8 +51,6 @@ Window = tuple[float | None, float | None, Chapter | None]
 
 LATE_S = 0.02
 """A track that begins later than this after its file is late; less is rounding."""
-_ALONE = ("pcm_", "flac", "alac", "wavpack", "tta")
-"""Codecs whose packets are decoded alike whatever was decoded before."""
 _RANGE_LUFS = (-70.0, -5.0)
 """What FFmpeg's ``loudnorm`` brings sound to, too; below -70 nothing is measured (EBU R128)."""
 
@@ -351,23 +349,7 @@ def _report_copy(
         work.sound_s += (file.ends - file.begins) / rate_hz
     stated_s = track.stated_s if copy.is_at_end else None
     work.report(track.number, stated_s, copy.clock, copy.broken, read_error, is_torn=copy.is_torn)
-    holder = copy.files[0].holder
-    if copy.clock.holes and not holder.has_time:
-        work.warnings.append(
-            f"a {holder.suffix} file knows no time: what follows a hole comes that much too early"
-        )
-    if copy.joins and not track.codec.startswith(_ALONE):
-        places = "one place" if copy.joins == 1 else f"{copy.joins} places"
-        work.warnings.append(
-            f"sound track {track.number} is cut in {places} by the edit list of its file: right "
-            "after a cut a copy may sound otherwise for some hundredths of a second"
-        )
-    unstated = copy.files[0].unstated
-    if unstated:
-        work.warnings.append(
-            f"a {holder.suffix} file can't say that its first {unstated} samples are not meant "
-            "to be heard"
-        )
+    work.warnings += copy.notes(track.number)
 
 
 def _refuse_nothing(is_something: bool, track: _Track, clock: SampleClock, work: Work) -> None:  # noqa: FBT001 - the condition itself
