@@ -83,6 +83,17 @@ def look(pulse: Any) -> View:
     )
 
 
+def load_pulsectl() -> Any:
+    """The Python module of libpulse.
+
+    Raises:
+        LibraryMissingError: If libpulse or pulsectl is not installed.
+    """
+    with needed("pulsectl"):
+        import pulsectl  # noqa: PLC0415 - it loads libpulse
+    return pulsectl
+
+
 @contextmanager
 def connect(server: str | None) -> Iterator[Any]:
     """A pulsectl connection.
@@ -90,8 +101,7 @@ def connect(server: str | None) -> Iterator[Any]:
     Raises:
         BackendUnavailableError: If libpulse, pulsectl or the server is not there.
     """
-    with needed("pulsectl"):
-        import pulsectl  # noqa: PLC0415 - it loads libpulse
+    pulsectl = load_pulsectl()
     pulse = None
     try:
         try:
