@@ -149,8 +149,9 @@ def require_apps() -> None:
     """
     if sys.platform != "linux":
         raise _no_apps()
-    with needed("pulsectl"):
-        import pulsectl  # noqa: F401, PLC0415 - it loads libpulse
+    from capture.sources import _pulse_server  # noqa: PLC0415
+
+    _pulse_server.load_pulsectl()
 
 
 def _no_apps() -> UnsupportedError:

@@ -84,6 +84,17 @@ def look(pulse: Any) -> View:
     )
 
 
+def load_pulsectl() -> Any:
+    """The Python module of libpulse.
+
+    Raises:
+        LibraryMissingError: If libpulse or pulsectl is not installed.
+    """
+    with needed("pulsectl"):
+        import pulsectl  # noqa: PLC0415 - it loads libpulse
+    return pulsectl
+
+
 @contextmanager
 def connect(server: str | None) -> Iterator[Any]:
     """A pulsectl connection.
@@ -91,8 +102,7 @@ def connect(server: str | None) -> Iterator[Any]:
     Raises:
         BackendUnavailableError: If libpulse, pulsectl or the server is not there.
     """
-    with needed("pulsectl"):
-        import pulsectl  # noqa: PLC0415 - it loads libpulse
+    pulsectl = load_pulsectl()
     for kind in (pulsectl.PulseSinkInfo, pulsectl.PulseSourceInfo, pulsectl.PulseSinkInputInfo):
         kind._init_from_struct = _complete  # noqa: SLF001 - what pulsectl has for its subclasses
     pulsectl.PulseClientInfo._init_from_struct = _complete  # noqa: SLF001 - the same

@@ -42,7 +42,6 @@ record waits.mka --audio synthetic --start-when app:x --start-within 1s
 record waits.mka --audio synthetic --stop-when window-closed:x --duration 1s
 record private.mp4 --private-desktop 320x240 --duration 1s
 record card.mp4 --test-card 160x128 --audio synthetic --duration 0.5s
-record card.mp4 --test-card 160x128 --audio none --at 23:59 --screen 9
 voice . --for 1s
 voice . --for 1s --from mic
 voice . --name {nonsense}
@@ -163,7 +162,12 @@ def test_what_a_system_cannot_list_is_no_error_of_devices(tmp_path: Path) -> Non
         ("pulsectl.so", "devices\nvoice . --for 1s\nplay tone.wav", "libpulse", "record b.mp4"),
         ("pulsectl", "doctor\nrecord a.mka\nvoice .", "pulsectl", "record b.mp4"),
         ("sounddevice.so", "play tone.wav", "no sound output", "record b.mp4"),
-        ("soundfile.so", "record a.flac --audio synthetic", "libsndfile", "record b.mp4"),
+        (
+            "soundfile.so",
+            "record a.wav --audio synthetic --duration 1s",
+            "libsndfile",
+            "record b.mp4",
+        ),
         ("soundfile", "extract tone.wav -o a.flac", "soundfile", "record b.mp4"),
         ("cv2.so", "record a.mp4 --test-card 160x128\ndemo .", "libgl1", "record b.mka"),
         ("cv2", "play tone.wav\nprobe tone.wav", "", "record b.mka"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import psutil
@@ -36,8 +38,9 @@ def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 def ended() -> Iterator[subprocess.Popen[bytes]]:
     """A process that has ended, and that nobody has waited for yet."""
     process = subprocess.Popen([sys.executable, "-c", ""])
-    if sys.platform == "linux":
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    with contextlib.suppress(psutil.NoSuchProcess):  # as Windows says
+        while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
     yield process
     process.wait()
 
