@@ -21,7 +21,7 @@ from capture.cli.signals import StopSignals
 from capture.cli.streams import detached_output
 from capture.cli.views import choose_view
 from capture.config import default_output
-from capture.errors import CaptureError, UnsupportedError
+from capture.errors import CaptureError, NothingRecordedError, UnsupportedError
 from capture.libraries import needed
 from capture.model import AudioSpec, RecordingSpec, VideoSpec, Window
 
@@ -155,9 +155,10 @@ def _record(
                 with sessions[0] as filming, sessions[1], view:
                     while window_program.poll() is None and not filming.wait_for_stop(0):
                         view.show(filming)
-            finally:
-                if stop.has_come:  # the files are whole, but there is nothing to measure
-                    raise KeyboardInterrupt
+            except NothingRecordedError:
+                if not stop.has_come:
+                    raise
+            stop.check()  # the files are whole, but there is nothing to measure
     finally:
         window_program.terminate()
         window_program.wait()
