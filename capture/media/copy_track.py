@@ -17,6 +17,7 @@ from capture.errors import DamagedFileError, MediaError
 from capture.media.packet_file import Placed, Steady
 from capture.media.packet_length import (
     PacketLength,
+    adts_form,
     cut_packet,
     decoded_samples,
     opus_preskip,
@@ -41,6 +42,10 @@ _DIVISIBLE = ("wav", "w64", "caf", "aiff", "au")
 """Containers whose packets are as many small blocks as go into 4096 bytes."""
 _ALONE = ("pcm_", "flac", "alac", "wavpack", "tta")
 """Codecs whose packets are decoded alike whatever was decoded before."""
+_ADTS = ("aac", "mpegts")
+"""Containers in which every packet of AAC states its rate and channels; MP4 has one for all."""
+CHANGED_AFTER = 3
+"""So many packets in a row of another form are a change; fewer are damage."""
 _SEEKABLE = ("mov,", "matroska", "wav", "flac", "ogg")
 """Containers whose stamps are right also after a jump; FFmpeg guesses them in the rest."""
 
@@ -62,6 +67,9 @@ class TrackCopy:
         self._is_vorbis = codec_of(stream) == "vorbis"
         self._setup = vorbis_setup(bytes(codec.extradata or b"")) if self._is_vorbis else b""
         self._is_broadcast = container.format.name == "mpegts"
+        self._is_adts = codec_of(stream) == "aac" and container.format.name in _ADTS
+        self._form: int | None = None
+        self._other_forms = 0
         is_pcm = files[0].holder.codec.startswith("pcm_")
         self._is_divisible = is_pcm or container.format.name in _DIVISIBLE
         self.rate_hz = codec.sample_rate
@@ -144,6 +152,8 @@ class TrackCopy:
         """Find out where a packet lies, and give it to the files."""
         if self._setup and packet.has_sidedata("new_extradata"):
             self._refuse_other_setup(bytes(packet.get_sidedata("new_extradata")))
+        if self._is_adts:
+            self._refuse_other_form(adts_form(bytes(memoryview(packet)[:4])))
         stamp = packet.pts if packet.pts is not None else packet.dts
         clock = self.clock
         length, cut = self._length.read(packet, is_last=is_last)
@@ -183,6 +193,17 @@ class TrackCopy:
                 hint="it was put together from several files; --end there copies the first",
             )
 
+    def _refuse_other_form(self, form: int | None) -> None:
+        """What follows a change of rate or channels would be left out by every player."""
+        self._form = form if self._form is None else self._form
+        self._other_forms = self._other_forms + 1 if form not in {None, self._form} else 0
+        if self._other_forms == CHANGED_AFTER:
+            raise MediaError(
+                f"the AAC sound changes its rate or channels at {self.clock.seconds:.1f} s, which "
+                "a copy cannot hold",
+                hint="have it written anew, as with --format m4a; --end there copies the first",
+            )
+
     def _start(self, packet: Any, stamp: int | None, length: int) -> int:
         if self._is_vorbis:
             # Vorbis gives nothing for its first packet; a stamp of 0 does not heed that.
@@ -198,7 +219,7 @@ class TrackCopy:
         lengths = self._length.steady()
         at = self.clock.position
         is_tried = self._is_sound or self._tried >= TRIED
-        is_plain = is_tried and not self._is_between and not self._is_broadcast
+        is_plain = is_tried and not (self._is_between or self._is_broadcast or self._is_adts)
         if lengths is None or at is None or not is_plain:
             return next(packets, None)
         (file,) = self.files[:1]
@@ -251,7 +272,7 @@ class TrackCopy:
             places = "one place" if self.joins == 1 else f"{self.joins} places"
             notes.append(
                 f"sound track {number} is cut in {places} by the edit list of its file: right "
-                "after a cut a copy may sound otherwise for some hundredths of a second"
+                "after a cut a copy may sound otherwise for up to half a second"
             )
         if file.unstated:
             notes.append(

@@ -11,6 +11,7 @@ from capture.media.tracks import codec_of, tick_s, trims
 
 __all__ = [
     "PacketLength",
+    "adts_form",
     "cut_packet",
     "decoded_samples",
     "opus_preskip",
@@ -47,6 +48,17 @@ def opus_samples(packet: bytes) -> int:
     if code < 3:  # noqa: PLR2004 - one frame, or two
         return frame * (1, 2, 2)[code]
     return frame * (packet[1] & 63) if len(packet) > 1 else 0
+
+
+def adts_form(head: bytes) -> int | None:
+    """Object type, rate and channels that the header of an AAC packet states, as one number.
+
+    Returns:
+        ``None``: it has no such header (ISO/IEC 14496-3, table 1.A.5).
+    """
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0:  # noqa: PLR2004 - the sync word
+        return None
+    return (head[2] << 8 | head[3]) & 0b1111_1101_1100_0000  # without the private bit
 
 
 def opus_preskip(head: bytes) -> int:

@@ -10,7 +10,7 @@ import pytest
 
 from capture.errors import MediaError
 from capture.media.extract import extract
-from capture.model import ExtractJob
+from capture.model import ExtractJob, SoundFileSpec
 from tests.media.broken import run_ffmpeg
 from tests.media.sounds import decoded, played, samples
 
@@ -217,3 +217,21 @@ def test_packets_whose_length_is_rounded_leave_no_holes(
     assert result.parts[0].duration_s == pytest.approx(20.3, abs=0.1)
     if not result.warnings:
         assert decoded(result.parts[0].path) == decoded(source)
+
+
+@pytest.mark.parametrize("suffix", [".aac", ".ts"])
+def test_a_copy_does_not_lose_what_follows_a_change_of_channels(
+    suffix: str, tmp_path: Path
+) -> None:
+    parts = []
+    for number, channels in enumerate((6, 2)):
+        part = tmp_path / f"part{number}{suffix}"
+        sine = f"sine=440:r=48000:d={number + 2}"
+        run_ffmpeg("-f", "lavfi", "-i", sine, "-ac", channels, "-c:a", "aac", part)
+        parts.append(part.read_bytes())
+    source = tmp_path / f"joined{suffix}"
+    source.write_bytes(b"".join(parts))
+    with pytest.raises(MediaError, match=r"changes its rate or channels at [12]\.\d s"):
+        extract(ExtractJob(source, tmp_path / "out"))
+    made = extract(ExtractJob(source, tmp_path / "out", spec=SoundFileSpec("wav")))
+    assert made.sound_s == pytest.approx(5, abs=0.2)
