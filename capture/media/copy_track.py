@@ -150,10 +150,7 @@ class TrackCopy:
 
     def _place(self, packet: Any, *, is_last: bool = False) -> None:
         """Find out where a packet lies, and give it to the files."""
-        if self._setup and packet.has_sidedata("new_extradata"):
-            self._refuse_other_setup(bytes(packet.get_sidedata("new_extradata")))
-        if self._is_adts:
-            self._refuse_other_form(adts_form(bytes(memoryview(packet)[:4])))
+        self._refuse_change(packet)
         stamp = packet.pts if packet.pts is not None else packet.dts
         clock = self.clock
         length, cut = self._length.read(packet, is_last=is_last)
@@ -183,6 +180,13 @@ class TrackCopy:
         placed = Placed(packet, at, length, *self._skip_at(at, length), cut)
         for file in self.files:
             file.take(self.stream, placed)
+
+    def _refuse_change(self, packet: Any) -> None:
+        """Refuse what the new file would have to state anew in its middle."""
+        if self._setup and packet.has_sidedata("new_extradata"):
+            self._refuse_other_setup(bytes(packet.get_sidedata("new_extradata")))
+        if self._is_adts:
+            self._refuse_other_form(adts_form(bytes(memoryview(packet)[:4])))
 
     def _refuse_other_setup(self, extradata: bytes) -> None:
         """Files that were appended to each other may have other tables: all would be noise."""

@@ -227,7 +227,7 @@ def test_a_copy_does_not_lose_what_follows_a_change_of_channels(
     for number, channels in enumerate((6, 2)):
         part = tmp_path / f"part{number}{suffix}"
         sine = f"sine=440:r=48000:d={number + 2}"
-        run_ffmpeg("-f", "lavfi", "-i", sine, "-ac", channels, "-c:a", "aac", part)
+        run_ffmpeg("-f", "lavfi", "-i", sine, "-ac", str(channels), "-c:a", "aac", part)
         parts.append(part.read_bytes())
     source = tmp_path / f"joined{suffix}"
     source.write_bytes(b"".join(parts))
