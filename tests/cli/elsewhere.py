@@ -49,7 +49,7 @@ NATIVE = {
 NOT_ON_WINDOWS = ("fcntl", "grp", "pwd", "resource", "termios", "tty")
 NO_ATTRIBUTE = {
     "win32": "fork getsid getuid geteuid killpg pidfd_open posix_fadvise sched_getaffinity "
-    "setsid sync SIGHUP SIGALRM SIGCHLD SIGUSR1 pthread_sigmask sigtimedwait AF_UNIX",
+    "setsid sync SIGHUP SIGALRM SIGCHLD SIGUSR1 pthread_sigmask sigtimedwait",
     "darwin": "pidfd_open posix_fadvise sched_getaffinity fdatasync",
 }
 ON_WINDOWS = {"os": {"O_BINARY": 0}, "signal": {"CTRL_BREAK_EVENT": 1, "SIGBREAK": signal.SIGUSR2}}

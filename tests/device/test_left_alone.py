@@ -58,8 +58,8 @@ def is_recording(folder: Path) -> bool:
 
 
 def length_s(folder: Path) -> float:
-    """Of the one file in a folder in which nothing else is left."""
-    (path,) = folder.iterdir()
+    """Of the one file in a folder in which nothing else is left but what is known of it."""
+    (path,) = (path for path in folder.iterdir() if path.name != "messages.jsonl")
     samples, rate_hz, _ = read_sound(path)
     return len(samples) / rate_hz
 

@@ -35,6 +35,15 @@ def listed() -> list[dict[str, Any]]:
     return [json.loads(line) for line in run.stdout.splitlines()]
 
 
+def wait_for(keeper: subprocess.Popen[str], event: str) -> None:
+    """Read what it says up to an event."""
+    assert keeper.stdout is not None
+    for line in keeper.stdout:
+        if json.loads(line)["event"] == event:
+            return
+    pytest.fail(f"it ended before {event}")
+
+
 @pytest.mark.parametrize("is_one_folder", [True, False])
 def test_two_listen_and_one_lists_and_nothing_is_lost_or_twice(
     desktop_env: PrivateDesktop,
@@ -53,17 +62,19 @@ def test_two_listen_and_one_lists_and_nothing_is_lost_or_twice(
     keepers = [capture("voice", folder, *map(str, options)) for folder in folders]
     try:
         for keeper in keepers:
-            assert keeper.stdout is not None
-            while json.loads(keeper.stdout.readline())["event"] != "started":
-                pass
+            wait_for(keeper, "started")
         for _ in range(TONES):
             subprocess.run(["paplay", str(tmp_path / "tone.wav")], check=True, timeout=60)
+            for keeper in keepers:
+                wait_for(keeper, "message-kept")
             found = listed()  # meanwhile
             assert len({row["id"] for row in found}) == len(found)
         kept = []
         for keeper in keepers:
-            output, _ = keeper.communicate(timeout=60)
-            kept += json.loads(output.splitlines()[-1])["messages"]
+            assert keeper.stdout is not None
+            kept += json.loads(keeper.stdout.read().splitlines()[-1])["messages"]
+            assert keeper.wait(timeout=60) == 0
+            keeper.stdout.close()
     finally:
         for keeper in keepers:
             if keeper.poll() is None:

@@ -13,6 +13,7 @@ import soundfile
 
 from capture import AudioSpec, Event, EventKind, RecordingSpec, Session, VideoSpec, segments
 from capture.media.anchor import Anchor
+from capture.media.encode import pcm16
 from capture.sources.synthetic import EPOCH_NS, SyntheticTone, ToneFaults, read_tone
 from tests.media.films import read_picture_times, read_sound, video_end
 
@@ -74,11 +75,7 @@ def test_a_clock_that_is_off_and_one_that_is_not(
     assert 50 < result.tracks[0].drift_ppm < 350  # still on its way
     assert result.tracks[0].silence_inserted_s == 0
 
-    # What was delivered, written by libsndfile as a file writer would.
-    delivered = tmp_path / "delivered.wav"
-    samples = np.concatenate([block.samples for block in true_tone.blocks])
-    soundfile.write(delivered, samples, RATE_HZ, subtype="PCM_16")
-    before, _ = soundfile.read(delivered, dtype="int16")
+    before = pcm16(np.concatenate([block.samples for block in true_tone.blocks]))
     after, _ = soundfile.read(true_path, dtype="int16")
     (sounding,) = np.nonzero(after[:, 0])
     after = after[sounding[0] :]  # the first sound comes a moment after the start
