@@ -14,13 +14,18 @@ import av
 
 from capture.errors import DamagedFileError
 from capture.media.stated import stated_bytes
-from capture.media.tag_text import AS_MEANT
+from capture.media.tag_text import mend_tags
 from capture.naming import ffmpeg_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["open_container", "open_media"]
+
+_KEEPS_BYTES: dict[str, Any] = (
+    {"metadata_errors": "surrogateescape"} if int(av.__version__.split(".")[0]) < 19 else {}  # noqa: PLR2004
+)
+"""From PyAV 19 on it reads tags so anyway, and knows no other way."""
 
 
 def open_media(path: Path, options: Mapping[str, str] | None = None) -> Any:
@@ -57,7 +62,9 @@ def open_container(file: Any, options: Mapping[str, str] | None = None) -> Any:
         OSError: The same.
     """
     name = ffmpeg_name(file) if isinstance(file, Path) else file
-    return av.open(name, options=dict(options or {}), metadata_errors=AS_MEANT)
+    container: Any = av.open(name, options=dict(options or {}), **_KEEPS_BYTES)
+    mend_tags(container)
+    return container
 
 
 def _refuse_what_is_no_file(path: Path) -> None:

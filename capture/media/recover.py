@@ -20,6 +20,7 @@ from capture.errors import DamagedFileError, MediaError
 from capture.journal import journal_path, read_journal, require_ended
 from capture.media.mux import Container, container_of
 from capture.media.output import as_output_error
+from capture.media.tag_text import chapters_of
 from capture.media.torn import open_torn
 from capture.media.tracks import is_cover
 from capture.naming import ffmpeg_name, fitted
@@ -276,7 +277,7 @@ def _copy(path: Path, target: Path, container: Container, until_s: float | None)
 def _begin(source: Any, clean: Any) -> dict[int, Any]:
     """Tracks, tags and chapters of the copy; gives its streams by the source's index."""
     clean.metadata.update(source.metadata)
-    clean.set_chapters(source.chapters())
+    clean.set_chapters(chapters_of(source))
     streams = {}
     for stream in [*_streams(source), *_aside(source)]:
         copy = clean.add_stream_from_template(stream)

@@ -8,10 +8,11 @@ cost the whole file.
 from __future__ import annotations
 
 import codecs
+from typing import Any
 
-__all__ = ["AS_MEANT"]
+__all__ = ["as_meant", "chapters_of", "mend_tags"]
 
-AS_MEANT = "capture-as-meant"
+_AS_MEANT = "capture-as-meant"
 """The name of an error handler for ``bytes.decode``: what is not UTF-8 is taken for the code page
 that was usual where it was written."""
 _KANA_LEADS = b"\x82\x83"
@@ -33,4 +34,30 @@ def _read_as_meant(error: UnicodeError) -> tuple[str, int]:
     return data[start : error.end].decode("cp1252", "replace"), error.end
 
 
-codecs.register_error(AS_MEANT, _read_as_meant)
+codecs.register_error(_AS_MEANT, _read_as_meant)
+
+
+def as_meant(text: str) -> str:
+    """A text whose bytes were kept (``surrogateescape``), without what stands for them."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", _AS_MEANT)
+    return text
+
+
+def mend_tags(container: Any) -> None:
+    """Put what was meant into the tags of a container and of its streams."""
+    for tags in (container.metadata, *(stream.metadata for stream in container.streams)):
+        meant = {as_meant(key): as_meant(text) for key, text in tags.items()}
+        tags.clear()
+        tags.update(meant)
+
+
+def chapters_of(container: Any) -> list[Any]:
+    """The chapters as PyAV gives them, their titles as they were meant."""
+    chapters: list[Any] = container.chapters()
+    for chapter in chapters:
+        tags = chapter.get("metadata", {})
+        chapter["metadata"] = {as_meant(key): as_meant(text) for key, text in tags.items()}
+    return chapters

@@ -21,6 +21,7 @@ from capture.media.input import open_media
 from capture.media.mp3_info import stated_length_s
 from capture.media.origin import without_origin
 from capture.media.stated import HEADED, stated_bytes
+from capture.media.tag_text import chapters_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -324,7 +325,7 @@ def read_chapters(container: Any) -> tuple[Chapter, ...]:
     """Its chapters in their order; what has no length is left out."""
     zero = file_zero_s(container)
     found = []
-    for chapter in container.chapters():
+    for chapter in chapters_of(container):
         tick = tick_s(chapter["time_base"])
         start, end = (float(max(0, chapter[key] * tick - zero)) for key in ("start", "end"))
         title = {key.lower(): text for key, text in chapter["metadata"].items()}.get("title")
