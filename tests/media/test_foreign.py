@@ -87,9 +87,7 @@ def test_channels_that_change_are_mixed_as_ffmpeg_mixes_them(
     run_ffmpeg("-i", source, tmp_path / "by_ffmpeg.wav")
     expected = samples(tmp_path / "by_ffmpeg.wav").astype(int)
     assert len(heard) == len(expected)
-    # Decoders before FFmpeg 9 play an m4a's last packet to its end.
-    assert 0 <= len(expected) - len(heard) < 1024
-    assert np.abs(heard - expected[: len(heard)]).max() <= 1
+    assert np.abs(heard - expected).max() <= 1
     assert len([text for text in result.warnings if "changes its rate or channels" in text]) == 1
     assert not result.is_partial
 
@@ -445,7 +443,9 @@ def test_a_cover_goes_along(
         assert cover_of(part.path) == cover
         assert not list(part.path.parent.glob(".*"))
     heard, expected = (samples(path).astype(int) for path in (tmp_path / "flac/song.flac", source))
-    assert np.abs(heard - expected).max() <= 1
+    # Decoders before FFmpeg 9 play an m4a's last packet to its end.
+    assert 0 <= len(expected) - len(heard) < 1024
+    assert np.abs(heard - expected[: len(heard)]).max() <= 1
 
 
 @pytest.mark.parametrize("spec", [WAV, SoundFileSpec("ogg"), SoundFileSpec(messenger="whatsapp")])
