@@ -23,6 +23,7 @@ from capture.errors import ConfigError, OutputError
 from capture.media.anchor import Anchor
 from capture.media.certificate import certificate_text, room, seal
 from capture.media.output import as_output_error
+from capture.media.packets import PacketSink
 from capture.media.sndfile import SoundLibraryFile
 from capture.model import NS_PER_S
 from capture.naming import ffmpeg_name
@@ -111,7 +112,7 @@ def container_of(path: Path) -> Container:
     return container
 
 
-class FileSink(ABC):
+class FileSink(PacketSink, ABC):
     """One file being written; used from one thread.
 
     Attributes:

@@ -254,13 +254,6 @@ class Store:
                 "UPDATE state SET is_complete = 1, deletions = deletions + ?", (bool(before),)
             )
 
-    def forget_folder(self, folder: Path) -> None:
-        """Have nothing of a folder any more."""
-        raw = os.fsencode(folder)
-        with self._begin() as connection:
-            _clear_folder(connection, raw)
-            connection.execute("DELETE FROM folders WHERE folder = ?", (raw,))
-
     def clean(self) -> None:
         """Write the file anew, if there may be rests of what was deleted in it."""
         with self._lock, self._translating():
