@@ -20,30 +20,17 @@ if TYPE_CHECKING:
     from typing import Any
 
     from capture.errors import CaptureError
-    from capture.media.extract import extract
-    from capture.media.probe import probe
-    from capture.model import (
-        AudioSpec,
-        Event,
-        EventKind,
-        ExtractedPart,
-        ExtractJob,
-        ExtractResult,
-        GateSpec,
-        RecordingResult,
-        RecordingSpec,
-        Rect,
-        Snapshot,
-        SoundFileSpec,
-        Span,
-        State,
-        TrackMode,
-        VideoSpec,
-        VoiceMessage,
-        VoiceResult,
-        VoiceSpec,
-    )
-    from capture.session import Session, record
+    from capture.geometry import Rect
+    from capture.media.check.probe import probe
+    from capture.media.extract.job import extract
+    from capture.model.events import Event, EventKind
+    from capture.model.extraction import ExtractedPart, ExtractResult, Span
+    from capture.model.recording import RecordingResult, Snapshot, State
+    from capture.model.voice import VoiceMessage, VoiceResult
+    from capture.recording.session import Session, record
+    from capture.specs.extraction import ExtractJob
+    from capture.specs.recording import AudioSpec, RecordingSpec, TrackMode, VideoSpec
+    from capture.specs.voice import GateSpec, SoundFileSpec, VoiceSpec
     from capture.voice import VoiceKeeper, keep_messages
 
 __all__ = [
@@ -78,31 +65,47 @@ __all__ = [
 
 _PLACES = {
     "capture.errors": ("CaptureError",),
-    "capture.media.extract": ("extract",),
-    "capture.media.probe": ("probe",),
-    "capture.model": (
-        "AudioSpec",
+    "capture.geometry": ("Rect",),
+    "capture.media.check.probe": ("probe",),
+    "capture.media.extract.job": ("extract",),
+    "capture.model.events": (
         "Event",
         "EventKind",
-        "ExtractedPart",
-        "ExtractJob",
+    ),
+    "capture.model.extraction": (
         "ExtractResult",
-        "GateSpec",
-        "RecordingResult",
-        "RecordingSpec",
-        "Rect",
-        "Snapshot",
-        "SoundFileSpec",
+        "ExtractedPart",
         "Span",
+    ),
+    "capture.model.recording": (
+        "RecordingResult",
+        "Snapshot",
         "State",
-        "TrackMode",
-        "VideoSpec",
+    ),
+    "capture.model.voice": (
         "VoiceMessage",
         "VoiceResult",
+    ),
+    "capture.recording.session": (
+        "Session",
+        "record",
+    ),
+    "capture.specs.extraction": ("ExtractJob",),
+    "capture.specs.recording": (
+        "AudioSpec",
+        "RecordingSpec",
+        "TrackMode",
+        "VideoSpec",
+    ),
+    "capture.specs.voice": (
+        "GateSpec",
+        "SoundFileSpec",
         "VoiceSpec",
     ),
-    "capture.session": ("Session", "record"),
-    "capture.voice": ("VoiceKeeper", "keep_messages"),
+    "capture.voice": (
+        "VoiceKeeper",
+        "keep_messages",
+    ),
 }
 """Some bring NumPy or codecs along, and nothing at all may take time before ``capture.cli.app``
 listens for ^C."""

@@ -33,10 +33,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from capture.errors import BackendUnavailableError, CaptureError, explain_system_error
-from capture.model import ExtractedPart, ExtractJob, ExtractResult, Span
+from capture.model.extraction import ExtractedPart, ExtractResult, Span
 
 if TYPE_CHECKING:
     from concurrent.futures import ProcessPoolExecutor
+
+    from capture.specs.extraction import ExtractJob
 
 __all__ = [
     "BatchReport",
@@ -358,13 +360,13 @@ def extract_file(job: ExtractJob) -> ExtractResult:
     """Work: the sound out of one file, unless it has been taken out before, just so.
 
     Raises:
-        CaptureError: As ``capture.media.extract.extract``.
+        CaptureError: As ``capture.media.extract.job.extract``.
     """
-    from capture.media.extract import (  # noqa: PLC0415 - for workers only
+    from capture.media.extract.extracted import settle  # noqa: PLC0415 - the same
+    from capture.media.extract.job import (  # noqa: PLC0415 - for workers only
         draw_waveform,
         extract,
     )
-    from capture.media.extracted import settle  # noqa: PLC0415 - the same
 
     settled, there = settle(job)
     if not there:

@@ -12,7 +12,7 @@ import threading
 import time
 from datetime import UTC, datetime
 
-from capture.model import NS_PER_S
+from capture.units import NS_PER_S
 
 __all__ = ["SessionClock", "local_time", "now_ns"]
 

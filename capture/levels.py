@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from capture.model import Level
+from capture.model.signal import Level
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,21 +15,22 @@ from cyclopts import Parameter
 
 from capture import sources
 from capture.cli.app import say
-from capture.cli.demo_layout import PLAYER_NAME, SIZE_PX, TITLE
 from capture.cli.record import enter_private_desktop
 from capture.cli.signals import StopSignals
 from capture.cli.streams import detached_output
 from capture.cli.views import choose_view
 from capture.config import default_output
+from capture.demo.layout import PLAYER_NAME, SIZE_PX, TITLE
 from capture.errors import CaptureError, NothingRecordedError, UnsupportedError
 from capture.libraries import needed
-from capture.model import AudioSpec, RecordingSpec, VideoSpec, Window
+from capture.model.devices import Window
+from capture.specs.recording import AudioSpec, RecordingSpec, VideoSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from capture.cli.views import View
-    from capture.session import Session
+    from capture.recording.session import Session
 
 __all__ = ["demo"]
 
@@ -55,7 +56,7 @@ def demo(
         private: On a private desktop even where there is a screen; --here insists on this one.
     """
     _require_window()
-    from capture.cli.demo_offset import measure_offset  # noqa: PLC0415 - loads av
+    from capture.demo.offset import measure_offset  # noqa: PLC0415 - loads av
 
     film = default_output(".mp4")
     if folder is not None:
@@ -107,7 +108,7 @@ def _require_window() -> None:
             hint="`capture doctor` says what works here, `capture record` records it",
         )
     with needed("xcffib"):
-        import capture.sources.canvas_x11  # noqa: PLC0415 - only looked for
+        import capture.demo.canvas  # noqa: PLC0415 - only looked for
     import capture.opencv  # noqa: F401, PLC0415 - the same
 
 
@@ -124,7 +125,7 @@ def _is_usable() -> bool:
 
 @contextlib.contextmanager
 def _voice() -> Iterator[Path]:
-    from capture.cli.voice_sample import make_voice_sample  # noqa: PLC0415 - loads NumPy
+    from capture.demo.voice_sample import make_voice_sample  # noqa: PLC0415 - loads NumPy
 
     with tempfile.TemporaryDirectory(prefix="capture-demo-") as folder:
         yield make_voice_sample(Path(folder) / "voice.wav")
@@ -134,9 +135,9 @@ def _record(
     film: Path, sound: Path, sample: Path, view: View, *, is_private: bool
 ) -> tuple[int, int]:
     """Play the message in its window and record both; gives where the window is in the film."""
-    from capture.session import Session  # noqa: PLC0415 - loads NumPy
+    from capture.recording.session import Session  # noqa: PLC0415 - loads NumPy
 
-    command = [sys.executable, "-m", "capture.cli.demo_window", "--sound", str(sample)]
+    command = [sys.executable, "-m", "capture.demo.window", "--sound", str(sample)]
     # In a session of its own: ^C is ours to handle.
     window_program = subprocess.Popen(command, stdout=2, start_new_session=True)  # noqa: S603 - our own program
     try:

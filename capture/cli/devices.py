@@ -12,14 +12,14 @@ from capture import sources
 from capture.cli.app import EXIT_FAILED, print_error, say
 from capture.cli.views import print_json, table_of
 from capture.errors import CaptureError, UnsupportedError
-from capture.model import DeviceKind
+from capture.model.devices import DeviceKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rich.table import Table
 
-    from capture.model import AudioApp, AudioDevice, Monitor, Window
+    from capture.model.devices import AudioApp, AudioDevice, Monitor, Window
 
 __all__ = ["devices"]
 

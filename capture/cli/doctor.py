@@ -21,7 +21,9 @@ from capture.cli.views import print_json
 from capture.config import default_output
 from capture.errors import CaptureError
 from capture.libraries import lack
-from capture.model import AudioBlock, AudioSpec, Event, VideoSpec
+from capture.model.events import Event
+from capture.model.signal import AudioBlock
+from capture.specs.recording import AudioSpec, VideoSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,7 +127,7 @@ def _try_apps() -> str:
 
 
 def _try_encoders() -> str:
-    from capture.media.encode import choose_video_encoder, list_video_encoders  # noqa: PLC0415
+    from capture.media.write.encode import choose_video_encoder, list_video_encoders  # noqa: PLC0415
 
     name, reason = choose_video_encoder("auto", TRIAL_PX, TRIAL_FPS)
     first_reason = reason.split(";")[0]
@@ -134,7 +136,7 @@ def _try_encoders() -> str:
 
 
 def _opens(encoder: str) -> bool:
-    from capture.media.encode import choose_video_encoder  # noqa: PLC0415 - loads av
+    from capture.media.write.encode import choose_video_encoder  # noqa: PLC0415 - loads av
 
     try:
         choose_video_encoder(encoder, TRIAL_PX, TRIAL_FPS)

@@ -35,15 +35,11 @@ from capture.cli.values import Duration
 from capture.clock import now_ns
 from capture.errors import CaptureError, ConfigError
 from capture.messages.extracted import remembered
-from capture.model import (
-    NS_PER_S,
-    ExtractedPart,
-    ExtractJob,
-    ExtractResult,
-    GateSpec,
-    SoundFileSpec,
-)
+from capture.model.extraction import ExtractedPart, ExtractResult
 from capture.naming import clear_parts
+from capture.specs.extraction import ExtractJob
+from capture.specs.voice import GateSpec, SoundFileSpec
+from capture.units import NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -230,7 +226,7 @@ def _job_of_one(
     job = dataclasses.replace(job, target=output, is_target_file=True)
     wanted = output.suffix[1:].lower()
     if job.spec is None and fallback is not None and wanted in _FORMATS:
-        from capture.media.extract import expected_targets  # noqa: PLC0415 - av is slow to load
+        from capture.media.extract.job import expected_targets  # noqa: PLC0415 - av is slow to load
 
         try:
             expected_targets(job)
@@ -300,7 +296,7 @@ def _tell(result: ExtractResult, *, is_cut: bool) -> None:
 
 
 def _workers(jobs: int | None, files: int) -> Workers:
-    return Workers(min(jobs or usable_processors(), max(1, files)), ("capture.media.extract",))
+    return Workers(min(jobs or usable_processors(), max(1, files)), ("capture.media.extract.job",))
 
 
 def _is_own(one: Input, template: ExtractJob) -> bool:

@@ -13,7 +13,7 @@ from capture.cli.app import say
 from capture.cli.values import format_clock
 from capture.cli.views import LINE_EVERY_NS, Shown, print_json, table_of
 from capture.clock import now_ns
-from capture.model import NS_PER_S
+from capture.units import NS_PER_S
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from capture.batch import BatchReport, JobError
-    from capture.model import ExtractResult
+    from capture.model.extraction import ExtractResult
 
 __all__ = ["BatchView", "Tally", "choose_batch_view", "show_failures"]
 

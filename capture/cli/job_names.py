@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from capture.cli.inputs import Input
-    from capture.model import ExtractJob
+    from capture.specs.extraction import ExtractJob
 
 __all__ = ["name_jobs"]
 
@@ -54,7 +54,7 @@ def _folder(one: Input, output: Path | None) -> Path:
 
 def _name(job: ExtractJob) -> tuple[Path, str]:
     """What results are called, as file systems see it that do not tell capitals."""
-    from capture.media.targets import name_in_folder  # noqa: PLC0415 - av is slow to load
+    from capture.media.extract.targets import name_in_folder  # noqa: PLC0415 - av is slow to load
 
     return job.target, name_in_folder(job, "").casefold()
 
@@ -82,8 +82,8 @@ class _Numbers:
 
     def give(self, job: ExtractJob) -> ExtractJob:
         """The job with names that no other job has, nor the file of another source."""
-        from capture.media.extract import expected_targets  # noqa: PLC0415 - av is slow to load
-        from capture.media.extracted import has_name_of_another  # noqa: PLC0415 - the same
+        from capture.media.extract.extracted import has_name_of_another  # noqa: PLC0415 - the same
+        from capture.media.extract.job import expected_targets  # noqa: PLC0415 - av is slow to load
 
         try:
             wished = _folded(expected_targets(job))[0]

@@ -9,12 +9,14 @@ from rich.console import Group
 from rich.text import Text
 
 from capture.cli.values import format_clock, format_dbfs, format_size
-from capture.model import NS_PER_S, State
+from capture.model.recording import State
+from capture.units import NS_PER_S
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from capture.model import Level, Snapshot
+    from capture.model.recording import Snapshot
+    from capture.model.signal import Level
 
 __all__ = ["PeakHold", "meter", "plain_line", "render"]
 

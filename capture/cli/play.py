@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.console import Group
 
-    from capture.media.stream import SoundStream
-    from capture.media.waveform import Peaks
+    from capture.media.read.stream import SoundStream
+    from capture.media.write.waveform import Peaks
     from capture.sources.playback import Playback
 
 __all__ = ["Player", "play", "render_waveform"]
@@ -83,8 +83,8 @@ class Player:
     """
 
     def __init__(self, path: Path) -> None:
-        from capture.media.stream import SoundStream  # noqa: PLC0415 - av is slow to load
-        from capture.media.waveform import Peaks  # noqa: PLC0415
+        from capture.media.read.stream import SoundStream  # noqa: PLC0415 - av is slow to load
+        from capture.media.write.waveform import Peaks  # noqa: PLC0415
         from capture.sources.playback import open_playback  # noqa: PLC0415 - loads PortAudio
 
         self._path = path
@@ -178,7 +178,7 @@ class Player:
         return self._peaks.take(max(1, round(columns * share)))
 
     def _load(self) -> None:
-        from capture.media.stream import SoundStream  # noqa: PLC0415 - loaded long ago
+        from capture.media.read.stream import SoundStream  # noqa: PLC0415 - loaded long ago
 
         with SoundStream(self._path, self._stream.rate_hz) as stream:
             while not self._is_closing and (piece := stream.read()) is not None:

@@ -17,7 +17,7 @@ from capture.errors import CaptureError, ConfigError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from capture.media.probe import Probe, ProbedTrack
+    from capture.media.check.probe import Probe, ProbedTrack
 
 __all__ = ["probe"]
 
@@ -42,7 +42,7 @@ def probe(
         loudness: Measure how loud each sound track is; it has to be decoded for that.
         json: One JSON object a file, on stdout.
     """
-    from capture.media.probe import probe as probe_file  # noqa: PLC0415 - av is slow to load
+    from capture.media.check.probe import probe as probe_file  # noqa: PLC0415 - av is slow to load
 
     codes = {0}
     for path in (file, *files):

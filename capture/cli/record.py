@@ -30,15 +30,15 @@ from capture.errors import (
     LibraryMissingError,
     NothingRecordedError,
 )
-from capture.model import AudioSpec, RecordingSpec, TrackMode, VideoSpec
+from capture.live.rules import parse_start, parse_stop
 from capture.process import apart
-from capture.rules import parse_start, parse_stop
+from capture.specs.recording import AudioSpec, RecordingSpec, TrackMode, VideoSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from capture.desktop import PrivateDesktop
-    from capture.session import Session
+    from capture.recording.session import Session
 
 __all__ = ["record", "run_recording"]
 
@@ -190,8 +190,8 @@ def _check(spec: RecordingSpec, *, is_private: bool) -> None:
 
     A private desktop, whose windows its rules are about, is made only then.
     """
-    from capture.lookout import check_rules  # noqa: PLC0415 - loads NumPy
-    from capture.plan import check_spec  # noqa: PLC0415 - loads av
+    from capture.live.lookout import check_rules  # noqa: PLC0415 - loads NumPy
+    from capture.recording.plan import check_spec  # noqa: PLC0415 - loads av
 
     check_spec(spec)
     if not is_private:
@@ -199,7 +199,7 @@ def _check(spec: RecordingSpec, *, is_private: bool) -> None:
 
 
 def _may_hold_video(path: Path) -> bool:
-    from capture.media.mux import container_of  # noqa: PLC0415 - loads av
+    from capture.media.write.mux import container_of  # noqa: PLC0415 - loads av
 
     return not container_of(path).is_audio_only
 
@@ -257,7 +257,7 @@ def run_recording(
         CaptureError: It could not start, or nothing was kept.
     """
     return_large_blocks()
-    from capture.session import Session  # noqa: PLC0415 - NumPy is slow to load
+    from capture.recording.session import Session  # noqa: PLC0415 - NumPy is slow to load
 
     if words and shutil.which(words[0]) is None:
         raise DeviceNotFoundError(

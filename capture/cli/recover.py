@@ -16,8 +16,8 @@ from capture.errors import CaptureError
 from capture.journal import find_orphans, is_message
 
 if TYPE_CHECKING:
-    from capture.media.recover import Recovered
-    from capture.model import VoiceMessage
+    from capture.media.check.recover import Recovered
+    from capture.model.voice import VoiceMessage
 
 __all__ = ["mention_orphans", "recover"]
 
@@ -40,7 +40,7 @@ def recover(
         in_place: Put the clean file in the original's place, once it is checked.
         json: One JSON object on stdout.
     """
-    from capture.media import recover as media  # noqa: PLC0415 - av is slow to load
+    from capture.media.check import recover as media  # noqa: PLC0415 - av is slow to load
 
     files = _files(places or _default_folders())
     done: list[Recovered] = []

@@ -12,10 +12,10 @@ from cyclopts.exceptions import CycloptsError
 from capture.cli import app as cli
 from capture.cli.commands import refuse_empty
 from capture.errors import CaptureError, ConfigError, DeviceNotFoundError
-from capture.model import AudioSpec, VideoSpec
 from capture.naming import safe_name
 from capture.schedule.jobs import Job, utc
 from capture.schedule.when import parse_when
+from capture.specs.recording import AudioSpec, VideoSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from capture.model import Rect
+from capture.geometry import Rect
 from capture.units import parse_duration, parse_size
 
 if TYPE_CHECKING:

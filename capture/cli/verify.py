@@ -18,8 +18,8 @@ from capture.errors import CaptureError, ConfigError, DamagedFileError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from capture.media.measure import TrackMeasure
-    from capture.media.verify import VerifyReport
+    from capture.media.check.measure import TrackMeasure
+    from capture.media.check.verify import VerifyReport
 
 __all__ = ["verify"]
 
@@ -42,7 +42,7 @@ def verify(
 
 
 def _verify_one(path: Path, *, as_json: bool) -> int:
-    from capture.media.verify import verify as verify_file  # noqa: PLC0415 - av is slow to load
+    from capture.media.check.verify import verify as verify_file  # noqa: PLC0415 - av is slow to load
 
     try:
         check_file(path)

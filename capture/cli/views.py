@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Self
 from capture.cli.app import say
 from capture.cli.values import format_clock, format_dbfs, format_size
 from capture.clock import local_time, now_ns
-from capture.model import NS_PER_S, Event, EventKind, RecordingResult, State
+from capture.model.events import Event, EventKind
+from capture.model.recording import RecordingResult, State
+from capture.units import NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from capture.session import Session
+    from capture.recording.session import Session
 
 __all__ = [
     "JsonView",

@@ -17,13 +17,13 @@ from capture.cli.values import Duration, parse_duration
 from capture.cli.voice_views import choose_view
 from capture.config import default_voice_folder
 from capture.errors import CaptureError, ConfigError, NothingRecordedError
-from capture.model import GateSpec, SoundFileSpec, VoiceSpec
-from capture.rules import parse_start, parse_stop
+from capture.live.rules import parse_start, parse_stop
+from capture.specs.voice import GateSpec, SoundFileSpec, VoiceSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from capture.model import VoiceResult
+    from capture.model.voice import VoiceResult
     from capture.voice import VoiceKeeper
 
 __all__ = ["voice"]
@@ -144,7 +144,7 @@ def voice(
 
 def _check(spec: VoiceSpec) -> None:
     """Whether a spec makes sense, before its time has come."""
-    from capture.lookout import check_rules  # noqa: PLC0415 - loads NumPy
+    from capture.live.lookout import check_rules  # noqa: PLC0415 - loads NumPy
     from capture.voice.plan import check_spec  # noqa: PLC0415 - loads av
 
     check_spec(spec)

@@ -12,7 +12,8 @@ from capture.cli.values import format_clock, format_dbfs, format_size
 from capture.cli.views import LINE_EVERY_NS, POLL_S, Shown, print_json
 from capture.clock import now_ns
 from capture.errors import CaptureError
-from capture.model import Event, EventKind, VoiceState
+from capture.model.events import Event, EventKind
+from capture.model.voice import VoiceState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from capture.model import VoiceMessage, VoiceResult, VoiceSnapshot
+    from capture.model.voice import VoiceMessage, VoiceResult, VoiceSnapshot
     from capture.voice import VoiceKeeper
 
 __all__ = ["VoiceView", "choose_view", "kept_line", "render"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from capture.gate.events import SpeechJudge
-    from capture.model import GateSpec
+    from capture.specs.voice import GateSpec
 
 __all__ = ["SoundGate", "find_messages"]
 

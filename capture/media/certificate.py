@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from capture.levels import QuietStretch
-    from capture.model import TrackReport
+    from capture.model.recording import TrackReport
 
 __all__ = [
     "Certificate",

@@ -1,7 +1,7 @@
 """The formats of sound files and what messengers take: tables, and the checks against them.
 
 Loads no codec, so that a command line can be checked before anything heavy is imported. What is
-written by them is in ``capture.media.export``.
+written by them is in ``capture.media.write.export``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from capture.model import SoundFileSpec
+    from capture.specs.voice import SoundFileSpec
 
 __all__ = [
     "FORMATS",

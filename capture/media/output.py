@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from capture.model import ExtractedPart
+    from capture.model.extraction import ExtractedPart
 
 __all__ = ["as_output_error", "errno_said", "keep", "keep_all", "keep_names"]
 

@@ -11,8 +11,9 @@ from capture.messages.library import describe
 from capture.messages.message import Facts, Passage
 from capture.messages.names import renamed_stem
 from capture.messages.places import made_of, move, translating
-from capture.model import ExtractJob, SoundFileSpec
 from capture.naming import clear_parts, part_path, publish, safe_name
+from capture.specs.extraction import ExtractJob
+from capture.specs.voice import SoundFileSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,7 +76,7 @@ def trim(
         MediaError: Its sound cannot be cut.
         OutputError: The system refuses.
     """
-    from capture.media.extract import draw_waveform, extract  # noqa: PLC0415 - loads av
+    from capture.media.extract.job import draw_waveform, extract  # noqa: PLC0415 - loads av
 
     message = _present(library, message)
     first_s, last_s = start_s or 0.0, message.length_s if end_s is None else end_s
@@ -131,7 +132,7 @@ def for_messenger(message: Message, messenger: str) -> Path:
         MediaError: Its file cannot be read.
         OutputError: The new one cannot be written.
     """
-    from capture.media.extract import extract  # noqa: PLC0415 - loads av
+    from capture.media.extract.job import extract  # noqa: PLC0415 - loads av
     from capture.media.formats import check_sound_spec, suffix_of  # noqa: PLC0415 - the same
 
     spec = SoundFileSpec(messenger=messenger)

@@ -10,7 +10,8 @@ from capture.messages.library import describe, is_enabled, record
 from capture.messages.message import Facts, Origin
 
 if TYPE_CHECKING:
-    from capture.model import ExtractJob, ExtractResult
+    from capture.model.extraction import ExtractResult
+    from capture.specs.extraction import ExtractJob
 
 __all__ = ["remembered"]
 

@@ -249,7 +249,7 @@ def _first_of_each(messages: Iterable[Message]) -> Iterator[Message]:
 
 def _length_of(path: Path) -> float | None:
     """How long a file is, as it says itself; ``None`` where it does not, or cannot be read."""
-    from capture.media.stream import SoundStream  # noqa: PLC0415 - loads av
+    from capture.media.read.stream import SoundStream  # noqa: PLC0415 - loads av
 
     with contextlib.suppress(CaptureError), SoundStream(path) as stream:
         return stream.duration_s
@@ -258,7 +258,7 @@ def _length_of(path: Path) -> float | None:
 
 def _message_by_tags(path: Path, found: os.stat_result) -> Message | None:
     """A file that ``capture voice`` has written, as its tags describe it; ``None``: another."""
-    from capture.media.tracks import read_tags  # noqa: PLC0415 - loads av
+    from capture.media.read.tracks import read_tags  # noqa: PLC0415 - loads av
 
     tags = read_tags(path)
     makers = (tags.get(name, "") for name in ("encoded_by", "software", "encoder"))

@@ -41,8 +41,8 @@ def read_peaks(path: Path) -> bytes:
     Raises:
         MediaError: It holds no sound; as ``DamagedFileError``: it cannot be read.
     """
-    from capture.media.stream import SoundStream  # noqa: PLC0415 - loads av
-    from capture.media.waveform import Peaks  # noqa: PLC0415 - the same
+    from capture.media.read.stream import SoundStream  # noqa: PLC0415 - loads av
+    from capture.media.write.waveform import Peaks  # noqa: PLC0415 - the same
 
     peaks = Peaks(COLUMNS)
     with SoundStream(path) as stream:

@@ -57,7 +57,7 @@ def _recover(orphan: Path) -> tuple[list[Path], float, tuple[str, ...]]:
         length_s = sum(message.length_s for message in messages)
         warnings = tuple(warning for message in messages for warning in message.warnings)
         return [message.path for message in messages], length_s, warnings
-    from capture.media.recover import recover  # noqa: PLC0415 - loads av
+    from capture.media.check.recover import recover  # noqa: PLC0415 - loads av
 
     done = recover(orphan, in_place=True)
     return [done.path], done.tracks.length_s, done.warnings

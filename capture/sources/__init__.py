@@ -18,9 +18,10 @@ from capture.sources.base import MIX_STREAM
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from capture.model import AudioApp, AudioDevice, AudioSpec, Monitor, VideoSpec, Window
+    from capture.model.devices import AudioApp, AudioDevice, Monitor, Window
     from capture.sources.base import AudioSource, PlayerSource, ScreenSource
     from capture.sources.screen_x11 import X11Display
+    from capture.specs.recording import AudioSpec, VideoSpec
 
 __all__ = [
     "MIX_STREAM",

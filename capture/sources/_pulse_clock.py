@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from capture.model import NS_PER_S
+from capture.units import NS_PER_S
 
 __all__ = ["ENOUGH_NS", "OriginClock"]
 

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from capture.model import NS_PER_S
+from capture.units import NS_PER_S
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from capture.model import AudioBlock
+    from capture.model.signal import AudioBlock
 
 __all__ = ["MixMemory", "comparable", "join"]
 

@@ -21,17 +21,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from capture.clock import now_ns
-from capture.model import NS_PER_S, EventKind
+from capture.model.events import EventKind
 from capture.sources._pulse_lead import MixMemory, comparable, join
 from capture.sources._pulse_reader import Want
 from capture.sources._pulse_server import View, app_name, is_silenced, match, process_id
 from capture.sources._pulse_source import PulseSource
 from capture.sources.base import MIX_STREAM, PlayerSource
+from capture.units import NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from capture.model import AudioBlock
+    from capture.model.signal import AudioBlock
 
 __all__ = ["PulseApp"]
 

@@ -34,9 +34,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from capture.clock import now_ns
-from capture.model import NS_PER_S, AudioBlock, TimeQuality
+from capture.model.signal import AudioBlock, TimeQuality
 from capture.sources import _libpulse
 from capture.sources._pulse_clock import ENOUGH_NS, OriginClock
+from capture.units import NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable

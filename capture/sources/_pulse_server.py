@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from capture.errors import BackendUnavailableError
 from capture.libraries import needed
-from capture.model import AudioApp, AudioDevice, DeviceKind
+from capture.model.devices import AudioApp, AudioDevice, DeviceKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from capture.clock import now_ns
 from capture.errors import BackendUnavailableError
-from capture.model import Event, EventKind, SoundState
+from capture.model.events import Event, EventKind
+from capture.model.signal import SoundState
 from capture.sources._pulse_reader import BACK_OFF_S, CHANNELS, PulseReader, Want
 from capture.sources._pulse_server import View, connect, is_silenced, look
 from capture.sources.base import AudioSource
@@ -27,7 +28,7 @@ from capture.sources.base import AudioSource
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from capture.model import AudioBlock
+    from capture.model.signal import AudioBlock
 
 __all__ = ["PulseSource"]
 

@@ -17,7 +17,7 @@ import xcffib.randr
 import xcffib.xproto
 
 from capture.errors import AccessDeniedError, BackendUnavailableError, DeviceLostError
-from capture.model import Rect
+from capture.geometry import Rect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,8 +16,10 @@ import xcffib.xproto
 
 from capture.clock import now_ns
 from capture.errors import DeviceNotFoundError, SourceEndedError
-from capture.model import NS_PER_S, Rect, Window
+from capture.geometry import Rect
+from capture.model.devices import Window
 from capture.sources._x11_text import decode_text
+from capture.units import NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -16,16 +16,11 @@ import numpy as np
 from capture.clock import now_ns
 from capture.errors import DeviceError, DeviceNotFoundError
 from capture.libraries import needed
-from capture.model import (
-    NS_PER_S,
-    AudioBlock,
-    AudioDevice,
-    DeviceKind,
-    Event,
-    EventKind,
-    TimeQuality,
-)
+from capture.model.devices import AudioDevice, DeviceKind
+from capture.model.events import Event, EventKind
+from capture.model.signal import AudioBlock, TimeQuality
 from capture.sources.base import AudioSource
+from capture.units import NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable

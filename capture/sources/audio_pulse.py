@@ -10,7 +10,7 @@ from abc import abstractmethod
 from typing import Any
 
 from capture.errors import DeviceNotFoundError
-from capture.model import EventKind
+from capture.model.events import EventKind
 from capture.sources._pulse_players import PulseApp
 from capture.sources._pulse_reader import Want
 from capture.sources._pulse_server import (

@@ -5,13 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Self
 
-from capture.model import SoundState
+from capture.model.signal import SoundState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from capture.model import AudioBlock, Event, ScreenPicture
+    from capture.model.events import Event
+    from capture.model.signal import AudioBlock, ScreenPicture
 
 __all__ = ["MIX_STREAM", "AudioSource", "Closing", "PlayerSource", "ScreenSource"]
 

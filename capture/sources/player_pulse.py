@@ -19,9 +19,9 @@ import numpy as np
 
 from capture.clock import now_ns
 from capture.errors import BackendUnavailableError
-from capture.model import NS_PER_S
 from capture.sources import _libpulse as lp
 from capture.sources.base import Closing
+from capture.units import NS_PER_S
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -23,7 +23,9 @@ from capture.errors import (
     DeviceLostError,
     DeviceNotFoundError,
 )
-from capture.model import Monitor, Rect, ScreenPicture
+from capture.geometry import Rect
+from capture.model.devices import Monitor
+from capture.model.signal import ScreenPicture
 from capture.sources.base import ScreenSource
 
 if TYPE_CHECKING:

@@ -30,14 +30,15 @@ import xcffib.xproto
 
 from capture.clock import now_ns
 from capture.errors import DeviceLostError
-from capture.model import NS_PER_S, Rect
+from capture.geometry import Rect
 from capture.sources._x11_display import X11Display
 from capture.sources._x11_window import FollowedWindow, find_window, list_windows
+from capture.units import NS_PER_S
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from capture.model import Window
+    from capture.model.devices import Window
 
 __all__ = ["X11Display", "X11Helper", "find_window", "list_windows", "merged"]
 

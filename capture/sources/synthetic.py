@@ -19,17 +19,11 @@ import numpy as np
 
 from capture.clock import now_ns
 from capture.errors import ConfigError, DeviceLostError, SourceEndedError
-from capture.model import (
-    NS_PER_S,
-    AudioBlock,
-    Event,
-    EventKind,
-    Rect,
-    ScreenPicture,
-    SoundState,
-    TimeQuality,
-)
+from capture.geometry import Rect
+from capture.model.events import Event, EventKind
+from capture.model.signal import AudioBlock, ScreenPicture, SoundState, TimeQuality
 from capture.sources.base import AudioSource, ScreenSource
+from capture.units import NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable

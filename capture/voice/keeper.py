@@ -17,34 +17,26 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Self
 
 from capture.clock import SessionClock, now_ns
-from capture.disk import check_room
 from capture.errors import ConfigError, OutputError
 from capture.gate import GateEventKind, GateState, Verdict
-from capture.lookout import Ear, Patience, check_rules, watch_for_end
-from capture.media.encode import pcm16
+from capture.live.disk import check_room
+from capture.live.lookout import Ear, Patience, check_rules, watch_for_end
+from capture.live.mixer import Mixer, SourceSetting
+from capture.live.rules import with_rules
+from capture.live.teller import Teller
 from capture.media.formats import MESSENGERS
-from capture.media.growing import read_growing
 from capture.media.output import as_output_error
+from capture.media.write.encode import pcm16
+from capture.media.write.growing import read_growing
 from capture.messages import Library
-from capture.mixer import Mixer, SourceSetting
-from capture.model import (
-    NS_PER_S,
-    AudioBlock,
-    AudioSpec,
-    Event,
-    EventKind,
-    Level,
-    TrackMode,
-    VoiceMessage,
-    VoiceResult,
-    VoiceSnapshot,
-    VoiceState,
-)
+from capture.model.events import Event, EventKind
+from capture.model.signal import AudioBlock, Level
+from capture.model.voice import VoiceMessage, VoiceResult, VoiceSnapshot, VoiceState
 from capture.pipeline import Mailbox, MailboxClosedError, Pipeline, StopFlag, WhenFull
-from capture.rules import with_rules
 from capture.sources import MIX_STREAM, open_audio, open_players
+from capture.specs.recording import AudioSpec, TrackMode
 from capture.speech import SpeechDetector
-from capture.teller import Teller
+from capture.units import NS_PER_S
 from capture.voice.lane import Lane
 from capture.voice.plan import check_folder, check_spec
 from capture.voice.quiet import QuietWatch
@@ -59,8 +51,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from capture.gate import GateEvent, SpeechJudge
-    from capture.model import VoiceSpec
     from capture.sources.base import AudioSource
+    from capture.specs.voice import VoiceSpec
     from capture.voice.lane import Finished
 
 __all__ = ["AUTO", "VoiceKeeper", "keep_messages"]

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from capture.clock import SessionClock
 from capture.gate import LOOKBACK_S, GateEvent, GateEventKind, GateState, SoundGate, Verdict
-from capture.media.growing import GrowingSound, read_growing
+from capture.live.mixer import Mixer, SourceSetting
+from capture.media.write.growing import GrowingSound, read_growing
 from capture.messages import name_of
-from capture.mixer import Mixer, SourceSetting
-from capture.model import NS_PER_S, Level, TrackMode
+from capture.specs.recording import TrackMode
+from capture.units import NS_PER_S
 from capture.voice.recent import Recent
 from capture.voice.saving import Heard, facts_of, recipe_of, wall_time
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from capture.gate import SpeechJudge
-    from capture.model import AudioBlock, VoiceSpec
+    from capture.model.signal import AudioBlock, Level
+    from capture.specs.voice import VoiceSpec
 
 __all__ = ["Finished", "Lane"]
 

@@ -6,17 +6,17 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from capture.errors import ConfigError, OutputError
-from capture.lookout import require_rules
-from capture.media.export import check_sound_spec
+from capture.live.lookout import require_rules
+from capture.live.rules import with_rules
 from capture.media.output import as_output_error
+from capture.media.write.export import check_sound_spec
 from capture.messages import check_name
 from capture.naming import clear_parts
-from capture.rules import with_rules
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from capture.model import VoiceSpec
+    from capture.specs.voice import VoiceSpec
 
 __all__ = ["check_folder", "check_spec"]
 

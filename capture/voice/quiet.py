@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from capture.lookout import name_players
-from capture.model import NS_PER_S, EventKind, SoundState
+from capture.live.lookout import name_players
+from capture.model.events import EventKind
+from capture.model.signal import SoundState
+from capture.units import NS_PER_S
 
 if TYPE_CHECKING:
+    from capture.live.teller import Teller
     from capture.sources.base import AudioSource
-    from capture.teller import Teller
 
 __all__ = ["QuietWatch"]
 

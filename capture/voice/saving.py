@@ -20,15 +20,17 @@ from capture.errors import CaptureError, MediaError
 from capture.gate import find_messages
 from capture.journal import MESSAGE_RECIPE, is_message, read_journal, require_ended
 from capture.levels import LevelMeter, Loudness
-from capture.media.export import open_sound, size_warning, suffix_of
-from capture.media.growing import discard_growing, rate_of, read_growing
 from capture.media.output import as_output_error, keep
-from capture.media.waveform import Peaks
+from capture.media.write.export import open_sound, size_warning, suffix_of
+from capture.media.write.growing import discard_growing, rate_of, read_growing
+from capture.media.write.waveform import Peaks
 from capture.messages import Facts, Origin, describe, is_enabled, name_of, record
 from capture.messages.peaks import COLUMNS, pack
-from capture.model import NS_PER_S, GateSpec, SoundFileSpec, VoiceMessage
+from capture.model.voice import VoiceMessage
 from capture.naming import clear_parts, part_path, publish
+from capture.specs.voice import GateSpec, SoundFileSpec
 from capture.speech import SpeechDetector
+from capture.units import NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from capture.model import VoiceSpec
+    from capture.specs.voice import VoiceSpec
 
 __all__ = [
     "Heard",
@@ -263,7 +265,7 @@ def _draw(
     path: Path, blocks: Callable[[], Iterable[NDArray[np.int16]]], length_s: float
 ) -> Path | None:
     """The waveform's picture beside a message; ``None`` where it cannot be written."""
-    from capture.media.waveform import Peaks, bar_count, save_waveform  # noqa: PLC0415 - OpenCV
+    from capture.media.write.waveform import Peaks, bar_count, save_waveform  # noqa: PLC0415 - OpenCV
 
     peaks = Peaks(bar_count(duration_s=length_s))
     for block in blocks():

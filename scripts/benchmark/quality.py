@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import av
 import numpy as np
 
-from capture.media.encode import VideoEncoder
-from capture.media.mux import open_file
-from capture.media.picture import kept_picture
-from capture.model import Rect
+from capture.geometry import Rect
+from capture.media.write.encode import VideoEncoder
+from capture.media.write.mux import open_file
+from capture.media.write.picture import kept_picture
 from capture.opencv import cv2
-from capture.segments import KEY_PICTURE_EVERY_NS
+from capture.recording.segments import KEY_PICTURE_EVERY_NS
 from scripts.benchmark.desktops import show, tone
 from scripts.benchmark.recorders import RECORDERS, SIZE_PX, Run
 from scripts.benchmark.report import say, table

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from capture.cli.voice_sample import make_voice_sample
+from capture.demo.voice_sample import make_voice_sample
 from scripts.benchmark.processes import cpu_s, memory_bytes
 from scripts.benchmark.report import Spread, say, spread, table
 

@@ -198,7 +198,7 @@ def test_what_was_made_out_of_an_interrupt_is_one(
     if when == "loading":
         monkeypatch.setattr("capture.cli.app._split_words", interrupted)
     else:
-        monkeypatch.setattr("capture.media.verify.verify", interrupted)
+        monkeypatch.setattr("capture.media.check.verify.verify", interrupted)
     assert run(["verify", __file__]) == 130
     assert capsys.readouterr().err == "interrupted\n"
 
@@ -234,7 +234,7 @@ def test_an_error_while_an_interrupt_is_dealt_with_is_an_error(
         finally:
             raise OutputError("the half of it cannot be deleted")
 
-    monkeypatch.setattr("capture.media.verify.verify", interrupted)
+    monkeypatch.setattr("capture.media.check.verify.verify", interrupted)
     assert run(["verify", __file__]) == 1
     assert capsys.readouterr().err == "error: the half of it cannot be deleted\n"
 

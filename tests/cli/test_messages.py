@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from capture.cli.app import run
 from capture.messages import Library, Message, Origin, Passage, entry_of
 from capture.messages.journal import JOURNAL
-from capture.model import ExtractJob, ExtractResult
+from capture.model.extraction import ExtractResult
 from tests.unit.kept import MOMENT, make
+
+if TYPE_CHECKING:
+    from capture.specs.extraction import ExtractJob
 
 SPOKEN = (Passage("Hol mich in München ab"),)
 

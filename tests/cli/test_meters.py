@@ -8,7 +8,8 @@ from pathlib import Path
 from rich.console import Console
 
 from capture.cli.meters import PeakHold, plain_line, render
-from capture.model import Level, Snapshot, State
+from capture.model.recording import Snapshot, State
+from capture.model.signal import Level
 
 SNAPSHOT = Snapshot(
     state=State.RECORDING,

@@ -17,7 +17,7 @@ import pytest
 
 from capture.cli.app import run
 from capture.errors import CaptureError
-from capture.media.recover import measure
+from capture.media.check.recover import measure
 from capture.process import boot_id, process_start
 from capture.schedule.child import find_pid
 from capture.schedule.install import printed, session_environment, state, systemd_unit

@@ -14,7 +14,7 @@ from capture.cli.values import (
     parse_rect,
     parse_size,
 )
-from capture.model import Rect
+from capture.geometry import Rect
 
 
 @pytest.mark.parametrize(

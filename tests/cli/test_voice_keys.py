@@ -10,7 +10,8 @@ from typing import Any, cast
 import pytest
 
 from capture.cli.voice_views import LiveView
-from capture.model import Level, VoiceMessage, VoiceSnapshot, VoiceState
+from capture.model.signal import Level
+from capture.model.voice import VoiceMessage, VoiceSnapshot, VoiceState
 
 SILENCE = Level(-math.inf, -math.inf)
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from capture.clock import now_ns
-from capture.model import AudioBlock, Rect
+from capture.geometry import Rect
 from capture.sources.synthetic import SyntheticScreen, SyntheticTone
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from capture.model import Event
+    from capture.model.events import Event
+    from capture.model.signal import AudioBlock
     from capture.sources.base import AudioSource, ScreenSource
 
 OpenScreen: TypeAlias = "Callable[[], AbstractContextManager[ScreenSource]]"

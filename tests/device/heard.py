@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from capture.media.decode import read_sound
+from capture.media.read.decode import read_sound
 from tests.scenes import RATE_HZ
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from capture import Event, EventKind, RecordingResult, RecordingSpec, Session, VideoSpec
-from capture.media.verify import verify
-from capture.model import NS_PER_S
+from capture.media.check.verify import verify
+from capture.units import NS_PER_S
 from tests.media.films import read_picture_times, read_sound, video_end
 
 if TYPE_CHECKING:

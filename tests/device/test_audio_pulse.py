@@ -20,7 +20,9 @@ import numpy as np
 import pytest
 
 from capture.errors import BackendUnavailableError, DeviceNotFoundError
-from capture.model import AudioBlock, DeviceKind, Event, EventKind, TimeQuality
+from capture.model.devices import DeviceKind
+from capture.model.events import Event, EventKind
+from capture.model.signal import AudioBlock, TimeQuality
 from capture.sources import audio_pulse as pulse
 from tests.device.recorded import until, until_playing
 from tests.device.servers import PipeWireServer, PulseServer, serving, talking

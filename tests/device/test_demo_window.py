@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from capture.cli import voice_sample
-from capture.cli.demo_layout import SIZE_PX
-from capture.cli.demo_window import draw_message
+from capture.demo import voice_sample
+from capture.demo.layout import SIZE_PX
+from capture.demo.window import draw_message
 from tests.device.recorded import PATIENCE_S
 
 if TYPE_CHECKING:
@@ -47,5 +47,5 @@ def test_the_line_moves() -> None:
 def test_it_plays_to_the_end(private_desktop: PrivateDesktop, tmp_path: Path) -> None:
     sound = voice_sample.make_voice_sample(tmp_path / "voice.wav")
     options = ["--sound", str(sound)]
-    window = private_desktop.run([sys.executable, "-m", "capture.cli.demo_window", *options])
+    window = private_desktop.run([sys.executable, "-m", "capture.demo.window", *options])
     assert window.wait(PATIENCE_S) == 0

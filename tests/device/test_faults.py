@@ -242,7 +242,7 @@ def _kill_screen(desktop: PrivateDesktop) -> None:
 def test_a_window_that_is_closed_ends_the_recording(
     desktop_env: PrivateDesktop, tmp_path: Path
 ) -> None:
-    from capture.sources.canvas_x11 import Canvas  # noqa: PLC0415 - it loads libxcb
+    from capture.demo.canvas import Canvas  # noqa: PLC0415 - it loads libxcb
 
     del desktop_env
     path = tmp_path / "film.mkv"

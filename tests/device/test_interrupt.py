@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from capture.media.verify import verify
+from capture.media.check.verify import verify
 from tests.device.recorded import PATIENCE_S
 
 if TYPE_CHECKING:

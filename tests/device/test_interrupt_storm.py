@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from capture.errors import CaptureError
-from capture.media.decode import read_sound
-from capture.media.verify import verify
+from capture.media.check.verify import verify
+from capture.media.read.decode import read_sound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from capture.media.decode import read_sound
+from capture.media.read.decode import read_sound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

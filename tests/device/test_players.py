@@ -19,10 +19,11 @@ import numpy as np
 import pytest
 
 from capture.errors import BackendUnavailableError
-from capture.model import AudioBlock, AudioSpec, Event, EventKind
+from capture.model.events import Event, EventKind
 from capture.sources import MIX_STREAM, open_audio, open_players
 from capture.sources._pulse_reader import PulseReader
 from capture.sources.audio_pulse import PulseApp
+from capture.specs.recording import AudioSpec
 from tests.device.counted_player import RATE_HZ, SCALE, decode
 from tests.device.recorded import PATIENCE_S, until, until_playing
 from tests.device.servers import PipeWireServer, PulseServer, serving, talking
@@ -30,6 +31,7 @@ from tests.device.servers import PipeWireServer, PulseServer, serving, talking
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from capture.model.signal import AudioBlock
     from capture.sources.base import AudioSource
 
 try:

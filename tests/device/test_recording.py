@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from capture.media.verify import verify
+from capture.media.check.verify import verify
 from tests.device.measure import against_truth, measure_events, offsets
 from tests.device.recorded import PATIENCE_S, until_playing
 from tests.media.films import read_picture_times, read_sound, video_end

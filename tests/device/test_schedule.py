@@ -21,14 +21,15 @@ import pytest
 
 from capture.cli.app import run
 from capture.errors import CaptureError
-from capture.media.recover import measure
-from capture.model import AudioSpec, RecordingSpec, Rule, State, VideoSpec
+from capture.media.check.recover import measure
+from capture.model.recording import State
+from capture.recording.session import Session
 from capture.schedule.child import find_pid
 from capture.schedule.install import printed
 from capture.schedule.jobs import Job, Missed, Run, Status
 from capture.schedule.runner import VOICE_LEAD_S
 from capture.schedule.store import Store
-from capture.session import Session
+from capture.specs.recording import AudioSpec, RecordingSpec, Rule, VideoSpec
 from tests.device.recorded import PATIENCE_S, until
 from tests.media.films import read_sound
 
@@ -369,7 +370,7 @@ def test_a_window_starts_and_stops_it(
     desktop_env: PrivateDesktop,
     tmp_path: Path,
 ) -> None:
-    from capture.sources.canvas_x11 import Canvas  # noqa: PLC0415 - it loads libxcb
+    from capture.demo.canvas import Canvas  # noqa: PLC0415 - it loads libxcb
 
     del desktop_env
     path = tmp_path / "window.mkv"

@@ -25,10 +25,13 @@ from capture.errors import (
     DeviceNotFoundError,
     SourceEndedError,
 )
-from capture.model import NS_PER_S, Rect, ScreenPicture, VideoSpec, Window
+from capture.geometry import Rect
+from capture.model.devices import Window
 from capture.sources import list_monitors, list_windows, open_screen
 from capture.sources.screen_mss import MssScreen, differing
 from capture.sources.screen_x11 import GLANCE_NS, REST_AFTER_NS, X11Display, X11Helper, merged
+from capture.specs.recording import VideoSpec
+from capture.units import NS_PER_S
 from tests.device.recorded import PATIENCE_S
 
 if TYPE_CHECKING:
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from capture.model.signal import ScreenPicture
     from capture.sources.base import ScreenSource
 
 pytestmark = pytest.mark.device

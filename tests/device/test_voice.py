@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from capture.media.decode import read_sound
-from capture.media.growing import GrowingSound
+from capture.media.read.decode import read_sound
+from capture.media.write.growing import GrowingSound
 from capture.messages.journal import JOURNAL
-from capture.model import VoiceSpec
+from capture.specs.voice import VoiceSpec
 from capture.voice import VoiceKeeper, recover_message
 from capture.voice.saving import Heard, recipe_of
 from tests import scenes

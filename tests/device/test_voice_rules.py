@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
+from capture.demo.canvas import Canvas
 from capture.errors import CaptureError
-from capture.model import Event, EventKind, GateSpec, Rule, SoundFileSpec, VoiceSpec, VoiceState
-from capture.sources.canvas_x11 import Canvas
+from capture.model.events import Event, EventKind
+from capture.model.voice import VoiceState
+from capture.specs.recording import Rule
+from capture.specs.voice import GateSpec, SoundFileSpec, VoiceSpec
 from capture.voice import VoiceKeeper, quiet
 from tests import scenes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from capture.model import VoiceResult
+    from capture.model.voice import VoiceResult
 
 pytestmark = [pytest.mark.device, pytest.mark.usefixtures("desktop_env")]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from capture.media.mux import container_of
+from capture.media.write.mux import container_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from capture.media.mux import FileSink
     from capture.media.packets import Packet
+    from capture.media.write.mux import FileSink
 
     Push = Callable[[FileSink, Packet], None]
 

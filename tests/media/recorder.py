@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from capture import AudioSpec, RecordingSpec, Session, VideoSpec
-from capture.media.mux import FileSink, container_of
+from capture.media.write.mux import FileSink, container_of
 from capture.sources import synthetic
 from tests.media.handed import Handed
 

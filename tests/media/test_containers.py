@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from capture.errors import DamagedFileError, MediaError
-from capture.media.extract import extract
-from capture.media.stated import stated_bytes
-from capture.model import ExtractJob
+from capture.media.extract.job import extract
+from capture.media.read.stated import stated_bytes
+from capture.specs.extraction import ExtractJob
 from tests.media.broken import run_ffmpeg
 from tests.media.sounds import decoded, samples
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from capture.errors import MediaError
-from capture.media.extract import extract
-from capture.model import ExtractJob, SoundFileSpec
+from capture.media.extract.job import extract
+from capture.specs.extraction import ExtractJob
+from capture.specs.voice import SoundFileSpec
 from tests.media.broken import run_ffmpeg
 from tests.media.sounds import decoded, played, samples
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from capture import AudioSpec, Event, EventKind, RecordingSpec, Session, VideoSpec
-from capture.disk import DiskWatch
 from capture.errors import OutputError
-from capture.media.mux import FileSink, container_of
-from capture.media.recover import measure, recover
+from capture.live.disk import DiskWatch
+from capture.media.check.recover import measure, recover
+from capture.media.write.mux import FileSink, container_of
 from tests.media.disks import mounted
 from tests.media.films import read_sound
 from tests.media.handed import Handed
@@ -306,7 +306,7 @@ def test_a_disk_too_small_for_the_duration_is_told_once(
 def test_the_forecast_is_a_warning_of_the_session(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("capture.disk.FORECAST_AFTER_S", 0.5)
+    monkeypatch.setattr("capture.live.disk.FORECAST_AFTER_S", 0.5)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(0, 0, 230_000_000))
     events: list[Event] = []
     with Session(spec(tmp_path / "a.wav", duration_s=36_000.0), events.append):

@@ -8,8 +8,8 @@ import av
 import numpy as np
 import pytest
 
-from capture.media.picture import PlanarPicture
-from capture.model import Rect
+from capture.geometry import Rect
+from capture.media.write.picture import PlanarPicture
 from tests.media.writing import open_writing
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from capture.errors import ConfigError, OutputError
-from capture.media.export import (
+from capture.media.write.export import (
     FORMATS,
     MESSENGERS,
     QUALITIES,
@@ -27,8 +27,8 @@ from capture.media.export import (
     size_warning,
     suffix_of,
 )
-from capture.media.sndfile import as_float32, as_int16, as_int32
-from capture.model import SoundFileSpec
+from capture.media.write.sndfile import as_float32, as_int16, as_int32
+from capture.specs.voice import SoundFileSpec
 from tests.media.disks import mounted
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 from capture.errors import CaptureError, ConfigError, DamagedFileError, MediaError, OutputError
-from capture.media.extract import extract
-from capture.model import ExtractJob, GateSpec, SoundFileSpec
+from capture.media.extract.job import extract
+from capture.specs.extraction import ExtractJob
+from capture.specs.voice import GateSpec, SoundFileSpec
 from tests.media.broken import BROKEN, make_broken, run_ffmpeg
 from tests.media.sounds import COPIED, LENGTH_S, decoded, make_film, played, samples
 from tests.scenes import build, needs_espeak

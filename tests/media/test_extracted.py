@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from capture.batch import extract_file
-from capture.media.extract import extract
-from capture.media.probe import probe
-from capture.model import ExtractJob, SoundFileSpec
+from capture.media.check.probe import probe
+from capture.media.extract.job import extract
+from capture.specs.extraction import ExtractJob
+from capture.specs.voice import SoundFileSpec
 from tests.media.broken import run_ffmpeg
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from capture.model import ExtractResult
+    from capture.model.extraction import ExtractResult
 
 MANNERS = {
     "copy": {},

@@ -12,14 +12,15 @@ import pytest
 
 from capture.errors import DamagedFileError
 from capture.levels import dbfs_of
-from capture.media.decode import decode_packet, read_sound
-from capture.media.extract import extract
+from capture.media.check.probe import probe
+from capture.media.check.recover import recover
+from capture.media.check.verify import Severity, verify
+from capture.media.extract.job import extract
 from capture.media.layouts import file_layout
-from capture.media.probe import probe
-from capture.media.recover import recover
-from capture.media.stream import SoundStream
-from capture.media.verify import Severity, verify
-from capture.model import ExtractJob, SoundFileSpec
+from capture.media.read.decode import decode_packet, read_sound
+from capture.media.read.stream import SoundStream
+from capture.specs.extraction import ExtractJob
+from capture.specs.voice import SoundFileSpec
 from tests.media.broken import run_ffmpeg
 from tests.media.sounds import decoded, played, samples
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from capture.errors import CaptureError, ConfigError
-from capture.media.decode import read_sound
+from capture.media.read.decode import read_sound
 from capture.messages import (
     Library,
     Origin,
@@ -23,7 +23,7 @@ from capture.messages import (
 )
 from capture.messages.journal import JOURNAL
 from capture.messages.peaks import amplitudes
-from capture.model import SoundFileSpec
+from capture.specs.voice import SoundFileSpec
 from capture.voice.saving import Heard, save
 
 if TYPE_CHECKING:
@@ -233,8 +233,8 @@ def test_a_message_that_cannot_be_written_down_is_kept_all_the_same(tmp_path: Pa
 def test_an_extract_of_a_message_is_not_taken_for_another_one(
     tmp_path: Path, library: Library
 ) -> None:
-    from capture.media.extract import extract  # noqa: PLC0415
-    from capture.model import ExtractJob  # noqa: PLC0415
+    from capture.media.extract.job import extract  # noqa: PLC0415
+    from capture.specs.extraction import ExtractJob  # noqa: PLC0415
 
     path = keep(tmp_path / "kept", library=False)
     extract(ExtractJob(path, path.parent, spec=SoundFileSpec("mp3")))

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from capture.errors import ConfigError, EncoderUnavailableError, OutputError
-from capture.media.encode import choose_video_encoder, list_video_encoders, pcm16
-from capture.media.mux import CONTAINERS, check_tracks, container_of
+from capture.media.write.encode import choose_video_encoder, list_video_encoders, pcm16
+from capture.media.write.mux import CONTAINERS, check_tracks, container_of
 from tests.media.films import read_picture_times, read_sound, video_end
 from tests.media.writing import open_writing
 

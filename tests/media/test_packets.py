@@ -9,10 +9,10 @@ import av
 import numpy as np
 import pytest
 
-from capture.media.encode import AudioEncoder, VideoEncoder
-from capture.media.mux import CODEC_NAMES, container_of, open_file
-from capture.model import NS_PER_S
-from capture.segments import PictureLane, Segments
+from capture.media.write.encode import AudioEncoder, VideoEncoder
+from capture.media.write.mux import CODEC_NAMES, container_of, open_file
+from capture.recording.segments import PictureLane, Segments
+from capture.units import NS_PER_S
 from tests.media.films import read_picture_times, read_sound
 from tests.media.writing import open_writing
 

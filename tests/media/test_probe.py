@@ -9,7 +9,7 @@ import pytest
 
 import capture
 from capture.errors import DamagedFileError
-from capture.media.probe import probe
+from capture.media.check.probe import probe
 from tests.media.broken import BROKEN, make_broken, run_ffmpeg
 from tests.media.sounds import LENGTH_S, make_film
 

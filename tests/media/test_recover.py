@@ -23,8 +23,8 @@ from capture import journal
 from capture.cli.app import run
 from capture.errors import CaptureError, DamagedFileError, MediaError, OutputError
 from capture.journal import Journal, find_orphans, is_recording, journal_path, read_journal
-from capture.media.mux import container_of
-from capture.media.recover import measure, recover
+from capture.media.check.recover import measure, recover
+from capture.media.write.mux import container_of
 from tests.media.films import read_picture_times, read_pictures, read_sound
 from tests.media.handed import Handed
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from capture.errors import DamagedFileError, MediaError
-from capture.media.decode import read_sound
-from capture.media.stream import SoundStream
+from capture.media.read.decode import read_sound
+from capture.media.read.stream import SoundStream
 from tests.media.broken import BROKEN, make_broken, run_ffmpeg
 
 if TYPE_CHECKING:

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from capture import AudioSpec, Event, EventKind, RecordingSpec, Session, VideoSpec, segments
-from capture.media.anchor import Anchor
-from capture.media.encode import pcm16
+from capture import AudioSpec, Event, EventKind, RecordingSpec, Session, VideoSpec
+from capture.media.write.anchor import Anchor
+from capture.media.write.encode import pcm16
+from capture.recording import segments
 from capture.sources.synthetic import EPOCH_NS, SyntheticTone, ToneFaults, read_tone
 from tests.media.films import read_picture_times, read_sound, video_end
 
 if TYPE_CHECKING:
-    from capture.model import AudioBlock
+    from capture.model.signal import AudioBlock
 
 RATE_HZ = 48_000
 S = 1_000_000_000
@@ -42,7 +43,7 @@ class Heard(SyntheticTone):
 
 def recorded(path: Path, source: SyntheticTone, monkeypatch: pytest.MonkeyPatch) -> Session:
     """A session of sound alone that records this source, once it is entered."""
-    monkeypatch.setattr("capture.session.open_audio", lambda *_, **__: source)
+    monkeypatch.setattr("capture.recording.session.open_audio", lambda *_, **__: source)
     spec = RecordingSpec(path, video=None, audio=(AudioSpec("synthetic"),))
     return Session(spec)
 

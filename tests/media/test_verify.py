@@ -17,12 +17,13 @@ import pytest
 from capture import AudioSpec, RecordingSpec, VideoSpec, record
 from capture.errors import DamagedFileError
 from capture.media.certificate import certificate_text, parse, room, seal
-from capture.media.export import open_sound
-from capture.media.extract import extract
-from capture.media.mux import CONTAINERS, container_of
-from capture.media.probe import probe
-from capture.media.verify import Severity, VerifyReport, verify
-from capture.model import ExtractJob, SoundFileSpec
+from capture.media.check.probe import probe
+from capture.media.check.verify import Severity, VerifyReport, verify
+from capture.media.extract.job import extract
+from capture.media.write.export import open_sound
+from capture.media.write.mux import CONTAINERS, container_of
+from capture.specs.extraction import ExtractJob
+from capture.specs.voice import SoundFileSpec
 from tests.media.broken import run_ffmpeg
 from tests.media.writing import open_writing
 

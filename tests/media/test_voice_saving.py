@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from capture.model import SoundFileSpec
+from capture.specs.voice import SoundFileSpec
 from capture.voice.saving import Heard, save
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from capture.model import VoiceMessage
+    from capture.model.voice import VoiceMessage
 
 RATE_HZ = 48_000
 MOMENT = datetime(2026, 11, 22, 14, 31, 5).astimezone()

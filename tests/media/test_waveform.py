@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from capture.errors import OutputError
 from capture.levels import envelope
-from capture.media.waveform import (
+from capture.media.write.waveform import (
     HEIGHT_PX,
     WIDTH_PX,
     Peaks,

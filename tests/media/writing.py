@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from capture.media.encode import AudioEncoder, VideoEncoder
-from capture.media.mux import CODEC_NAMES, FileSink, container_of, open_file
+from capture.media.write.encode import AudioEncoder, VideoEncoder
+from capture.media.write.mux import CODEC_NAMES, FileSink, container_of, open_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,7 @@ import pytest
 
 from capture.cli import extract_views
 from capture.cli.extract_views import Tally
-from capture.model import NS_PER_S
+from capture.units import NS_PER_S
 
 
 @pytest.mark.parametrize(

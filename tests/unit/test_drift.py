@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from capture.drift import DRIFT_CAP, DRIFT_INTEGRAL_CAP, TAPS, DriftLoop, Stretcher
+from capture.live.drift import DRIFT_CAP, DRIFT_INTEGRAL_CAP, TAPS, DriftLoop, Stretcher
 
 RATE = 48_000
 

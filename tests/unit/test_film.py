@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from capture.clock import SessionClock
-from capture.film import Film
-from capture.model import NS_PER_S, Rect, ScreenPicture
+from capture.geometry import Rect
+from capture.model.signal import ScreenPicture
 from capture.pipeline import StopFlag
+from capture.recording.film import Film
 from capture.sources.base import ScreenSource
+from capture.units import NS_PER_S
 
 FPS = 60
 SIZE_PX = (32, 16)
@@ -66,7 +68,7 @@ class Machine(ScreenSource, StopFlag):
 def record(plan: Plan, seconds: float, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A recording of this length."""
     machine = Machine(plan)
-    monkeypatch.setattr("capture.film.now_ns", lambda: machine.now_ns)
+    monkeypatch.setattr("capture.recording.film.now_ns", lambda: machine.now_ns)
     clock = SessionClock(machine.film.begin())
     end_ns = START_NS + round(seconds * NS_PER_S)
     machine.film.run(clock, lambda: end_ns, machine, lambda _: False)

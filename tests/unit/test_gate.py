@@ -20,7 +20,7 @@ from capture.gate import (
     Verdict,
     find_messages,
 )
-from capture.model import GateSpec
+from capture.specs.voice import GateSpec
 from capture.speech import SpeechDetector
 from tests.scenes import RATE_HZ, Place, Samples, Scene, build, needs_espeak
 

@@ -8,16 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from capture import lookout
 from capture.cli.app import run
 from capture.errors import BackendUnavailableError, CaptureError
-from capture.model import AudioSpec, Event, RecordingSpec, Rule, State, VoiceSpec, Window
-from capture.session import Session
-from capture.teller import Teller
+from capture.live import lookout
+from capture.live.teller import Teller
+from capture.model.recording import State
+from capture.recording.session import Session
+from capture.specs.recording import AudioSpec, RecordingSpec, Rule
+from capture.specs.voice import VoiceSpec
 from capture.voice import VoiceKeeper
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from capture.model.devices import Window
+    from capture.model.events import Event
 
 WITHIN_S = 20.0
 JOB = ("--for", "1m", "--", "--audio", "synthetic", "--no-video", "--start-when", "window:Mail")

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from capture.clock import SessionClock
-from capture.mixer import Mixer, SourceSetting, plan_tracks
-from capture.model import AudioBlock, TrackMode
+from capture.live.mixer import Mixer, SourceSetting, plan_tracks
+from capture.model.signal import AudioBlock
+from capture.specs.recording import TrackMode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

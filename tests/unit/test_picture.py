@@ -10,14 +10,14 @@ import cv2
 import numpy as np
 import pytest
 
-from capture.media.picture import (
+from capture.geometry import Rect
+from capture.media.write.picture import (
     CHANGES_KEPT,
     KeptPicture,
     PackedPicture,
     PlanarPicture,
     kept_picture,
 )
-from capture.model import Rect
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

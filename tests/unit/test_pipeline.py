@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from capture.model import RecordingSpec
 from capture.pipeline import Mailbox, MailboxClosedError, Pipeline, StopFlag, WhenFull
-from capture.session import Session
+from capture.recording.session import Session
+from capture.specs.recording import RecordingSpec
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from capture.model import AudioSpec, RecordingSpec, TrackMode
-from capture.plan import find_doubled
+from capture.recording.plan import find_doubled
+from capture.specs.recording import AudioSpec, RecordingSpec, TrackMode
 
 
 def doubled(*sources: str, tracks: TrackMode = TrackMode.BOTH) -> list[str]:

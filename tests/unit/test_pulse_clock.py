@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from capture.model import NS_PER_S
 from capture.sources._pulse_clock import OriginClock
+from capture.units import NS_PER_S
 
 MS = 1_000_000
 ORIGIN_NS = 7 * NS_PER_S

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from capture.model import NS_PER_S, AudioBlock
+from capture.model.signal import AudioBlock
 from capture.sources._pulse_lead import MEMORY_S, MixMemory, join
+from capture.units import NS_PER_S
 
 RATE_HZ = 48_000
 MISSED = 700

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from capture.media.quantizer import Quantizer
+from capture.media.write.quantizer import Quantizer
 
 AREA_PX = 1920 * 1080
 FINEST = 18

@@ -9,17 +9,12 @@ import numpy as np
 import pytest
 
 from capture.errors import ConfigError
-from capture.lookout import Ear
-from capture.model import (
-    NS_PER_S,
-    AudioBlock,
-    AudioSpec,
-    RecordingSpec,
-    Rule,
-    VideoSpec,
-    VoiceSpec,
-)
-from capture.rules import Ending, Facts, has_all, parse_start, parse_stop, with_rules
+from capture.live.lookout import Ear
+from capture.live.rules import Ending, Facts, has_all, parse_start, parse_stop, with_rules
+from capture.model.signal import AudioBlock
+from capture.specs.recording import AudioSpec, RecordingSpec, Rule, VideoSpec
+from capture.specs.voice import VoiceSpec
+from capture.units import NS_PER_S
 
 RATE_HZ = 48_000
 OUTPUT, FOLDER = Path("out.mp4"), Path("kept")

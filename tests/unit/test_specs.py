@@ -10,16 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from capture.errors import ConfigError
-from capture.model import (
-    AudioSpec,
-    ExtractJob,
-    GateSpec,
-    RecordingSpec,
-    Rect,
-    Rule,
-    VideoSpec,
-    VoiceSpec,
-)
+from capture.geometry import Rect
+from capture.specs.extraction import ExtractJob
+from capture.specs.recording import AudioSpec, RecordingSpec, Rule, VideoSpec
+from capture.specs.voice import GateSpec, VoiceSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,8 @@ import pytest
 
 from capture.clock import now_ns
 from capture.errors import ConfigError, DeviceLostError, SourceEndedError
-from capture.model import AudioBlock, Event, EventKind
+from capture.live.timeline import AudioTimeline
+from capture.model.events import Event, EventKind
 from capture.sources.synthetic import (
     EPOCH_NS,
     Beep,
@@ -22,10 +23,11 @@ from capture.sources.synthetic import (
     read_tone,
     tone_at,
 )
-from capture.timeline import AudioTimeline
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from capture.model.signal import AudioBlock
 
 RATE = 48_000
 

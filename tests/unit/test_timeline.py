@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capture.model import AudioBlock
-from capture.timeline import STEP_S, AudioTimeline
+from capture.live.timeline import STEP_S, AudioTimeline
+from capture.model.signal import AudioBlock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

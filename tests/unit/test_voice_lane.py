@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from capture.media.growing import read_growing
-from capture.model import NS_PER_S, AudioBlock, GateSpec, VoiceSpec
+from capture.media.write.growing import read_growing
+from capture.model.signal import AudioBlock
+from capture.specs.voice import GateSpec, VoiceSpec
+from capture.units import NS_PER_S
 from capture.voice.lane import Finished, Lane
 
 if TYPE_CHECKING:

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from capture.levels import Loudness
-from capture.model import EventKind, SoundState
-from capture.watchdog import PICTURE, GridWatch, PictureCounts, SoundFacts, Watchdog
+from capture.model.events import EventKind
+from capture.model.signal import SoundState
+from capture.recording.watchdog import PICTURE, GridWatch, PictureCounts, SoundFacts, Watchdog
 
 if TYPE_CHECKING:
-    from capture.model import Event
+    from capture.model.events import Event
 
 S = 1_000_000_000
 TICK_NS = S // 10

@@ -1,0 +1,1 @@
+"""What `capture demo` shows and plays."""

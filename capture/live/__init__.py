@@ -1,0 +1,1 @@
+"""What runs while anything is captured: recordings and voice messages share it."""

@@ -1,0 +1,118 @@
+"""Is there room for the recording: before it starts, while it grows, and until it is over."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from capture.errors import OutputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from capture.specs.recording import RecordingSpec
+
+__all__ = ["DiskLook", "DiskWatch", "check_room"]
+
+MARGIN_S = 10
+"""So many seconds of recording stay free: the end of the file needs room, and so do others."""
+FORECAST_AFTER_S = 10.0
+"""Before that the first key picture says too much about the rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiskLook:
+    """The disk at one moment."""
+
+    free_bytes: int | None
+    """``None`` where the system does not tell."""
+    is_full: bool = False
+    """The recording has to end now."""
+    warning: str | None = None
+    """Something new to be told."""
+
+
+class DiskWatch:
+    """Looks at the disk of one recording; used by one thread.
+
+    Args:
+        spec: What is recorded.
+    """
+
+    def __init__(self, spec: RecordingSpec) -> None:
+        self._spec = spec
+        self._has_forecast = False
+
+    def check_start(self) -> None:
+        """Whether it makes sense to begin.
+
+        Raises:
+            OutputError: There is less free than the recording has to leave.
+        """
+        check_room(self._spec.output.parent, self._spec.min_free_bytes)
+
+    def look(self, written_bytes: int, recorded_s: float) -> DiskLook:
+        """The disk now.
+
+        Args:
+            written_bytes: Size of all files so far.
+            recorded_s: Media time so far.
+        """
+        free = _free_bytes(self._spec.output.parent)
+        if free is None:
+            return DiskLook(None)
+        per_s = written_bytes / max(1.0, recorded_s)
+        floor = max(self._spec.min_free_bytes, MARGIN_S * per_s)
+        if free < floor:
+            told = f"the disk is almost full: {_megabytes(free)} left"
+            return DiskLook(free, is_full=True, warning=told)
+        return DiskLook(free, warning=self._forecast(free - floor, per_s, recorded_s))
+
+    def _forecast(self, room_bytes: float, per_s: float, recorded_s: float) -> str | None:
+        """Once: that the disk will be full before the recording is over."""
+        spec = self._spec
+        if self._has_forecast or spec.duration_s is None or recorded_s < FORECAST_AFTER_S:
+            return None
+        left_s = spec.duration_s - recorded_s
+        if spec.max_size_bytes is not None and per_s:
+            left_s = min(left_s, spec.max_size_bytes / per_s - recorded_s)
+        if room_bytes >= left_s * per_s:
+            return None
+        self._has_forecast = True
+        fits_min = (recorded_s + room_bytes / per_s) / 60
+        return (
+            f"the disk will be full before the recording is over: there is room for about "
+            f"{fits_min:.1f} of {spec.duration_s / 60:.1f} minutes"
+        )
+
+
+def check_room(folder: Path, min_free_bytes: int) -> None:
+    """Whether there is room to record.
+
+    Raises:
+        OutputError: There is less free than a recording has to leave.
+    """
+    free = _free_bytes(folder)
+    if free is not None and free < min_free_bytes:
+        raise OutputError(
+            f"the disk of {folder} is almost full: {_megabytes(free)} are free, and "
+            f"a recording leaves {_megabytes(min_free_bytes)}",
+            hint="free some space, or write elsewhere",
+        )
+
+
+def _free_bytes(folder: Path) -> int | None:
+    """Free space where a folder is, or will be; ``None`` where the system does not tell."""
+    for place in (folder, *folder.absolute().parents):
+        try:
+            return shutil.disk_usage(place).free
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return None
+    return None
+
+
+def _megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1_000_000:.0f} MB"

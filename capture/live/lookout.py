@@ -1,0 +1,320 @@
+"""Holds rules against the world: which windows are open, who plays, when sound was heard.
+
+A recording and a keeper of messages wait for their start rules with a ``Patience``, and are ended
+by their stop rules on a thread of ``watch_for_end``.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from capture import sources
+from capture.clock import now_ns
+from capture.errors import CaptureError, NothingRecordedError
+from capture.levels import gain_of
+from capture.live.rules import Ending, Facts, has_all
+from capture.model.events import EventKind
+from capture.model.recording import State
+from capture.units import NS_PER_S
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from capture.live.teller import Teller
+    from capture.model.signal import AudioBlock
+    from capture.specs.recording import RecordingSpec, Rule
+    from capture.specs.voice import VoiceSpec
+
+__all__ = [
+    "Ear",
+    "Lookout",
+    "Patience",
+    "Stoppable",
+    "check_rules",
+    "name_players",
+    "require_rules",
+    "watch_for_end",
+]
+
+SOUND_DBFS = -50.0
+"""RMS of 20 ms: above the noise of a microphone in a quiet room, below the quietest speech."""
+WINDOW_S = 0.02
+EPISODE_GAP_S = 0.5
+"""A shorter pause lies within speech; what sounds after a longer one is a new beginning."""
+ASK_EVERY_NS = NS_PER_S // 2
+"""Windows and applications are asked for this often: 3 ms of work each time."""
+RULES_TICK_S = 0.05
+"""How often rules are looked at."""
+UNANSWERED_S = 10.0
+"""A screen or a sound server that has not answered for so long is gone: a sound server that
+crashed is back after 3 s at most."""
+
+
+class Ear:
+    """Hears in the blocks of all sources when there is sound; any thread may call its methods.
+
+    Args:
+        rate_hz: Of all sources.
+    """
+
+    def __init__(self, rate_hz: int) -> None:
+        self._rate_hz = rate_hz
+        self._limit = gain_of(SOUND_DBFS)
+        self._lock = threading.Lock()
+        self.onset_ns: int | None = None
+        """Where the present sound, or the last one, began; ``None``: there was none."""
+        self.heard_ns: int | None = None
+        """Where it has got to, or ended."""
+
+    def take(self, block: AudioBlock) -> None:
+        """Listen to a block."""
+        peak = max(float(block.samples.max()), -float(block.samples.min()))
+        if peak < self._limit:
+            return  # the RMS is never above the peak
+        frames = round(WINDOW_S * self._rate_hz)
+        starts = np.arange(0, len(block.samples), frames)
+        power = np.add.reduceat(np.square(block.samples).mean(axis=1), starts)
+        power /= np.diff(np.append(starts, len(block.samples)))
+        loud = starts[power >= self._limit**2]
+        if len(loud):
+            with self._lock:
+                self._hear(block, int(loud[0]), int(loud[-1]) + frames)
+
+    def _hear(self, block: AudioBlock, first_frame: int, last_frame: int) -> None:
+        def moment(frame: int) -> int:
+            return block.captured_ns + frame * NS_PER_S // self._rate_hz
+
+        gap_ns = EPISODE_GAP_S * NS_PER_S
+        if self.heard_ns is None or moment(first_frame) - self.heard_ns > gap_ns:
+            self.onset_ns = moment(first_frame)
+        end_ns = moment(min(last_frame, len(block.samples)))
+        self.heard_ns = max(self.heard_ns or end_ns, end_ns)
+
+
+class Lookout:
+    """Facts for some rules; asks only for what they need. Used from one thread.
+
+    Args:
+        rules: What they will be held against.
+        ear: Hears the sources; ``None`` where none is open.
+    """
+
+    def __init__(self, rules: Iterable[Rule], ear: Ear | None) -> None:
+        self._rules = tuple(rules)
+        self._ear = ear
+        self._asked_ns: int | None = None
+        self._names: dict[str, tuple[str, ...] | None] = {"windows": (), "apps": ()}
+        self._unanswered_ns: dict[str, int] = {}
+        """Since when each of them has not been answered."""
+
+    def look(self) -> Facts:
+        """What is so now; windows and applications as they were half a second ago at most."""
+        at_ns = now_ns()
+        if self._asked_ns is None or at_ns - self._asked_ns >= ASK_EVERY_NS:
+            self._asked_ns = at_ns
+            for what in {_ABOUT[rule.kind] for rule in self._rules if rule.kind in _ABOUT}:
+                self._ask(what, at_ns)
+        heard_ns = self._ear.heard_ns if self._ear is not None else None
+        return Facts(at_ns, heard_ns, self._names["windows"], self._names["apps"])
+
+    def _ask(self, what: str, at_ns: int) -> None:
+        try:
+            self._names[what] = _ASK[what]()
+        except CaptureError:
+            self._names[what] = None
+            self._unanswered_ns.setdefault(what, at_ns)
+        else:
+            self._unanswered_ns.pop(what, None)
+
+    def unanswered(self) -> Rule | None:
+        """A rule of which nothing has been known for ``UNANSWERED_S``; ``None``: there is none."""
+        at_ns = now_ns()
+        gone = {
+            what
+            for what, since_ns in self._unanswered_ns.items()
+            if at_ns - since_ns >= UNANSWERED_S * NS_PER_S
+        }
+        return next((rule for rule in self._rules if _ABOUT.get(rule.kind) in gone), None)
+
+
+class Patience:
+    """Waits for start rules, until it is stopped or has waited too long. Used from one thread.
+
+    Args:
+        spec: Whose rules, and how long they have.
+        teller: Told what is waited for.
+        wait_for_stop: Sleeps so many seconds; true once it was stopped.
+    """
+
+    def __init__(
+        self,
+        spec: RecordingSpec | VoiceSpec,
+        teller: Teller,
+        wait_for_stop: Callable[[float], bool],
+    ) -> None:
+        self._spec = spec
+        self._teller = teller
+        self._wait_for_stop = wait_for_stop
+        self._deadline_ns: int | None = None
+
+    def begin(self, rules: Sequence[Rule]) -> None:
+        """Tell what is waited for; the time that it has begins now."""
+        self._teller.emit(EventKind.WAITING, f"waiting for {' and '.join(map(str, rules))}")
+        within_s = self._spec.start_within_s
+        self._deadline_ns = None if within_s is None else now_ns() + round(within_s * NS_PER_S)
+
+    def rest(self, wait_s: float = RULES_TICK_S) -> None:
+        """Sleep.
+
+        Raises:
+            NothingRecordedError: It was stopped meanwhile.
+            CaptureError: What it waits for did not come in time.
+        """
+        self.check(wait_s)
+        if self._deadline_ns is not None and now_ns() >= self._deadline_ns:
+            waited = " and ".join(map(str, self._spec.start_when))
+            raise CaptureError(
+                f"nothing was recorded: {waited} did not come within "
+                f"{self._spec.start_within_s:g} s",
+                hint="--start-within says how long it is waited for",
+            )
+
+    def check(self, wait_s: float = 0.0) -> None:
+        """Sleep, whatever the rules say.
+
+        Raises:
+            NothingRecordedError: It was stopped meanwhile, or before.
+        """
+        if self._wait_for_stop(wait_s):
+            raise NothingRecordedError("nothing was recorded: it was stopped before it began")
+
+    def wait_for_others(self, rules: Sequence[Rule]) -> None:
+        """Wait until these windows and applications are there.
+
+        Raises:
+            NothingRecordedError: It was stopped meanwhile.
+            CaptureError: They did not come in time, or can no longer be asked for.
+        """
+        lookout = Lookout(rules, None)
+        self.begin(rules)
+        while not has_all(rules, lookout.look()):
+            self.rest()
+            if (rule := lookout.unanswered()) is not None:
+                check_rules([rule])  # says why
+                raise CaptureError(f"nothing was recorded: {_unknown(rule)}")
+        self._deadline_ns = None
+
+
+class Stoppable(Protocol):
+    """What stop rules end: a recording, or a keeper of messages. Any thread may call."""
+
+    @property
+    def state(self) -> str:
+        """Where it stands; paused as in ``State``."""
+
+    def stop(self, reason: str) -> None:
+        """End it."""
+
+    def wait_for_stop(self, timeout_s: float) -> bool:
+        """Wait at most so long for the end to come near; true once it did."""
+
+
+def watch_for_end(
+    stoppable: Stoppable,
+    spec: RecordingSpec | VoiceSpec,
+    ear: Ear | None,
+    start_ns: int,
+    teller: Teller,
+) -> None:
+    """Have a thread, capture-rules, stop it when a stop rule holds; without rules: nothing.
+
+    Nobody waits for the thread: a screen that does not answer must not hold up the end.
+
+    Args:
+        stoppable: What is stopped; the rule's kind is the reason.
+        spec: From ``with_rules``; its start rules have held.
+        ear: Hears the sources; ``None`` where no rule is about sound.
+        start_ns: Capture clock of the start.
+        teller: Warned once of each rule that cannot be looked at any more.
+    """
+
+    def watch() -> None:
+        lookout = Lookout(spec.stop_when, ear)
+        ending = Ending(spec.stop_when, start_ns, spec.start_when)
+        while not stoppable.wait_for_stop(RULES_TICK_S):
+            facts = lookout.look()
+            if (rule := lookout.unanswered()) is not None:
+                teller.warn(f"{_unknown(rule)}; the rule cannot end this now")
+            if stoppable.state == State.PAUSED:
+                ending.rest(facts.at_ns)
+            elif (kind := ending.step(facts)) is not None:
+                stoppable.stop(kind)
+
+    if spec.stop_when:
+        threading.Thread(target=watch, name="capture-rules", daemon=True).start()
+
+
+def name_players() -> str:
+    """Which applications play now, in words: ``there are: A, B``, or ``nothing is playing``."""
+    try:
+        apps = [app for app in sources.list_audio_apps() if app.is_playing]
+    except CaptureError:
+        return "the sound server does not say which are"
+    names = sorted({app.name for app in apps if app.pid != os.getpid()}, key=str.casefold)
+    return f"there are: {', '.join(names)}" if names else "nothing is playing"
+
+
+def check_rules(rules: Iterable[Rule]) -> None:
+    """Whether this machine says what these rules are about.
+
+    Raises:
+        CaptureError: It does not: the class is that of the reason.
+    """
+    for rule in rules:
+        if rule.kind not in _ABOUT:
+            continue
+        try:
+            _ASK[_ABOUT[rule.kind]]()
+        except CaptureError as error:
+            hint = "window rules need an X11 desktop; leave the rule out, or use another one"
+            raise type(error)(
+                f"{_unknown(rule)}: {error.message}",
+                hint=hint if _ABOUT[rule.kind] == "windows" else error.hint,
+            ) from error
+
+
+def require_rules(rules: Iterable[Rule]) -> None:
+    """Whether this system can ever say what rules are about; no device is asked.
+
+    Raises:
+        UnsupportedError: It cannot.
+        LibraryMissingError: What it takes is not installed.
+    """
+    about = {_ABOUT.get(rule.kind) for rule in rules}
+    if "windows" in about:
+        sources.require_windows()
+    if "apps" in about:
+        sources.require_apps()
+
+
+def _unknown(rule: Rule) -> str:
+    return f"{rule} cannot be looked for"
+
+
+def _titles() -> tuple[str, ...]:
+    return tuple(window.title for window in sources.list_windows())
+
+
+def _players() -> tuple[str, ...]:
+    """Names and programs of what plays."""
+    apps = sources.list_audio_apps()
+    return tuple(name for app in apps for name in (app.name, app.binary) if name)
+
+
+_ABOUT = {"window": "windows", "window-closed": "windows", "app": "apps", "app-ended": "apps"}
+"""What the rules of a kind are about; the others are about sound and numbers."""
+_ASK: dict[str, Callable[[], tuple[str, ...]]] = {"windows": _titles, "apps": _players}

@@ -1,0 +1,1 @@
+"""Sound taken out of files."""

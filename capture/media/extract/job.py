@@ -1,0 +1,481 @@
+"""Takes the sound out of any file: copied as it is, or written anew; `capture extract` of one file.
+
+``extract`` decides what is to be done, gives names, and reports; ``copy_track`` and ``transcode``
+do it. Every file is written under a hidden name and appears whole; the source is only read. What
+can be had of a damaged source is had, and the result says what is missing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from capture.errors import ConfigError, DamagedFileError, MediaError
+from capture.media.extract.copy_track import TrackCopy, copy_packets
+from capture.media.extract.holders import Holder, holder_of
+from capture.media.extract.packet_file import PacketFile
+from capture.media.extract.targets import Wanted, Work, manner_of, plan_targets
+from capture.media.formats import FORMATS, check_sound_spec, suffix_of
+from capture.media.origin import identity_of, with_origin
+from capture.media.output import as_output_error
+from capture.media.read.cover import read_cover
+from capture.media.read.tracks import (
+    Chapter,
+    codec_of,
+    file_zero_s,
+    is_cover,
+    open_sound_file,
+    pick_tracks,
+    rate_of,
+    read_chapters,
+    source_tags,
+    stated_end_s,
+    tick_s,
+    track_language,
+    track_title,
+)
+from capture.model.extraction import ExtractedPart, ExtractResult, Span
+from capture.naming import part_path, publish
+from capture.specs.voice import SoundFileSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from capture.media.read.sample_clock import SampleClock
+    from capture.specs.extraction import ExtractJob
+
+__all__ = ["check_job", "draw_waveform", "expected_targets", "extract", "plan_targets"]
+
+Window = tuple[float | None, float | None, Chapter | None]
+"""Start, end in seconds, and the chapter that it is, of a file."""
+
+LATE_S = 0.02
+"""A track that begins later than this after its file is late; less is rounding."""
+_RANGE_LUFS = (-70.0, -5.0)
+"""What FFmpeg's ``loudnorm`` brings sound to, too; below -70 nothing is measured (EBU R128)."""
+
+
+def extract(job: ExtractJob) -> ExtractResult:
+    """Take the sound out of one file.
+
+    A copy does not look into packets: those that came whole but are damaged inside are copied as
+    they are, and what no decoder can read stays so. Writing anew counts them and says so.
+
+    Args:
+        job: What, and how. Without a format the packets are copied as they are; a job that trims,
+            splits, keeps speech only, changes loudness, rate or channels has to write them anew,
+            then in the source's own format, or FLAC where that is not written here.
+
+    Returns:
+        The files, and what there is to say about them; without any file where nothing was found
+        that should be kept.
+
+    Raises:
+        ConfigError: The job contradicts itself.
+        MediaError: The file has no such sound; as ``DamagedFileError``: it cannot be read.
+        OutputError: A file exists already, is the source itself, or cannot be written.
+    """
+    check_job(job)
+    is_copy = job.spec is None and not _changes(job)
+    work = Work(job)
+    try:
+        with open_sound_file(job.source) as container:
+            work.origin = identity_of(job.source)
+            facts = _read_facts(container, job)
+            if is_copy:
+                _copy(container, facts, work)
+        # Whoever decodes opens it again: the index of a long film is not held twice.
+        for track in () if is_copy else facts.tracks:
+            _transcode(track, facts, work)
+        work.publish()
+    finally:
+        work.clean()
+    parts = tuple(work.parts)
+    if job.with_picture:
+        for part in parts:
+            draw_waveform(part.path, overwrite=job.overwrite)
+    return ExtractResult(
+        source=job.source,
+        parts=parts,
+        warnings=tuple(work.warnings),
+        sound_s=work.sound_s,
+        is_partial=work.is_partial,
+    )
+
+
+def expected_targets(job: ExtractJob) -> list[Path]:
+    """The files that a job will make, told from the file's header.
+
+    Of a track that is split, only the first: how many there are is known when it has been heard.
+
+    Raises:
+        ConfigError: The job contradicts itself.
+        MediaError: The file has no such sound; as ``DamagedFileError``: it cannot be read.
+    """
+    check_job(job)
+    with open_sound_file(job.source) as container:
+        facts = _read_facts(container, job)
+        windows = _windows(facts, job)
+        found = []
+        for track in facts.tracks:
+            base = _wanted(track, facts, job)
+            names = [replace(base, part=1)] if job.is_split else [*_chapter_names(base, windows)]
+            found += plan_targets(job, names, _suffix(track, job))
+        return found
+
+
+def _suffix(track: _Track, job: ExtractJob) -> str:
+    """What the files of a track end in."""
+    if job.spec is None and not _changes(job):
+        return _holder(track, job).suffix
+    from capture.media.extract.transcode import default_spec  # noqa: PLC0415 - copying does without
+
+    return suffix_of(job.spec or _named_spec(job) or default_spec(track.codec))
+
+
+def _holder(track: _Track, job: ExtractJob) -> Holder:
+    """What a track is copied to."""
+    if track.holder is not None:
+        return track.holder
+    rate_of(track.stream, job.source)
+    what = f"a copy of {track.codec} sound"
+    if job.keep_offset and track.late_s > 0:
+        what += " and keeps how late it begins"
+    raise MediaError(
+        f"no container here takes {what}", hint="have it written anew: --format flac, or another"
+    )
+
+
+def check_job(job: ExtractJob) -> None:
+    """Refuse what contradicts itself, before anything is opened.
+
+    Raises:
+        ConfigError: It does.
+    """
+    if job.spec is not None:
+        check_sound_spec(job.spec)
+    _check_loudness(job.loudness_lufs)
+    ways = [job.is_trim, job.is_split, job.is_speech_only, job.by_chapter]
+    if job.by_chapter and sum(ways) > 1:
+        raise ConfigError("a file is cut by its chapters or by what is heard, not both")
+    if job.is_split and job.is_speech_only:
+        raise ConfigError(
+            "speech is kept in one file or cut in many, not both",
+            hint="splitting keeps nothing but speech anyway",
+        )
+
+
+def _check_loudness(wanted_lufs: float | None) -> None:
+    low, high = _RANGE_LUFS
+    if wanted_lufs is not None and not low <= wanted_lufs <= high:
+        raise ConfigError(
+            f"sound can't be brought to {wanted_lufs:g} LUFS",
+            hint=f"between {low:g} and {high:g}; -16 is usual for speech, -23 for broadcasts",
+        )
+
+
+def _changes(job: ExtractJob) -> bool:
+    """Whether the samples themselves have to be touched."""
+    return (
+        job.is_trim
+        or job.is_split
+        or job.is_speech_only
+        or job.is_mono
+        or job.rate_hz is not None
+        or job.loudness_lufs is not None
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Track:
+    """What is known of a track before it is read."""
+
+    number: int
+    stream: Any
+    codec: str
+    late_s: float
+    stated_s: float | None
+    """When it ends after the header, on the clock that a player shows."""
+    tags: dict[str, str]
+    holder: Holder | None
+    """What a copy of it goes to; ``None``: no container takes one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What is known of a file before it is read."""
+
+    tracks: list[_Track]
+    chapters: tuple[Chapter, ...]
+    cover: bytes | None
+
+
+def _read_facts(container: Any, job: ExtractJob) -> _Facts:
+    chapters = read_chapters(container) if job.by_chapter else ()
+    if job.by_chapter and not chapters:
+        raise MediaError(f"{job.source} has no chapters", hint="`capture probe` shows what it has")
+    zero_s = float(file_zero_s(container))
+    tracks = []
+    for number, stream in pick_tracks(container, job.track, job.source):
+        tick = float(tick_s(stream.time_base))
+        late_s = 0.0 if stream.start_time is None else stream.start_time * tick - zero_s
+        late_s = late_s if late_s > LATE_S else 0.0
+        is_late = job.spec is None and job.keep_offset and late_s > 0
+        tracks.append(
+            _Track(
+                number,
+                stream,
+                codec_of(stream),
+                late_s,
+                stated_end_s(container, stream, job.source),
+                source_tags(container, stream),
+                holder_of(stream, job.source, is_late=is_late),
+            )
+        )
+    has_cover = any(map(is_cover, container.streams.video))
+    return _Facts(tracks, chapters, read_cover(job.source) if has_cover else None)
+
+
+def _wanted(track: _Track, facts: _Facts, job: ExtractJob) -> Wanted:
+    """What the name of a whole track says."""
+    manner = manner_of(job, is_own_kind=_is_own_kind(track, job))
+    if len(facts.tracks) == 1 and (track.number == 1 or job.is_target_file):
+        return Wanted(manner=manner)
+    return Wanted(track.number, track_language(track.stream), manner=manner)
+
+
+def _is_own_kind(track: _Track, job: ExtractJob) -> bool:
+    """Whether what is written anew ends like a copy."""
+    if job.spec is None or track.holder is None:
+        return False
+    return suffix_of(job.spec) == track.holder.suffix
+
+
+def _windows(facts: _Facts, job: ExtractJob) -> list[Window]:
+    """Start, end and chapter of every file of a track."""
+    if not job.by_chapter:
+        return [(job.start_s, job.end_s, None)]
+    found: list[Window] = []
+    for chapter in facts.chapters:
+        start_s = max(chapter.start_s, job.start_s or 0.0)
+        end_s = min(chapter.end_s, math.inf if job.end_s is None else job.end_s)
+        if end_s > start_s:
+            found.append((start_s, end_s, chapter))
+    if not found:
+        raise MediaError(
+            f"{job.source} has no chapter between the times that were named",
+            hint="`capture probe` shows its chapters",
+        )
+    return found
+
+
+def _chapter_names(base: Wanted, windows: Sequence[Window]) -> Iterator[Wanted]:
+    for number, (_, _, chapter) in enumerate(windows, 1):
+        if chapter is None:
+            yield base
+        else:
+            yield replace(base, part=number, title=chapter.title or f"Chapter {number}")
+
+
+def _tags(track: _Track, chapter: Chapter | None, work: Work) -> dict[str, str]:
+    title = {} if chapter is None or not chapter.title else {"title": chapter.title}
+    return with_origin(track.tags | title, work.origin)
+
+
+def _copy(container: Any, facts: _Facts, work: Work) -> None:
+    """All tracks in one go, packet by packet."""
+    job = work.job
+    windows = _windows(facts, job)
+    copies: list[tuple[_Track, TrackCopy, list[Path]]] = []
+    try:
+        for track in facts.tracks:
+            rate_hz = track.stream.codec_context.sample_rate
+            is_late = job.keep_offset and track.late_s > 0
+            holder = _holder(track, job)
+            names = list(_chapter_names(_wanted(track, facts, job), windows))
+            targets = plan_targets(job, names, holder.suffix)
+            hidden = work.begin(targets)
+            files = [
+                PacketFile(
+                    path,
+                    holder,
+                    _tags(track, chapter, work),
+                    track_language(track.stream),
+                    start=None if start_s is None else round(start_s * rate_hz),
+                    end=None if end_s is None else round(end_s * rate_hz),
+                    origin=round((start_s or 0.0) * rate_hz) if is_late else None,
+                    cover=facts.cover,
+                )
+                for path, (start_s, end_s, chapter) in zip(hidden, windows, strict=True)
+            ]
+            copies.append((track, TrackCopy(container, track.stream, files), targets))
+        read_error = copy_packets(container, [copy for _, copy, _ in copies])
+        for track, copy, targets in copies:
+            copy.finish(job.source)
+            named = list(zip(targets, windows, strict=True))
+            _report_copy(track, copy, named, read_error, work)
+    finally:
+        for _, copy, _ in copies:
+            for file in copy.files:
+                file.abandon()
+
+
+def _report_copy(
+    track: _Track,
+    copy: TrackCopy,
+    named: Sequence[tuple[Path, Window]],
+    read_error: str | None,
+    work: Work,
+) -> None:
+    rate_hz = copy.rate_hz
+    _refuse_nothing(any(file.packets for file in copy.files), track, copy.clock, work)
+    for file, (target, (_, _, chapter)) in zip(copy.files, named, strict=True):
+        if not file.packets:
+            work.warnings.append(f"{target.name} would be empty and was left out")
+            continue
+        lead = file.begins - (file.begins if file.origin is None else file.origin)
+        span = Span(max(0, file.begins) / rate_hz, file.ends / rate_hz)
+        work.add(
+            target,
+            ExtractedPart(
+                path=target,
+                span=span,
+                duration_s=(file.ends - file.begins + lead) / rate_hz,
+                codec=file.holder.codec,
+                size_bytes=0,
+                title=chapter.title if chapter else track_title(track.stream),
+            ),
+        )
+        work.sound_s += (file.ends - file.begins) / rate_hz
+    stated_s = track.stated_s if copy.is_at_end else None
+    work.report(track.number, stated_s, copy.clock, copy.broken, read_error, is_torn=copy.is_torn)
+    work.warnings += copy.notes(track.number)
+
+
+def _refuse_nothing(is_something: bool, track: _Track, clock: SampleClock, work: Work) -> None:  # noqa: FBT001 - the condition itself
+    """Say why there is nothing to be had of a track."""
+    if is_something:
+        return
+    job = work.job
+    if clock.position is not None and job.start_s is not None:
+        raise MediaError(
+            f"{job.source} has no sound between the times that were named",
+            hint=f"sound track {track.number} ends at {clock.seconds:.3f} s",
+        )
+    raise DamagedFileError(
+        f"the sound track of {job.source} is empty", hint="was it cut off while it was recorded?"
+    )
+
+
+def _transcode(track: _Track, facts: _Facts, work: Work) -> None:
+    """One track, decoded and written anew."""
+    from capture.media.extract.pieces import Piece, Stretch, TrackSource  # noqa: PLC0415 - as below
+    from capture.media.extract.transcode import (  # noqa: PLC0415 - copying does without all that
+        default_spec,
+        find_spans,
+        write_pieces,
+    )
+    from capture.media.layouts import file_layout  # noqa: PLC0415 - as below
+
+    job = work.job
+    spec = job.spec or _named_spec(job) or default_spec(track.codec)
+    arrange = str if spec.messenger is None and spec.format == "wav" else file_layout
+    source = TrackSource(job.source, track.number, keep_offset=job.keep_offset, arrange=arrange)
+    base = _wanted(track, facts, job)
+    windows = _windows(facts, job)
+    names = list(_chapter_names(base, windows))
+    stretches: list[tuple[Stretch, ...]]
+    stretches = [((start_s or 0.0, end_s),) for start_s, end_s, _ in windows]
+    if job.is_trim or job.is_split or job.is_speech_only:
+        found = find_spans(source, (job.start_s, job.end_s), job)
+        if not found:
+            is_any = job.is_trim or (job.gate is not None and job.gate.is_any_sound)
+            what = "sound" if is_any and not job.is_speech_only else "speech"
+            work.warnings.append(f"no {what} was found in sound track {track.number}")
+            return
+        stretches = [(one,) for one in found] if job.is_split else [tuple(found)]
+        windows = [(None, None, None)] * len(stretches)
+        numbers = range(1, len(found) + 1)
+        names = [replace(base, part=number) for number in numbers] if job.is_split else [base]
+    targets = plan_targets(job, names, suffix_of(spec))
+    hidden = work.begin(targets)
+    language = track_language(track.stream)
+    pieces = [
+        Piece(
+            path,
+            stretch,
+            _tags(track, chapter, work) | ({"language": language} if language else {}),
+            facts.cover,
+        )
+        for path, stretch, (_, _, chapter) in zip(hidden, stretches, windows, strict=True)
+    ]
+    done = write_pieces(source, pieces, spec, job, work.warnings)
+    reader = source.farthest
+    assert reader is not None, "it was read"
+    _refuse_nothing(any(piece.length_s for piece in done), track, reader.clock, work)
+    for piece, target, (_, _, chapter) in zip(done, targets, windows, strict=True):
+        work.add(
+            target,
+            ExtractedPart(
+                path=target,
+                span=Span(piece.begins_s, piece.ends_s),
+                duration_s=piece.length_s,
+                codec=_codec_written(spec),
+                size_bytes=0,
+                title=chapter.title if chapter else track_title(track.stream),
+            ),
+        )
+    work.sound_s += reader.clock.seconds - reader.heard / reader.rate_hz
+    stated_s = track.stated_s if reader.is_at_end else None
+    work.report(track.number, stated_s, reader.clock, reader.broken, reader.read_error)
+    if reader.changes:
+        times = "once" if reader.changes == 1 else f"{reader.changes} times"
+        work.warnings.append(
+            f"sound track {track.number} changes its rate or channels {times}; "
+            "all of it was brought to those that it begins with"
+        )
+
+
+def _codec_written(spec: SoundFileSpec) -> str:
+    if spec.messenger:
+        return "opus"
+    return {"libopus": "opus", "libmp3lame": "mp3", "pcm": "pcm"}.get(
+        FORMATS[spec.format].codec, FORMATS[spec.format].codec
+    )
+
+
+def _named_spec(job: ExtractJob) -> SoundFileSpec | None:
+    """The format that the ending of a named file asks for."""
+    ending = job.target.suffix.lower()
+    if not job.is_target_file:
+        return None
+    for name, form in FORMATS.items():
+        if form.suffix == ending:
+            return SoundFileSpec(name, "high")
+    return None
+
+
+def draw_waveform(path: Path, *, overwrite: bool = False) -> Path:
+    """A picture of the waveform beside a file.
+
+    Raises:
+        OutputError: It exists already, or cannot be written.
+    """
+    from capture.media.read.sound_reader import SoundReader  # noqa: PLC0415 - only with a picture
+    from capture.media.write.waveform import Peaks, bar_count, save_waveform  # noqa: PLC0415 - the same
+
+    target = path.with_suffix(".png")
+    peaks = Peaks(bar_count())
+    with open_sound_file(path) as container:
+        reader = SoundReader(container, container.streams.audio[0], path, "s16", is_mono=True)
+        for _, samples in reader.blocks():
+            peaks.add(samples)
+    hidden = part_path(target)
+    try:
+        save_waveform(hidden, peaks.take(), duration_s=peaks.frames / reader.rate_hz)
+        with as_output_error(target):
+            return publish(hidden, target, overwrite=overwrite)
+    finally:
+        hidden.unlink(missing_ok=True)

@@ -1,0 +1,176 @@
+"""A sound track read again and again, and cut to the sample into what is wanted of it."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from capture.media.read.convert import Conversion, SoundForm, frame_of
+from capture.media.read.sound_reader import DECODED, SoundReader, depth_of
+from capture.media.read.tracks import open_sound_file, sound_tracks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+__all__ = ["Cutter", "Piece", "PieceDone", "Rate", "Stretch", "TrackSource"]
+
+Stretch = tuple[float, float | None]
+"""Start and end in seconds on the clock that a player shows; ``None``: to the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A file that is to be written."""
+
+    path: Path
+    stretches: tuple[Stretch, ...]
+    """In their order, not overlapping; what lies between them is left out."""
+    tags: dict[str, str]
+    cover: bytes | None = None
+    """A picture that goes along."""
+
+
+@dataclass(frozen=True, slots=True)
+class PieceDone:
+    """What became of it. An empty one has no file."""
+
+    begins_s: float
+    """Where the first of its samples lies in the source, and the last."""
+    ends_s: float
+    length_s: float
+
+
+class TrackSource:
+    """Reads a track of a file again and again.
+
+    Args:
+        path: The file.
+        number: The track's, from 1.
+        keep_offset: Put silence before a track that begins late.
+        arrange: Gives the layout that the channels are brought to; see ``SoundReader``.
+
+    Attributes:
+        farthest: The reader of the pass that came farthest, which knows best what was wrong.
+    """
+
+    def __init__(
+        self, path: Path, number: int, *, keep_offset: bool, arrange: Callable[[str], str] = str
+    ) -> None:
+        self.path = path
+        self._number = number
+        self._keep_offset = keep_offset
+        self._arrange = arrange
+        self.farthest: SoundReader | None = None
+
+    @contextlib.contextmanager
+    def reading(self, sample_format: str | None, *, is_mono: bool = False) -> Iterator[SoundReader]:
+        """A reader from the beginning; ``None`` as format: what holds all of the source."""
+        with open_sound_file(self.path) as container:
+            stream = sound_tracks(container)[self._number - 1]
+            wanted = sample_format or DECODED[depth_of(stream)]
+            reader = SoundReader(
+                container, stream, self.path, wanted, is_mono=is_mono, arrange=self._arrange
+            )
+            yield reader
+            if self.farthest is None or reader.clock.seconds > self.farthest.clock.seconds:
+                self.farthest = reader
+
+    def blocks(self, reader: SoundReader, until: float) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Its sound; with silence before it where the offset of a late track is kept."""
+        blocks = reader.blocks()
+        first = next(blocks, None)
+        if first is None:
+            return
+        if self._keep_offset and first[0] > 0:
+            step = reader.rate_hz
+            for at in range(0, first[0], step):
+                count = min(step, first[0] - at)
+                yield at, np.zeros((count, reader.channels), first[1].dtype)
+        yield first
+        for at, samples in blocks:
+            if at >= until:
+                return
+            yield at, samples
+
+
+class Rate:
+    """Sound at another rate: as many samples as its length at that rate has.
+
+    Args:
+        from_hz: Of what is pushed.
+        to_hz: Of what comes out.
+        layout: Of both.
+        sample_format: Of both; a key of ``DTYPES``.
+    """
+
+    def __init__(self, from_hz: int, to_hz: int, layout: str, sample_format: str) -> None:
+        self._source = SoundForm(sample_format, layout, from_hz)
+        self._conversion = (
+            None
+            if from_hz == to_hz
+            else Conversion(self._source, SoundForm(sample_format, layout, to_hz))
+        )
+
+    def push(self, samples: NDArray[Any]) -> Iterator[NDArray[Any]]:
+        """Take sound; give what is ready."""
+        if self._conversion is None:
+            yield samples
+        elif len(samples):
+            yield from self._conversion.push(frame_of(samples, self._source))
+
+    def finish(self) -> Iterator[NDArray[Any]]:
+        """The rest."""
+        if self._conversion is not None:
+            yield from self._conversion.finish()
+
+
+def _frames_of(start_s: float, end_s: float | None, rate_hz: int) -> tuple[int, float]:
+    """A stretch in samples: exactly as many as its length has, rounded once."""
+    first = round(start_s * rate_hz)
+    return first, math.inf if end_s is None else first + round((end_s - start_s) * rate_hz)
+
+
+class Cutter:
+    """Gives each block, or what of it is wanted, to the files in turn."""
+
+    def __init__(
+        self,
+        pieces: Sequence[Piece],
+        rate_hz: int,
+        sinks: Sequence[Callable[[NDArray[Any]], None]],
+    ) -> None:
+        self._jobs = sorted(
+            (*_frames_of(*stretch, rate_hz), number)
+            for number, piece in enumerate(pieces)
+            for stretch in piece.stretches
+        )
+        self._sinks = sinks
+        self.begins: list[int | None] = [None] * len(sinks)
+        self.ends = [0] * len(sinks)
+        self.until = max(end for _, end, _ in self._jobs)
+        """What lies behind it is of no interest."""
+
+    def take(self, at: int, samples: NDArray[Any]) -> None:
+        """Sound that begins at the sample ``at``; blocks come in their order."""
+        end = at + len(samples)
+        while self._jobs:
+            first, last, number = self._jobs[0]
+            if first >= end:
+                return
+            kept = samples[max(0, first - at) : round(max(0, min(last, end) - at))]
+            if len(kept):
+                begins = max(at, first)
+                if self.begins[number] is None:
+                    self.begins[number] = begins
+                self.ends[number] = begins + len(kept)
+                self._sinks[number](kept)
+            if last > end:
+                return
+            self._jobs.pop(0)

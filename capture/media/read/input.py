@@ -1,0 +1,89 @@
+"""Files that are read: open, or what is wrong with them.
+
+Loads no numpy: sound that is copied as it is does without, and long files need the memory.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import av
+
+from capture.errors import DamagedFileError
+from capture.media.read.stated import stated_bytes
+from capture.media.read.tag_text import mend_tags
+from capture.naming import ffmpeg_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["open_container", "open_media"]
+
+_KEEPS_BYTES: dict[str, Any] = (
+    {"metadata_errors": "surrogateescape"} if int(av.__version__.split(".")[0]) < 19 else {}  # noqa: PLR2004
+)
+"""From PyAV 19 on it reads tags so anyway, and knows no other way."""
+
+
+def open_media(path: Path, options: Mapping[str, str] | None = None) -> Any:
+    """The container of a media file; closing it is the caller's.
+
+    Args:
+        path: An ordinary file. A pipe is refused: it cannot be read twice, and may never end.
+        options: For FFmpeg's demuxer.
+
+    Raises:
+        DamagedFileError: It cannot be read.
+    """
+    _refuse_what_is_no_file(path)
+    settings = dict(options or {})
+    try:
+        if stated_bytes(path) == 0:  # FFmpeg finds nothing in an RF64 file that was never finished
+            settings["ignore_length"] = "1"
+        return open_container(path, settings)
+    except (av.FFmpegError, OSError) as error:
+        raise DamagedFileError(
+            f"{path} cannot be read: {error.strerror}", hint="is it a media file, and is it whole?"
+        ) from error
+
+
+def open_container(file: Any, options: Mapping[str, str] | None = None) -> Any:
+    """A container to read from, whatever its tags are written in.
+
+    Args:
+        file: Its path, or what ``av.open`` needs of an open one.
+        options: For FFmpeg's demuxer.
+
+    Raises:
+        av.FFmpegError: It cannot be read.
+        OSError: The same.
+    """
+    name = ffmpeg_name(file) if isinstance(file, Path) else file
+    container: Any = av.open(name, options=dict(options or {}), **_KEEPS_BYTES)
+    mend_tags(container)
+    return container
+
+
+def _refuse_what_is_no_file(path: Path) -> None:
+    """Say what is wrong before FFmpeg does, which waits for pipes and has one word for the rest."""
+    try:
+        status = path.stat()
+        if stat.S_ISREG(status.st_mode):
+            os.close(os.open(path, os.O_RDONLY))
+    except FileNotFoundError as error:
+        raise DamagedFileError(f"there is no file {path}", hint="check the name") from error
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        reason = getattr(error, "strerror", None) or str(error)
+        hint = "ask for the right to read it" if isinstance(error, PermissionError) else None
+        raise DamagedFileError(f"{path} cannot be read: {reason}", hint=hint) from error
+    if stat.S_ISDIR(status.st_mode):
+        raise DamagedFileError(f"{path} is a folder", hint="name the files in it")
+    if not stat.S_ISREG(status.st_mode):
+        raise DamagedFileError(
+            f"{path} is no ordinary file", hint="save what comes out of it in a file first"
+        )
+    if not status.st_size:
+        raise DamagedFileError(f"{path} is empty", hint="was it copied or downloaded to its end?")

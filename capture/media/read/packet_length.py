@@ -1,0 +1,253 @@
+"""How many samples a packet of sound holds, exactly, where its container knows milliseconds."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import av
+
+from capture.media.read.tracks import codec_of, tick_s, trims
+
+__all__ = [
+    "PacketLength",
+    "adts_form",
+    "cut_packet",
+    "decoded_samples",
+    "opus_preskip",
+    "opus_samples",
+    "vorbis_setup",
+    "wavpack_samples",
+]
+
+_OPUS_RATE_HZ = 48_000
+_OPUS_UNIT = 120
+_OPUS_MOST = 5760
+"""2.5 and 120 ms: the shortest frame, and the longest packet there may be (RFC 6716)."""
+_ROUNDED = 1.1
+"""What a container says may be off by this many of its ticks."""
+_MP4_HAS_ENDS = (63,)
+"""The libavformat (FFmpeg 9) that heeds where an edit list ends."""
+_BYTES_OF_SAMPLE = {"u8": 1, "s16le": 2, "s24le": 3, "s32le": 4, "s64le": 8}
+_BYTES_OF_SAMPLE |= {"mulaw": 1, "alaw": 1, "f32le": 4, "f64le": 8}
+"""PCM, as it is copied."""
+
+
+def opus_samples(packet: bytes) -> int:
+    """Samples at 48 kHz in an Opus packet, read from its first bytes (RFC 6716, section 3.1)."""
+    if not packet:
+        return 0
+    config = packet[0] >> 3
+    if config < 12:  # noqa: PLR2004 - SILK: 10, 20, 40, 60 ms
+        frame = (480, 960, 1920, 2880)[config & 3]
+    elif config < 16:  # noqa: PLR2004 - both: 10, 20 ms
+        frame = (480, 960)[config & 1]
+    else:  # CELT: 2.5, 5, 10, 20 ms
+        frame = (120, 240, 480, 960)[config & 3]
+    code = packet[0] & 3
+    if code < 3:  # noqa: PLR2004 - one frame, or two
+        return frame * (1, 2, 2)[code]
+    return frame * (packet[1] & 63) if len(packet) > 1 else 0
+
+
+def adts_form(head: bytes) -> int | None:
+    """Object type, rate and channels that the header of an AAC packet states, as one number.
+
+    Returns:
+        ``None``: it has no such header (ISO/IEC 14496-3, table 1.A.5).
+    """
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0:  # noqa: PLR2004 - the sync word
+        return None
+    return (head[2] << 8 | head[3]) & 0b1111_1101_1100_0000  # without the private bit
+
+
+def opus_preskip(head: bytes) -> int:
+    """Samples at 48 kHz that a decoder drops at the beginning (RFC 7845, section 5.1)."""
+    return int.from_bytes(head[10:12], "little")
+
+
+def wavpack_samples(packet: bytes) -> int:
+    """Samples in a WavPack block, with its whole header or as Matroska keeps it, without 20 bytes.
+
+    Layout: https://www.wavpack.com/WavPack5FileFormat.pdf, section 2.
+    """
+    at = 20 if packet.startswith(b"wvpk") else 0
+    return int.from_bytes(packet[at : at + 4], "little")
+
+
+def cut_packet(packet: Any, data: bytes) -> Any:
+    """Other bytes with the stamps of a packet."""
+    other = av.Packet(data)
+    other.pts, other.dts, other.duration = packet.pts, packet.dts, packet.duration
+    other.time_base = packet.time_base
+    return other
+
+
+def decoded_samples(packet: Any) -> int:
+    """How many samples come out of a packet by itself; 0 where it cannot be decoded."""
+    try:
+        return sum(frame.samples for frame in packet.decode())
+    except av.FFmpegError:
+        return 0
+
+
+class PacketLength:
+    """Reads the packets of one track.
+
+    Args:
+        stream: The track.
+        rate_hz: Of the track.
+        taken_as: Codec of the packets when they are read; ``None``: the one that the track has.
+
+    Attributes:
+        frame_bytes: Bytes of a sample of all channels of PCM; 0 of other codecs.
+        is_end_open: The last packet may be shorter than the container says: Matroska often has the
+            usual length.
+    """
+
+    def __init__(self, stream: Any, rate_hz: int, taken_as: str | None = None) -> None:
+        self._rate_hz = rate_hz
+        self._codec = taken_as or codec_of(stream)
+        # FFmpeg before 9 does not say it of MP4; asking every packet takes a tenth of the time.
+        is_mp4 = stream.container.format.name.startswith("mov,")
+        self._may_cut = not is_mp4 or av.library_versions["libavformat"] >= _MP4_HAS_ENDS
+        self._ticks = float(tick_s(stream.time_base) * rate_hz)
+        codec = stream.codec_context
+        is_vorbis = self._codec == "vorbis"
+        self._blocks = _vorbis_blocks(bytes(codec.extradata or b"")) if is_vorbis else ()
+        self._choices: tuple[int, ...] = (codec.frame_size,) if codec.frame_size else ()
+        self._was_long = False
+        has_own = self._blocks or self._codec == "wavpack"
+        self._is_open = not (self._choices or has_own) and self._ticks != 1
+        """How long packets are is to be learned from the first ones."""
+        self._is_lossless = codec.codec.lossless and not self._codec.startswith("pcm_")
+        is_matroska = stream.container.format.name.startswith("matroska")
+        self.is_end_open = self._is_lossless and is_matroska and not has_own
+        width = _BYTES_OF_SAMPLE.get(self._codec.removeprefix("pcm_"), 0)
+        self.frame_bytes = width * codec.layout.nb_channels
+
+    def steady(self) -> tuple[int, int, int] | None:
+        """What packets are like whose length need not be read, nothing being cut off of them.
+
+        Returns:
+            (their samples, least, most duration in ticks); ``None``: each has to be read.
+        """
+        if len(self._choices) != 1 or self._codec == "opus" or self.frame_bytes or self.is_end_open:
+            return None
+        (length,) = self._choices
+        slack = max(1.0, _ROUNDED * self._ticks)
+        least = math.floor((length - slack) / self._ticks) + 1
+        return length, max(1, least), math.ceil((length + slack) / self._ticks) - 1
+
+    @property
+    def unit(self) -> int:
+        """All packets hold a multiple of so many samples."""
+        if self._codec == "opus":
+            return _OPUS_UNIT * self._rate_hz // _OPUS_RATE_HZ
+        if self._blocks:
+            short, long = self._blocks
+            return math.gcd(short // 2, (short + long) // 4, long // 2)
+        return math.gcd(*self._choices) or 1
+
+    @property
+    def slack(self) -> int:
+        """So many samples FFmpeg's stamps of Vorbis may be off.
+
+        Inside an Ogg page it adds up what packets hold, but counts a short block after a long one
+        as after a short one; where all lies in one page, it counts the first block, too, which
+        gives no sound. ``-c copy`` writes such stamps into other containers.
+        """
+        return max(self._blocks) // 2 if self._blocks else 0
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether lengths are known to the sample, not only to the tick of the container."""
+        known = self._choices or self._blocks or self.frame_bytes
+        return bool(known) or self._codec in {"opus", "wavpack"} or self._ticks <= 1
+
+    @property
+    def may_cut(self) -> bool:
+        """Whether packets may say by themselves that something is cut off of them."""
+        return self._may_cut
+
+    def whole(self, packet: Any) -> Any:
+        """The packet without half a frame of PCM at its end, where it was cut off in its middle."""
+        over = packet.size % self.frame_bytes if self.frame_bytes else 0
+        return cut_packet(packet, bytes(packet)[:-over]) if over else packet
+
+    def read(self, packet: Any, *, is_last: bool = False) -> tuple[int, int]:
+        """Samples that it decodes to, and how many of them are cut off at its end."""
+        if is_last and (full := decoded_samples(packet)):
+            return full, 0
+        cut = trims(packet)[1] if self._may_cut else 0
+        if self._codec == "opus":
+            full = opus_samples(bytes(packet))
+            if full <= _OPUS_MOST:  # or it is damaged
+                full = full * self._rate_hz // _OPUS_RATE_HZ
+                return full, min(cut, full)
+        if self.frame_bytes:
+            return packet.size // self.frame_bytes, 0
+        if self._codec == "wavpack":
+            return wavpack_samples(bytes(packet)), 0
+        if self._blocks and packet.size:
+            full = self._vorbis(packet)
+            return full, min(cut, full)
+        return self._by_container(packet, cut)
+
+    @staticmethod
+    def duration_ticks(packet: Any) -> int:
+        """What the container says; below 0 where its end lies before the packet."""
+        ticks = int(packet.duration or 0)
+        return ticks - (1 << 32) if 1 << 31 <= ticks < 1 << 32 else ticks  # FFmpeg: 32 bits
+
+    def _by_container(self, packet: Any, cut: int) -> tuple[int, int]:
+        said = round(self.duration_ticks(packet) * self._ticks)
+        if self._is_open:
+            self._learn(packet, said)
+        # Some demuxers take what is cut off out of the duration, others do not.
+        for candidate in (said, said + cut) if cut else (said,):
+            for length in self._choices:
+                if abs(length - candidate) < max(1.0, _ROUNDED * self._ticks):
+                    return length, min(cut, length)
+        if not said and len(self._choices) == 1:
+            said = self._choices[0]
+        said = said or decoded_samples(packet)
+        return said, min(cut, said)
+
+    def _learn(self, packet: Any, said: int) -> None:
+        """FFmpeg does not tell the frame size of DTS, ALAC and others, and milliseconds are rough.
+
+        What comes out of a first packet counts if it is what the container says, but for the
+        rounding; or if that says nothing and the codec is lossless, where it is never less.
+        """
+        length = decoded_samples(packet)
+        self._is_open = not length  # some decoders give nothing for the first packets
+        is_as_said = said and abs(length - said) < max(1.0, _ROUNDED * self._ticks)
+        if length and (is_as_said or (not said and self._is_lossless)):
+            self._choices = (length,)
+
+    def _vorbis(self, packet: Any) -> int:
+        """A quarter of its block and of the one before (Vorbis I, section 4.3.8).
+
+        What containers say is no help: FFmpeg gets it wrong where blocks change their size, and
+        some cut the last packet short without a word.
+        """
+        # The bit after the first is the mode: 0 short, 1 long, with all encoders that are known.
+        is_long = bool(memoryview(packet)[0] & 2)
+        full = (self._blocks[self._was_long] + self._blocks[is_long]) // 4
+        self._was_long = is_long
+        return full
+
+
+def vorbis_setup(extradata: bytes) -> bytes:
+    """What a Vorbis decoder has to know, of its three headers; without the comments."""
+    first, third = extradata.find(b"\x01vorbis"), extradata.find(b"\x05vorbis")
+    return extradata[first : first + 30] + extradata[third:] if 0 <= first < third else b""
+
+
+def _vorbis_blocks(extradata: bytes) -> tuple[int, int] | tuple[()]:
+    """The sizes of a short and a long block; none where the header is not there."""
+    at = extradata.find(b"\x01vorbis")  # the identification header, Vorbis I, section 4.2.2
+    if at < 0 or at + 28 >= len(extradata):
+        return ()
+    return 1 << (extradata[at + 28] & 15), 1 << (extradata[at + 28] >> 4)

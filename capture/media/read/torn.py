@@ -1,0 +1,110 @@
+"""Opens files that end in the middle of something, as a crash leaves them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+from typing import TYPE_CHECKING, Any, Self
+
+import av
+
+from capture.errors import DamagedFileError
+from capture.media.read.input import open_container
+from capture.naming import ffmpeg_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["open_torn"]
+
+BOX_HEADER_BYTES = 8
+FRAGMENTS_TRIED = 8
+"""A power cut tears what was written in the last seconds, a fragment a second, in any order."""
+
+
+@contextlib.contextmanager
+def open_torn(path: Path) -> Iterator[Any]:
+    """A file to read from; an MP4 that ends within a box as if it ended before that.
+
+    Raises:
+        DamagedFileError: Nothing of it can be read.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            source = _try_open(stack, path)
+        except (av.FFmpegError, OSError) as error:
+            raise DamagedFileError(
+                f"{path} cannot be read: {error.strerror}",
+                hint="it is no recording, or was cut off before anything reached the disk",
+            ) from error
+        yield source
+
+
+def _try_open(stack: contextlib.ExitStack, path: Path) -> Any:
+    """Open the file, or as much of its beginning as the demuxer takes.
+
+    It gives a torn box up together with all that is whole before it, and a box whose header alone
+    reached the disk with all the fragments.
+    """
+    try:
+        return stack.enter_context(open_container(path))
+    except (av.InvalidDataError, av.EOFError) as error:
+        failure: av.FFmpegError = error
+    for end in _ends_of_whole_boxes(path)[: FRAGMENTS_TRIED + 1]:
+        try:
+            return stack.enter_context(open_container(stack.enter_context(_Head(path, end))))
+        except (av.InvalidDataError, av.EOFError) as error:
+            failure = error
+    raise failure
+
+
+class _Head:
+    """The beginning of a file, as if it ended there; what ``av.open`` needs of a file."""
+
+    def __init__(self, path: Path, size_bytes: int) -> None:
+        self.name = ffmpeg_name(path)
+        self._size_bytes = size_bytes
+        self._file = path.open("rb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def read(self, count: int) -> bytes:
+        return self._file.read(max(0, min(count, self._size_bytes - self._file.tell())))
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if whence == os.SEEK_END:
+            return self._file.seek(self._size_bytes + offset)
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+def _ends_of_whole_boxes(path: Path) -> list[int]:
+    """Where the last complete top-level box of an MP4 ends, then where its fragments begin.
+
+    The last one first; only the end, and that is 0, if this is no MP4.
+    """
+    end = 0
+    fragments: list[int] = []
+    with path.open("rb") as file:
+        size_bytes = path.stat().st_size
+        while len(header := file.read(16)) >= BOX_HEADER_BYTES:
+            length, kind = struct.unpack(">I4s", header[:8])
+            if end == 0 and kind != b"ftyp":
+                break
+            if length == 1 and len(header) == 16:  # noqa: PLR2004 - a 64-bit length follows
+                (length,) = struct.unpack(">Q", header[8:])
+            if length < BOX_HEADER_BYTES or end + length > size_bytes:
+                break
+            if kind == b"moof":
+                fragments.append(end)
+            end += length
+            file.seek(end)
+    return [end, *reversed(fragments)]

@@ -1,0 +1,1 @@
+"""Encoders, and the files that they fill."""

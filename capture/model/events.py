@@ -1,0 +1,59 @@
+"""What happens while something is captured."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Event", "EventKind"]
+
+
+class EventKind(enum.StrEnum):
+    """What can happen during a recording."""
+
+    CHOICE = "choice"
+    """Something was picked automatically; the message says what and why."""
+    WAITING = "waiting"
+    """It begins at a time, or when a rule holds; the message says what it waits for."""
+    STARTED = "started"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    MARKED = "marked"
+    FILE_DONE = "file-done"
+    STREAM_STARTED = "stream-started"
+    """An application began to play (``details["stream"]``)."""
+    STREAM_ENDED = "stream-ended"
+    DEVICE_LOST = "device-lost"
+    DEVICE_BACK = "device-back"
+    DEFAULT_CHANGED = "default-changed"
+    GAP = "gap"
+    OVERLOAD = "overload"
+    """Pictures are taken less often from now on, or as often again (``details["fps"]``)."""
+    DEAD_SIGNAL = "dead-signal"
+    """A track records nothing of use: ``details["what"]`` is silent, quiet, no-data or black."""
+    MESSAGE_OPENED = "message-opened"
+    """Something sounds that may be a voice message."""
+    MESSAGE_KEPT = "message-kept"
+    """A voice message is whole, in a file of its own."""
+    MESSAGE_DROPPED = "message-dropped"
+    """What sounded was none: ``details["why"]`` is too-short, not-speech or thrown-away."""
+    WARNING = "warning"
+    FINISHING = "finishing"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened, when, and where."""
+
+    kind: EventKind
+    message: str
+    at_ns: int
+    """Capture clock."""
+    source: str | None = None
+    """The source's label, or ``None`` for the recording itself."""
+    details: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,72 @@
+"""What sources give: pictures, blocks of sound, their loudness."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from capture.geometry import Rect
+
+__all__ = ["AudioBlock", "Level", "ScreenPicture", "SoundState", "TimeQuality"]
+
+
+@dataclass(frozen=True, slots=True)
+class ScreenPicture:
+    """What a screen source shows at one moment.
+
+    ``pixels`` is uint8 BGRA, shape ``(height, width, 4)``; the alpha byte has no meaning. It is
+    memory that the source keeps and updates: valid until the next ``grab()``, never written to.
+    """
+
+    pixels: NDArray[np.uint8]
+    changed: tuple[Rect, ...]
+    """Where it differs from the picture before, in picture coordinates; empty: nowhere."""
+    captured_ns: int
+    """Capture clock, middle of the grab."""
+
+
+class TimeQuality(enum.StrEnum):
+    """Where a block's time comes from, best first."""
+
+    DEVICE = "device"
+    SERVER = "server"
+    ARRIVAL = "arrival"
+
+
+@dataclass(frozen=True, slots=True)
+class AudioBlock:
+    """A run of sound: float32, shape ``(frames, channels)``, -1..1, owning its memory."""
+
+    samples: NDArray[np.float32]
+    captured_ns: int
+    """Capture clock: when the first frame was heard, or reached the microphone; an estimate."""
+    position_frames: int
+    """Index of the first frame in its stream; a jump says that frames were lost in between."""
+    stream: int = 0
+    """Which stream of the source: an application may play several at once; they are summed."""
+    quality: TimeQuality = TimeQuality.ARRIVAL
+
+
+class SoundState(enum.StrEnum):
+    """Whether sound is to be expected of a source now, as far as its system can tell."""
+
+    UNKNOWN = "unknown"
+    IDLE = "idle"
+    """Nothing plays: silence is right."""
+    PLAYING = "playing"
+    MUTED = "muted"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """Loudness of a stretch of sound; -inf for silence."""
+
+    rms_dbfs: float
+    peak_dbfs: float
+    is_clipped: bool = False

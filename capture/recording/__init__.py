@@ -1,0 +1,1 @@
+"""The screen with its sound, into files: a session and its parts."""

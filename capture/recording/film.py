@@ -1,0 +1,249 @@
+"""Pictures on a fixed grid: when to look, what changed, what is handed to the encoder.
+
+The grid keeps its phase: a slot that was missed is skipped and counted, never made up for in a
+burst. A picture is stamped with when it was grabbed, not with its slot. Where nothing changed
+nothing is grabbed, converted or encoded, but a picture is written twice a second all the same.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from capture.clock import now_ns
+from capture.errors import DeviceLostError, SourceEndedError
+from capture.media.write.picture import kept_picture
+from capture.pipeline import Mailbox, WhenFull
+from capture.units import NS_PER_S
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from av import VideoFrame
+
+    from capture.clock import SessionClock
+    from capture.pipeline import StopFlag
+    from capture.sources.base import ScreenSource
+
+__all__ = ["Film", "Picture"]
+
+PICTURES_WAITING = 6
+"""Between screen and encoder, as OBS has it: enough for a hiccup, too few to hide an overload."""
+REPEAT_AFTER_NS = NS_PER_S // 2
+"""A still screen is written this often all the same: it bounds what a crash can lose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What goes to the encoder."""
+
+    frame: VideoFrame | None
+    """``None``: the same as before."""
+    media_ns: int
+    is_key: bool = False
+
+
+class Film:
+    """A screen source, its kept picture and the box towards the encoder.
+
+    Args:
+        screen: Where pictures come from; closed by ``close()``.
+        fps: Slots of the grid per second.
+        is_lossless: Keep every colour value as it is.
+
+    Attributes:
+        box: Pictures for the encoding thread.
+        captured: Pictures handed over.
+        unchanged: Slots in which nothing had changed.
+        dropped: Slots that were missed, and pictures for which there was no room.
+        divisor: Only every so many slots of the grid are used, 1 by default; any thread may set it.
+    """
+
+    def __init__(self, screen: ScreenSource, fps: float, *, is_lossless: bool) -> None:
+        self.box: Mailbox[Picture] = Mailbox(PICTURES_WAITING, when_full=WhenFull.DROP_NEW)
+        self.captured = 0
+        self.unchanged = 0
+        self.dropped = 0
+        self.divisor = 1
+        self._screen: ScreenSource | None = screen
+        self._slot_ns = NS_PER_S / fps
+        self._picture = kept_picture(*screen.size_px, is_lossless=is_lossless)
+        self._recent: deque[int] = deque()
+        self._handed_ns = 0
+        self._is_pending = False
+        self._first_slot = 0
+
+    @property
+    def like(self) -> VideoFrame:
+        """A frame of the size, pixel format and colour tags that all will have; not filled."""
+        return self._picture.like()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the source has to say about itself."""
+        return tuple(self._screen.notes) if self._screen is not None else ()
+
+    @property
+    def is_gone(self) -> bool:
+        """The source went away: the last picture stays for the rest of the recording."""
+        return self._screen is None
+
+    def is_black(self) -> bool:
+        """Whether nothing can be seen in the picture; any thread may ask."""
+        return self._picture.is_black()
+
+    def recycle(self, frame: VideoFrame) -> None:
+        """Take back the frame of a picture that nobody looks at any more; any thread."""
+        self._picture.recycle(frame)
+
+    def fps_at(self, at_ns: int) -> float:
+        """Pictures handed over in the second before."""
+        return float(sum(at_ns - t < NS_PER_S for t in tuple(self._recent)))
+
+    def slot_after(self, clock: SessionClock, at_ns: int) -> int:
+        """Capture clock of the next slot after a moment."""
+        slots = int((at_ns - clock.start_ns) / self._slot_ns)
+        return clock.start_ns + round((slots + 1) * self._slot_ns)
+
+    def begin(self, start_ns: int | None = None) -> int:
+        """Take the first picture; gives media time 0 on the capture clock.
+
+        Args:
+            start_ns: Where the recording has begun; ``None``: with this picture. What lies between
+                shows it too, since nobody took pictures then, and is not counted as dropped.
+
+        Raises:
+            SourceEndedError: The window was closed.
+            DeviceLostError: The display went away.
+        """
+        _, captured_ns = self._look()
+        self.box.put(Picture(self._picture.to_frame(), 0, is_key=True))
+        self._count(captured_ns)
+        start_ns = captured_ns if start_ns is None else start_ns
+        self._first_slot = int((captured_ns - start_ns) / self._slot_ns)
+        return start_ns
+
+    def run(
+        self,
+        clock: SessionClock,
+        planned_end: Callable[[], int | None],
+        stop_asked: StopFlag,
+        on_gone: Callable[[SourceEndedError | DeviceLostError], bool],
+    ) -> None:
+        """The thread: goes on until the end is reached.
+
+        Args:
+            clock: Start and pauses.
+            planned_end: Capture clock of the end, ``None`` while it is not known.
+            stop_asked: Set when the end was brought forward.
+            on_gone: Called when the source is gone; true: go on with the last picture.
+        """
+        slot = self._first_slot
+        was_paused = False
+        while True:
+            stride = self.divisor
+            missed = self._slots_between(slot, now_ns(), clock) // stride
+            slot += missed * stride
+            if not was_paused:
+                quiet = self._slots_between(slot, self._rest(clock, planned_end()), clock) // stride
+                slot += quiet * stride
+                late = self._slots_between(slot, now_ns(), clock) // stride
+                slot += late * stride
+                self.unchanged += quiet
+                self.dropped += missed + late
+            # The next one that the stride divides: a coarser grid keeps the phase of the finer.
+            slot = (slot // stride + 1) * stride
+            due_ns = clock.start_ns + round(slot * self._slot_ns)
+            if not _sleep_until(due_ns, planned_end, stop_asked):
+                return
+            if clock.media_ns(now_ns()) is None:
+                was_paused = True
+                continue
+            try:
+                is_changed, captured_ns = self._look()
+            except (SourceEndedError, DeviceLostError) as error:
+                self.close()
+                if not on_gone(error):
+                    return
+                continue
+            media_ns = clock.media_ns(captured_ns)
+            end_ns = planned_end()
+            if media_ns is None or (end_ns is not None and captured_ns >= end_ns):
+                continue
+            self.unchanged += not is_changed
+            if self._hand_over(media_ns, is_new=is_changed or was_paused, is_key=was_paused):
+                was_paused = False
+                self._count(captured_ns)
+
+    def _slots_between(self, slot: int, at_ns: int, clock: SessionClock) -> int:
+        """How many slots after this one have begun at a moment."""
+        return max(0, int((at_ns - clock.start_ns) / self._slot_ns) - slot)
+
+    def _rest(self, clock: SessionClock, end_ns: int | None) -> int:
+        """Sleep while nothing happens on the screen; until when that was so, or 0."""
+        media_ns = clock.media_ns(now_ns())
+        if self._screen is None or self._is_pending or media_ns is None:
+            return 0
+        # Half a slot early: the next one is that of the repeated picture.
+        wait_ns = self._handed_ns + REPEAT_AFTER_NS - media_ns - round(self._slot_ns / 2)
+        until_ns = now_ns() + wait_ns
+        if end_ns is not None:
+            until_ns = min(until_ns, end_ns)
+        try:
+            return min(now_ns(), until_ns) if self._screen.rest(until_ns) else 0
+        except DeviceLostError:
+            return 0  # the next look says so
+
+    def _hand_over(self, media_ns: int, *, is_new: bool, is_key: bool) -> bool:
+        """Give the encoder what it needs at this moment; whether that was anything."""
+        if is_new or self._is_pending:
+            picture = Picture(self._picture.to_frame(), media_ns, is_key)
+        elif media_ns - self._handed_ns >= REPEAT_AFTER_NS:
+            picture = Picture(None, media_ns)
+        else:
+            return False
+        # A picture that finds no room is not lost for good: the kept one has what changed.
+        self._is_pending = not self.box.put(picture)
+        if self._is_pending and picture.frame is not None:
+            self.recycle(picture.frame)
+        self.dropped += self._is_pending
+        if not self._is_pending:
+            self._handed_ns = media_ns
+        return not self._is_pending
+
+    def hurry(self) -> None:
+        """Wake ``run``: its end was brought forward. Any thread."""
+        if (screen := self._screen) is not None:
+            screen.hurry()
+
+    def close(self) -> None:
+        """Close the source; the kept picture stays."""
+        if self._screen is not None:
+            self._screen.close()
+            self._screen = None
+
+    def _look(self) -> tuple[bool, int]:
+        """Bring the kept picture up to date: whether it changed, and when that was."""
+        if self._screen is None:
+            return False, now_ns()
+        shown = self._screen.grab()
+        self._picture.update(shown.pixels, shown.changed)
+        return bool(shown.changed), shown.captured_ns
+
+    def _count(self, at_ns: int) -> None:
+        self.captured += 1
+        self._recent.append(at_ns)
+        while at_ns - self._recent[0] > NS_PER_S:
+            self._recent.popleft()
+
+
+def _sleep_until(due_ns: int, planned_end: Callable[[], int | None], stop_asked: StopFlag) -> bool:
+    """Wait for a slot of the grid; False when the recording ends before it."""
+    end_ns = planned_end()
+    until_ns = due_ns if end_ns is None else min(due_ns, end_ns)
+    wait_s = (until_ns - now_ns()) / NS_PER_S
+    if wait_s > 0 and stop_asked.wait(wait_s):
+        return False
+    end_ns = planned_end()
+    return end_ns is None or due_ns < end_ns

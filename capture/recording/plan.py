@@ -1,0 +1,152 @@
+"""What a spec means before anything is recorded: is it sound, which encoder, which files."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from capture.errors import ConfigError, OutputError
+from capture.live.lookout import require_rules
+from capture.live.mixer import SourceSetting, plan_tracks
+from capture.live.rules import with_rules
+from capture.media.output import as_output_error
+from capture.media.write.encode import AudioEncoder, VideoEncoder, choose_video_encoder
+from capture.media.write.mux import CODEC_NAMES, check_tracks, container_of
+from capture.recording.segments import Segments
+from capture.specs.recording import TrackMode
+from capture.units import NS_PER_S
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from av import VideoFrame
+
+    from capture.live.mixer import Track
+    from capture.specs.recording import AudioSpec, RecordingSpec, VideoSpec
+
+__all__ = ["audio_codec_of", "check_spec", "find_doubled", "plan_segments"]
+
+
+def check_spec(spec: RecordingSpec) -> None:
+    """Whether a spec as a whole makes sense, before any device is touched.
+
+    Raises:
+        ConfigError: Two values contradict each other, or the container cannot hold the tracks.
+        UnsupportedError: This system cannot say what a rule asks for.
+        LibraryMissingError: What it takes for that is not installed.
+        OutputError: The output exists, or is a folder.
+    """
+    if spec.delay_s and spec.begin_at_s is not None:
+        raise ConfigError("--delay and --at both say when to begin", hint="leave one of them out")
+    with_rules(spec)
+    require_rules((*spec.start_when, *spec.stop_when))
+    if len({audio.source for audio in spec.audio}) < len(spec.audio):
+        raise ConfigError("the same --audio is named twice", hint="name each source once")
+    count = len(plan_tracks([SourceSetting(a.source, 2) for a in spec.audio], spec.tracks))
+    check_tracks(
+        container_of(spec.output),
+        with_video=spec.video is not None,
+        audio_tracks=count,
+        codec=spec.audio_codec,
+    )
+    with as_output_error(spec.output):
+        if spec.output.is_dir():
+            raise OutputError(f"{spec.output} is a folder", hint="add a file name")
+        if spec.output.exists() and not spec.overwrite:
+            raise OutputError(
+                f"{spec.output} exists already", hint="choose another name, or add --overwrite"
+            )
+
+
+def find_doubled(spec: RecordingSpec) -> list[str]:
+    """Warnings of sources that the mix will hold twice, one sentence each.
+
+    What an output plays holds every application there, and a device that is named may be the
+    default one.
+    """
+    if spec.tracks is TrackMode.SEPARATE:
+        return []
+    doubled = []
+    for one in spec.audio:
+        within = next((each for each in spec.audio if _may_hold(each, one)), None)
+        if within is not None:
+            sure = "is" if within.source == "system" and one.kind == "app" else "may be"
+            doubled.append(
+                f"{one.source} {sure} in {within.source} too: it will be twice as loud in the mix; "
+                "--tracks separate"
+            )
+    return doubled
+
+
+def _may_hold(whole: AudioSpec, part: AudioSpec) -> bool:
+    if part.kind == "app":
+        return whole.kind == "system"
+    return whole.kind == part.kind and whole.name is None and part.name is not None
+
+
+def plan_segments(
+    spec: RecordingSpec,
+    *,
+    like: VideoFrame | None,
+    tracks: Sequence[Track],
+    on_choice: Callable[[str], None],
+    on_done: Callable[[Path], None],
+    certify: Callable[[], dict[str, Any]],
+) -> Segments:
+    """The files that a spec asks for, none of them opened yet.
+
+    Args:
+        spec: Checked before.
+        like: A picture as all will be, or ``None`` without pictures.
+        tracks: Sound tracks.
+        on_choice: Told what was picked, and why, where the spec leaves it open.
+        on_done: Told of each finished file.
+        certify: Asked at the end of each file what was done to the recording.
+
+    Raises:
+        EncoderUnavailableError: The encoder does not open.
+    """
+    quality = spec.video.quality if spec.video else "medium"
+    video = None
+    if spec.video is not None and like is not None:
+        wanted = _encoder_for(spec, spec.video)
+        encoder, reason = choose_video_encoder(wanted, (like.width, like.height), spec.video.fps)
+        if wanted == "auto":
+            on_choice(f"encoder {encoder}: {reason}")
+        video = VideoEncoder(0, name=encoder, quality=quality, fps=spec.video.fps, like=like)
+    audio = [
+        AudioEncoder(
+            number,
+            codec=CODEC_NAMES[audio_codec_of(spec)],
+            quality=quality,
+            rate_hz=spec.rate_hz,
+            channels=track.channels,
+            title=track.name,
+        )
+        for number, track in enumerate(tracks, int(video is not None))
+    ]
+    return Segments(
+        path=spec.output,
+        video=video,
+        audio=audio,
+        rate_hz=spec.rate_hz,
+        split_ns=None if spec.split_every_s is None else round(spec.split_every_s * NS_PER_S),
+        overwrite=spec.overwrite,
+        tags={"creation_time": datetime.now(UTC).isoformat(timespec="seconds"), **spec.tags},
+        on_done=on_done,
+        certify=certify,
+    )
+
+
+def audio_codec_of(spec: RecordingSpec) -> str:
+    """Codec of the sound, as people write it."""
+    return spec.audio_codec or container_of(spec.output).audio_codecs[0]
+
+
+def _encoder_for(spec: RecordingSpec, video: VideoSpec) -> str:
+    """The encoder meant by the spec's default, which depends on container and quality."""
+    if video.encoder != "libx264":
+        return video.encoder
+    fitting = container_of(spec.output).video_encoder or video.encoder
+    return "libx264rgb" if fitting == "libx264" and video.quality == "lossless" else fitting

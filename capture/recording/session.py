@@ -1,0 +1,613 @@
+"""A recording from its spec to its result: opens the sources, runs the threads, ends them in order.
+
+Threads, in the order in which the material flows::
+
+    capture-screen ──pictures──> capture-encode ──packets──┐
+                                                           ├──> capture-mux ──> file
+    (source threads) ──blocks──> capture-sound ──packets───┘
+    capture-watchdog: duration, size, disk, errors; ends the recording and computes its result
+
+Pictures are dropped where they are taken when the encoder or the disk is slow; sound never is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+from capture.clock import SessionClock, now_ns
+from capture.errors import (
+    DeviceLostError,
+    NothingRecordedError,
+    OutputError,
+    SourceEndedError,
+)
+from capture.live.disk import DiskWatch
+from capture.live.lookout import Ear, Patience, check_rules, watch_for_end
+from capture.live.rules import with_rules
+from capture.live.teller import Teller
+from capture.media.certificate import certify
+from capture.model.events import Event, EventKind
+from capture.model.recording import RecordingResult, Snapshot, State, TrackReport
+from capture.pipeline import MailboxClosedError, Pipeline, StopFlag
+from capture.recording.plan import audio_codec_of, check_spec, find_doubled, plan_segments
+from capture.recording.sound import Sound
+from capture.recording.watchdog import GridWatch, PictureCounts, Watchdog
+from capture.sources import open_audio, open_screen
+from capture.units import NS_PER_S
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import TracebackType
+
+    from capture.recording.film import Film
+    from capture.recording.segments import Segments
+    from capture.specs.recording import RecordingSpec
+
+__all__ = ["Session", "record"]
+
+WATCH_TICK_S = 0.1
+DISK_EVERY_NS = NS_PER_S
+MAX_SIZE_MARGIN_S = 2.0
+"""What is still in the boxes when the size is checked."""
+DRAIN_WITHIN_S = 20.0
+"""After the end; a disk that takes longer to answer is given up."""
+PREPARE_S = 1.5
+"""The sources and the encoder are opened so long before a time that was set: it takes 0.5 s."""
+WALL_LOOK_S = 1.0
+"""How often the machine's clock is looked at while waiting for a time: somebody may set it."""
+PRE_ROLL_NS = NS_PER_S // 4
+"""What of the sound before a sound is kept where that starts the recording."""
+LISTENING = {"sound", "silence"}
+"""Rules that are about what is heard."""
+DEVICE_CHANGES = {EventKind.DEVICE_LOST, EventKind.DEVICE_BACK, EventKind.DEFAULT_CHANGED}
+
+
+class Session:
+    """One recording. ``with Session(spec) as session: ...`` starts it and ends it.
+
+    Any thread may call its methods, and a signal handler ``stop()``.
+
+    Args:
+        spec: What to record.
+        on_event: Called with everything that happens, from several threads; must not block.
+    """
+
+    def __init__(
+        self, spec: RecordingSpec, on_event: Callable[[Event], None] | None = None
+    ) -> None:
+        check_spec(spec)
+        self.spec = spec = with_rules(spec)
+        self._teller = Teller(on_event)
+        self._state = State.READY
+        self._device_changes = 0
+        self._stopped_by = ""
+        self._error: BaseException | None = None
+        self._result: RecordingResult | None = None
+        self._end_ns: int | None = None
+        self._lock = threading.RLock()
+        self._stop_asked = StopFlag()
+        self._patience = Patience(spec, self._teller, self.wait_for_stop)
+        self._finished = threading.Event()
+        self._pipeline = Pipeline()
+        self._film: Film | None = None
+        self._sound: Sound | None = None
+        self._dead: list[str] = []
+        self._disk = DiskWatch(spec)
+        self._free_bytes: int | None = None
+        self._clock = SessionClock(now_ns())
+        self._segments: Segments | None = None
+        self._ear: Ear | None = None
+        self._watchdog = threading.Thread(target=self._watch, name="capture-watchdog", daemon=True)
+
+    # ------------------------------------------------------------------------------ for the owner
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+        if kind is None:
+            self.wait()
+        else:
+            self._finished.wait(DRAIN_WITHIN_S)
+
+    def start(self) -> None:
+        """Wait for the time and the rules that were set, open everything, and record from then on.
+
+        Raises:
+            NothingRecordedError: It was stopped before it began.
+            CaptureError: Something that is needed is not there. Nothing is left behind.
+        """
+        asked_ns = now_ns()
+        try:
+            check_rules((*self.spec.start_when, *self.spec.stop_when))
+            for warning in find_doubled(self.spec):
+                self._teller.warn(warning)
+            self._disk.check_start()
+            self._wait_for_time(asked_ns, PREPARE_S)
+            self._wait_for_others()
+            self._open_sources()
+            self._prepare()
+            self._wait_for_time(asked_ns)
+            self._begin(self._wait_for_sound())
+        except BaseException:
+            self._state = State.FAILED
+            self._close_sources()
+            self._finished.set()
+            raise
+
+    def pause(self) -> None:
+        """Leave out what comes from the next picture on."""
+        if self._state is State.RECORDING:
+            self._clock.pause(self._next_slot_ns())
+            self._state = State.PAUSED
+            self._teller.emit(EventKind.PAUSED, "paused")
+
+    def resume(self) -> None:
+        """Go on with the next picture."""
+        if self._state is State.PAUSED:
+            self._clock.resume(self._next_slot_ns())
+            self._state = State.RECORDING
+            self._teller.emit(EventKind.RESUMED, "recording")
+
+    def mark(self) -> None:
+        """Begin a chapter here."""
+        if self._segments is not None and self._state is State.RECORDING:
+            media_ns = self._clock.recorded_ns(now_ns())
+            self._segments.markers_ns.append(media_ns)
+            self._teller.emit(EventKind.MARKED, f"chapter at {media_ns / NS_PER_S:.1f} s")
+
+    def stop(self, reason: str = "request") -> None:
+        """End the recording now; ``wait()`` gives the result. Does nothing the second time."""
+        with self._lock:
+            if not self._stop_asked.is_set():
+                self._stopped_by = self._stopped_by or reason
+                planned_ns = self._planned_end()
+                self._end_ns = now_ns() if planned_ns is None else min(planned_ns, now_ns())
+                self._stop_asked.set()
+                if self._film is not None:
+                    self._film.hurry()
+
+    def abort(self) -> None:
+        """End at once, without waiting for what is still in the boxes; the file stays whole."""
+        self.stop("abort")
+        if self._film is not None:
+            self._film.box.close(discard=True)
+        if self._sound is not None:
+            self._sound.abort()
+
+    def wait(self, timeout_s: float | None = None) -> RecordingResult | None:
+        """The result, once the file is finished; ``None`` if that takes longer than the timeout.
+
+        Raises:
+            CaptureError: The recording failed; what was kept is said in its hint.
+        """
+        if not self._finished.wait(timeout_s):
+            return None
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+    def wait_for_stop(self, timeout_s: float) -> bool:
+        """Wait at most so long for the end to come near; true once it did."""
+        return self._stop_asked.wait(timeout_s)
+
+    @property
+    def state(self) -> State:
+        """Where it stands."""
+        return self._state
+
+    @property
+    def result(self) -> RecordingResult | None:
+        """What was kept, even where ``wait()`` raises; ``None`` if nothing was."""
+        return self._result
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Why a slower or poorer path was taken, one sentence each."""
+        sources = [part for part in (self._film, self._sound) if part is not None]
+        return tuple(note for part in sources for note in part.notes)
+
+    def snapshot(self) -> Snapshot:
+        """The session at this moment; cheap, made to be polled."""
+        at_ns = min(now_ns(), self._end_ns or (1 << 63))
+        film, sound, segments = self._film, self._sound, self._segments
+        return Snapshot(
+            state=self._state,
+            recorded_ns=self._clock.recorded_ns(at_ns) if segments else 0,
+            written_bytes=segments.written_bytes if segments else 0,
+            free_bytes=self._free_bytes,
+            captured_pictures=film.captured if film else 0,
+            dropped_pictures=film.dropped if film else 0,
+            fps=film.fps_at(at_ns) if film else 0.0,
+            levels=sound.levels() if sound else {},
+            drift_ppm=sound.drift_ppm() if sound else {},
+            path=segments.current_path if segments else None,
+            message=self._teller.last_warning,
+        )
+
+    # ------------------------------------------------------------------------------------- waiting
+
+    def _wait_for_time(self, asked_ns: int, before_s: float = 0.0) -> None:
+        """Until the delay is over and the wall clock shows the time that was set."""
+        self._patience.check()
+        while True:
+            left_s = (asked_ns - now_ns()) / NS_PER_S + self.spec.delay_s
+            if self.spec.begin_at_s is not None:
+                left_s = max(left_s, self.spec.begin_at_s - time.time())
+            if left_s <= before_s:
+                return
+            self._state = State.WAITING
+            self._patience.rest(min(left_s - before_s, WALL_LOOK_S))
+
+    def _wait_for_others(self) -> None:
+        """Until the windows and applications of the start rules are there; nothing is open yet."""
+        rules = [rule for rule in self.spec.start_when if rule.kind != "sound"]
+        if rules:
+            self._state = State.WAITING
+            self._patience.wait_for_others(rules)
+
+    def _wait_for_sound(self) -> int | None:
+        """Until there is sound, if a rule says so; gives when the recording begins.
+
+        What the sources give meanwhile waits in the box of their blocks, ten seconds of it: the
+        sound before the sound is there when the recording begins with it.
+        """
+        rules = [rule for rule in self.spec.start_when if rule.kind == "sound"]
+        if not rules or self._ear is None:
+            return None
+        self._state = State.WAITING
+        self._patience.begin(rules)
+        ready_ns = now_ns()
+        while (self._ear.heard_ns or 0) < ready_ns:
+            self._patience.rest()
+        assert self._ear.onset_ns is not None
+        return max(self._ear.onset_ns - PRE_ROLL_NS, ready_ns)
+
+    # ------------------------------------------------------------------------------------- starting
+
+    def _open_sources(self) -> None:
+        spec = self.spec
+        self._patience.check()
+        if spec.video is not None:
+            screen = open_screen(spec.video)
+            try:
+                from capture.recording.film import Film  # noqa: PLC0415 - av and cv2 are slow to load
+
+                is_lossless = spec.video.quality == "lossless"
+                self._film = Film(screen, spec.video.fps, is_lossless=is_lossless)
+            except BaseException:
+                screen.close()
+                raise
+        self._patience.check()
+        with contextlib.ExitStack() as opened:  # closes those before one that cannot be opened
+            sources = [
+                opened.enter_context(
+                    open_audio(audio, rate_hz=spec.rate_hz, follow_default=spec.follow_default)
+                )
+                for audio in spec.audio
+            ]
+            opened.pop_all()
+        if sources:
+            self._sound = Sound(sources, spec.audio, spec.tracks, spec.rate_hz)
+
+    def _prepare(self) -> None:
+        """All that takes its time before media time 0."""
+        self._patience.check()
+        self._segments = plan_segments(
+            self.spec,
+            like=self._film.like if self._film else None,
+            tracks=self._sound.tracks if self._sound else (),
+            on_choice=lambda message: self._teller.emit(EventKind.CHOICE, message),
+            on_done=lambda path: self._teller.emit(EventKind.FILE_DONE, str(path)),
+            certify=self._certify,
+        )
+        if self._sound is None:
+            return
+        if {rule.kind for rule in (*self.spec.start_when, *self.spec.stop_when)} & LISTENING:
+            self._ear = Ear(self.spec.rate_hz)
+        self._sound.start(
+            self._on_source_event, self._on_overflow, self._ear.take if self._ear else None
+        )
+
+    def _begin(self, start_ns: int | None) -> None:
+        """Record from a moment on; ``None``: from the first picture on, which is taken now."""
+        assert self._segments is not None
+        if start_ns is None and self._film is None:
+            start_ns = now_ns()
+        self._clock = SessionClock(self._film.begin(start_ns) if self._film else start_ns or 0)
+        if self._sound is not None:
+            self._sound.begin(self._clock)
+        with self._lock:  # stopped before this: nothing is left; after it: it ends in order
+            self._patience.check()
+            self._state = State.RECORDING
+        self._segments.segment(0)
+        self._start_threads()
+        began_at_s = time.time() - (now_ns() - self._clock.start_ns) / NS_PER_S
+        message = f"recording to {self._segments.current_path}"
+        self._teller.emit(EventKind.STARTED, message, began_at_s=began_at_s)
+
+    def _start_threads(self) -> None:
+        assert self._segments is not None
+        pipeline, segments, film = self._pipeline, self._segments, self._film
+        if film is not None:
+            pipeline.add("screen", self._run_film, film.box.close)
+            pipeline.add("encode", self._encode, lambda: film.box.close(discard=True))
+        if self._sound is not None:
+            pipeline.add("sound", self._run_sound, self._sound.abort)
+        # Ends last: the watchdog closes its box when all others have ended.
+        pipeline.add("mux", segments.write_all, lambda: segments.box.close(discard=True))
+        pipeline.start()
+        self._watchdog.start()
+        watch_for_end(self, self.spec, self._ear, self._clock.start_ns, self._teller)
+
+    # ------------------------------------------------------------------------------- the threads
+
+    def _run_film(self) -> None:
+        """capture-screen: keep the grid, ask what changed, hand pictures over."""
+        assert self._film is not None
+        self._film.run(self._clock, self._planned_end, self._stop_asked, self._on_screen_gone)
+
+    def _on_screen_gone(self, error: SourceEndedError | DeviceLostError) -> bool:
+        """Whether the recording goes on without its screen."""
+        if isinstance(error, SourceEndedError):
+            self._teller.emit(EventKind.FINISHING, str(error))
+            self.stop("source-ended")
+            return False
+        if self._sound is not None and not self.spec.is_strict:
+            # What can still be kept is kept: the sound goes on over the last picture.
+            self._teller.warn(f"{error.message}; the sound is still recorded")
+            return True
+        self._fail(error)
+        self.stop("device-lost")
+        return False
+
+    def _encode(self) -> None:
+        """capture-encode: pictures into packets."""
+        from capture.recording.segments import PictureLane  # noqa: PLC0415 - loads av
+
+        assert self.spec.video is not None
+        assert self._segments is not None
+        assert self._film is not None
+        video, film, segments = self.spec.video, self._film, self._segments
+        assert segments.video is not None
+        duration_s = self.spec.duration_s
+        lane = PictureLane(
+            segments,
+            segments.video,
+            video.fps,
+            is_cfr=video.is_cfr,
+            end_ns=None if duration_s is None else round(duration_s * NS_PER_S),
+            on_free=film.recycle,
+        )
+        while True:
+            try:
+                picture = film.box.get()
+            except MailboxClosedError:
+                break
+            lane.put(picture.frame, picture.media_ns, is_key=picture.is_key)
+        lane.end(self._recorded_until_ns())
+
+    def _run_sound(self) -> None:
+        """capture-sound: blocks onto the timelines, tracks into packets."""
+        from capture.recording.segments import SoundLane  # noqa: PLC0415 - loads av
+
+        assert self._segments is not None
+        assert self._sound is not None
+        self._sound.run(SoundLane(self._segments), self._planned_end, self._stop_asked)
+
+    def _watch(self) -> None:
+        """capture-watchdog: end the recording when it is time, then finish it."""
+        next_disk_ns = 0
+        watchdog = Watchdog(now_ns(), self._film.is_black if self._film else None)
+        grid = GridWatch(self.spec.video.fps) if self.spec.video else None
+        while not self._stop_asked.wait(WATCH_TICK_S):
+            at_ns = now_ns()
+            end_ns = self._planned_end()
+            self._watch_signals(watchdog, grid, at_ns)
+            if self._pipeline.failed.is_set():
+                self.stop("error")
+            elif end_ns is not None and at_ns >= end_ns:
+                self.stop("duration")
+            elif at_ns >= next_disk_ns:
+                next_disk_ns = at_ns + DISK_EVERY_NS
+                self._watch_disk()
+        try:
+            self._finish(watchdog)
+        except BaseException as error:  # noqa: BLE001 - the owner gets it
+            self._fail(error)
+        finally:
+            self._state = State.FAILED if self._error else State.DONE
+            self._teller.emit(EventKind.DONE, self._stopped_by)
+            self._finished.set()
+
+    def _watch_signals(self, watchdog: Watchdog, grid: GridWatch | None, at_ns: int) -> None:
+        if self._state is not State.RECORDING:
+            watchdog.rest(at_ns)
+            return
+        film, pictures = self._film, None
+        if film is not None and grid is not None and not film.is_gone:
+            pictures = PictureCounts(film.captured + film.unchanged, film.dropped)
+            event = grid.step(at_ns, pictures)
+            if event is not None:
+                film.divisor = grid.divisor
+                self._note(event)
+        for event in watchdog.step(at_ns, self._sound.facts() if self._sound else [], pictures):
+            self._note(event)
+
+    def _note(self, event: Event) -> None:
+        """Keep what the watchdog found for the result, and tell it."""
+        self._teller.keep(event.message)
+        if event.kind is EventKind.DEAD_SIGNAL and event.source is not None:
+            self._dead.append(event.source)
+        self._teller.tell(event)
+
+    def _watch_disk(self) -> None:
+        assert self._segments is not None
+        written = self._segments.written_bytes
+        recorded_s = max(1.0, self._clock.recorded_ns(now_ns()) / NS_PER_S)
+        per_s = written / recorded_s
+        limit = self.spec.max_size_bytes
+        if limit is not None and written + per_s * MAX_SIZE_MARGIN_S >= limit:
+            self.stop("size")
+        look = self._disk.look(written, recorded_s)
+        self._free_bytes = look.free_bytes
+        if look.warning is not None:
+            self._teller.warn(look.warning)
+        if look.is_full:
+            self.stop("disk")
+
+    # ----------------------------------------------------------------------------------- finishing
+
+    def _finish(self, watchdog: Watchdog) -> None:
+        assert self._segments is not None
+        self._state = State.FINISHING
+        self._teller.emit(EventKind.FINISHING, "finishing the file")
+        *upstream, mux = self._pipeline.stages
+        deadline = time.monotonic() + DRAIN_WITHIN_S
+        for stage in upstream:
+            stage.join(max(0.1, deadline - time.monotonic()))
+        self._segments.box.close()
+        if not mux.join(max(1.0, deadline - time.monotonic())):
+            self._fail(
+                OutputError(
+                    f"the disk does not answer; {self.spec.output} may be incomplete",
+                    hint="the file plays up to the last second or two that reached the disk",
+                )
+            )
+        self._close_sources()
+        if self._pipeline.first_error is not None:
+            self._fail(self._pipeline.first_error)
+        if self._sound is not None and self._sound.has_recorded:
+            for event in watchdog.end(now_ns(), self._sound.facts()):
+                self._note(event)
+        # A folder that was deleted took finished files of a split recording along.
+        paths = tuple(path for path in self._segments.paths if path.exists())
+        if not paths:
+            self._fail(NothingRecordedError("nothing was recorded"))
+            return
+        length_s = self._recorded_until_ns() / NS_PER_S
+        if isinstance(self._error, OutputError) and not mux.is_alive:
+            length_s = min(length_s, self._say_what_is_kept(self._error, paths))
+        self._result = RecordingResult(
+            paths=paths,
+            duration_s=length_s,
+            size_bytes=sum(path.stat().st_size for path in paths if path.exists()),
+            captured_pictures=self._film.captured if self._film else 0,
+            unchanged_pictures=self._film.unchanged if self._film else 0,
+            dropped_pictures=self._film.dropped if self._film else 0,
+            tracks=self._track_reports(),
+            warnings=self._teller.warnings,
+            stopped_by=self._stopped_by,
+            pauses_s=self._clock.pauses_s,
+            markers_s=tuple(m / NS_PER_S for m in self._segments.markers_ns),
+            dead=tuple(dict.fromkeys(self._dead)),
+        )
+
+    def _say_what_is_kept(self, error: OutputError, paths: tuple[Path, ...]) -> float:
+        """Read how much reached the disk, in s, and add it to the error."""
+        from capture.media.check.recover import length_of_all  # noqa: PLC0415 - loads av
+
+        kept_s = length_of_all(paths)
+        self._error = OutputError(
+            error.message,
+            hint=f"{kept_s:.1f} s are kept in {paths[-1]}; {error.hint}",
+            details=error.details,
+        ).with_traceback(error.__traceback__)
+        return kept_s
+
+    def _certify(self) -> dict[str, Any]:
+        """capture-mux: what was done to the recording so far, for the file that ends now."""
+        film, video = self._film, self.spec.video
+        return certify(
+            tracks=self._track_reports(),
+            pictures={
+                "fps": video.fps,
+                "captured": film.captured,
+                "unchanged": film.unchanged,
+                "dropped": film.dropped,
+            }
+            if film is not None and video is not None
+            else None,
+            device_changes=self._device_changes,
+            pauses_s=self._clock.pauses_s,
+            warnings=self._teller.warnings,
+        )
+
+    def _track_reports(self) -> tuple[TrackReport, ...]:
+        assert self._segments is not None
+        reports: tuple[TrackReport, ...] = ()
+        if self._segments.video is not None:
+            codec = self._segments.video.codec
+            end_s = self._recorded_until_ns() / NS_PER_S
+            reports = (TrackReport("picture", "video", codec, 0.0, end_s),)
+        if self._sound is not None:
+            reports += self._sound.reports(audio_codec_of(self.spec))
+        return reports
+
+    def _close_sources(self) -> None:
+        for part in (self._sound, self._film):
+            if part is not None:
+                part.close()
+
+    # --------------------------------------------------------------------------------------- small
+
+    def _planned_end(self) -> int | None:
+        """Capture clock at which the recording ends, as far as that is known now."""
+        with self._lock:
+            if self._end_ns is not None:
+                return self._end_ns
+        if self.spec.duration_s is None:
+            return None
+        return self._clock.moment_of(round(self.spec.duration_s * NS_PER_S))
+
+    def _recorded_until_ns(self) -> int:
+        """Length of the recording when it has ended."""
+        return self._clock.recorded_ns(self._planned_end() or now_ns())
+
+    def _next_slot_ns(self) -> int:
+        """The next picture of the grid; now, where there is no grid."""
+        return self._film.slot_after(self._clock, now_ns()) if self._film else now_ns()
+
+    def _on_source_event(self, event: Event) -> None:
+        if event.kind in DEVICE_CHANGES:
+            self._device_changes += 1
+        self._teller.pass_on(event)
+        if event.kind is EventKind.DEVICE_LOST and self.spec.is_strict:
+            self._fail(DeviceLostError(event.message))
+            self.stop("device-lost")
+
+    def _on_overflow(self) -> None:
+        """What is dropped while waiting is older than any pre-roll."""
+        if self._state is not State.WAITING:
+            self._teller.warn("sound was lost: this machine is too busy to keep up")
+
+    def _fail(self, error: BaseException) -> None:
+        with self._lock:
+            self._error = self._error or error
+
+
+def record(spec: RecordingSpec, on_event: Callable[[Event], None] | None = None) -> RecordingResult:
+    """Record until the spec's duration is over, its window closes, or ^C; gives what was kept.
+
+    Raises:
+        CaptureError: It could not start, or failed on the way.
+    """
+    with Session(spec, on_event) as session:
+        try:
+            session.wait()
+        except KeyboardInterrupt:
+            session.stop("interrupt")
+    result = session.wait()
+    assert result is not None
+    return result
