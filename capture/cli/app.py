@@ -122,6 +122,10 @@ def main() -> None:
         sys.stdout = None
         code = EXIT_FAILED
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is over: Python's own end is not told of
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError):  # from 3.13 on Python would exit with 120 for it
+        sys.stderr = None
     sys.exit(code)
 
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
-import time
 from typing import TYPE_CHECKING, Any, Self
 
 from capture.cli.app import EXIT_INTERRUPTED, on_interrupt, say
+from capture.cli.streams import DetachedStream
 from capture.pipeline import StopFlag
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ __all__ = ["StopSignals"]
 
 START_WITHIN_S = 3.0
 """What has not begun so long after ^C waits for a device that does not answer."""
-SAY_WITHIN_S = 0.1
-"""For the last word of a process that ends at once."""
+SAY_WITHIN_S = 1.0
+"""For the last word of a process that ends at once: its writer may have to wait for a processor."""
 SECOND = 2
 
 
@@ -169,7 +170,8 @@ class StopSignals:
         self._waiting.settimeout(None)
         if self.is_starting:
             say("interrupted")
-            time.sleep(SAY_WITHIN_S)
+            if isinstance(sys.stderr, DetachedStream):
+                sys.stderr.drain(SAY_WITHIN_S)
             os._exit(EXIT_INTERRUPTED)
 
 

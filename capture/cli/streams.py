@@ -30,6 +30,7 @@ CHUNK_BYTES = 4096
 """PIPE_BUF on Linux: a pipe that is ready takes so much without waiting."""
 RETRY_S = 0.05
 """How soon it is tried again whether a stream that was full takes something."""
+DRAIN_LOOK_S = 0.01
 GIVE_UP_S = 2.0
 """At the end: a reader that takes nothing for so long does not read any more."""
 
@@ -57,8 +58,10 @@ class DetachedStream(io.TextIOBase):
         self._box = box
         self._lock = threading.RLock()  # a destructor may warn in the middle of a write
         self._text: list[str] = []  # up to the next end of a line
+        self._given = 0  # to the writing thread
         # What follows belongs to the writing thread.
         self._lines: deque[bytes] = deque()
+        self._taken = 0
         self._size_bytes = 0
         self._rest = b""  # of a line that is written in part
 
@@ -90,6 +93,13 @@ class DetachedStream(io.TextIOBase):
             if text:
                 with contextlib.suppress(MailboxClosedError):
                     self._box.put((self, self._encoded(text)))
+                    self._given += 1
+
+    def drain(self, within_s: float) -> None:
+        """Wait until all is written, at most so long, in s; a reader may have stopped reading."""
+        deadline_s = time.monotonic() + within_s
+        while (self._taken < self._given or self.is_waiting) and time.monotonic() < deadline_s:
+            time.sleep(DRAIN_LOOK_S)
 
     def _encoded(self, text: str) -> bytes:
         text = text.replace("\n", os.linesep)
@@ -108,6 +118,7 @@ class DetachedStream(io.TextIOBase):
     def add(self, data: bytes) -> None:
         """Put bytes behind those that wait; drops the oldest where that is too much."""
         self._lines.append(data)
+        self._taken += 1
         self._size_bytes += len(data)
         while self._size_bytes > CAPACITY_BYTES and len(self._lines) > 1:
             self._size_bytes -= len(self._lines.popleft())
