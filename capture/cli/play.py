@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from capture.cli.app import say
 from capture.cli.inputs import check_file
 from capture.cli.values import Duration, format_clock
 from capture.errors import ConfigError
-from capture.pipeline import Pipeline
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     import numpy as np
     from numpy.typing import NDArray
     from rich.console import Group
 
-    from capture.media.read.stream import SoundStream
-    from capture.media.write.waveform import Peaks
-    from capture.sources.playback import Playback
+    from capture.player import Player
 
-__all__ = ["Player", "play", "render_waveform"]
+__all__ = ["play", "render_waveform"]
 
 POLL_S = 0.05
 """How often the cursor moves and the output is filled; it holds half a second."""
@@ -31,8 +26,6 @@ LINE_EVERY_S = 2.0
 STEP_S, LEAP_S = 5.0, 30.0
 """Of the arrows: left and right, up and down."""
 WAVE_ROWS = 4
-WAVE_PARTS = 1024
-"""Kept of the waveform, however long the file is; more than a terminal has columns."""
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _QUIETEST_HEIGHT = 1
 """Sound that is there is to be seen: in eighths of a row."""
@@ -49,6 +42,8 @@ def play(file: Path, /, *, start: Duration = None) -> int:
         start: Begin at this time.
     """
     check_file(file)
+    from capture.player import Player  # noqa: PLC0415 - av is slow to load
+
     with Player(file) as player:
         for note in player.notes:
             say(f"note: {note}")
@@ -75,123 +70,12 @@ def _begin_at(player: Player, start_s: float, file: Path) -> None:
     player.seek(start_s)
 
 
-class Player:
-    """A file that is played, and its waveform, read at the same time by a thread of its own.
-
-    Raises:
-        CaptureError: The file cannot be read, or there is no output.
-    """
-
-    def __init__(self, path: Path) -> None:
-        from capture.media.read.stream import SoundStream  # noqa: PLC0415 - av is slow to load
-        from capture.media.write.waveform import Peaks  # noqa: PLC0415
-        from capture.sources.playback import open_playback  # noqa: PLC0415 - loads PortAudio
-
-        self._path = path
-        self._stream: SoundStream = SoundStream(path)
-        try:
-            self._output: Playback = open_playback(self._stream.rate_hz, self._stream.channels)
-        except BaseException:
-            self._stream.close()
-            raise
-        self.notes = tuple(self._output.notes)
-        self._begin_s = 0.0
-        self._piece: NDArray[np.float32] | None = None
-        self._is_read = False
-        self._peaks: Peaks = Peaks(WAVE_PARTS)
-        self._is_loaded = False
-        self._is_closing = False
-        self._pipeline = Pipeline()
-        self._loader = self._pipeline.add("waveform", self._load)
-        self._pipeline.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._is_closing = True
-        self._output.close()
-        self._stream.close()
-        self._loader.join()
-
-    @property
-    def position_s(self) -> float:
-        """What is heard now."""
-        return self._begin_s + self._output.position_frames / self._stream.rate_hz
-
-    @property
-    def stated_s(self) -> float | None:
-        """How long the file says that it is; ``None`` where it does not."""
-        return self._stream.duration_s
-
-    @property
-    def length_s(self) -> float:
-        """How long it is: as the file says, until all of it has been read."""
-        read_s = self._peaks.frames / self._stream.rate_hz
-        if self._is_loaded:
-            return read_s
-        return max(self._stream.duration_s or 0.0, read_s, self.position_s)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the end has been heard."""
-        return self._output.is_over
-
-    @property
-    def is_paused(self) -> bool:
-        """Whether it waits."""
-        return self._output.is_paused
-
-    def turn(self) -> None:
-        """Give the output what it has room for; call at least every 0.3 s."""
-        while not self._is_read:
-            if self._piece is None:
-                self._piece = self._stream.read()
-                if self._piece is None:
-                    self._is_read = True
-                    self._output.end()
-                    return
-            taken = self._output.write(self._piece)
-            self._piece = self._piece[taken:] if taken < len(self._piece) else None
-            if self._piece is not None:
-                return
-
-    def toggle(self) -> None:
-        """Pause, or go on."""
-        (self._output.resume if self._output.is_paused else self._output.pause)()
-
-    def seek(self, to_s: float) -> None:
-        """Go on there."""
-        self._begin_s = min(max(0.0, to_s), self.length_s)
-        self._stream.seek(self._begin_s)
-        self._output.restart()
-        self._piece, self._is_read = None, False
-
-    def waveform(self, columns: int) -> NDArray[np.float32]:
-        """Loudest sample of every column, 0..1, as far as it has been read; at most so many."""
-        share = min(1.0, self._peaks.frames / max(1.0, self.length_s * self._stream.rate_hz))
-        return self._peaks.take(max(1, round(columns * share)))
-
-    def _load(self) -> None:
-        from capture.media.read.stream import SoundStream  # noqa: PLC0415 - loaded long ago
-
-        with SoundStream(self._path, self._stream.rate_hz) as stream:
-            while not self._is_closing and (piece := stream.read()) is not None:
-                self._peaks.add(piece)
-        self._is_loaded = not self._is_closing
-
-
 def _play_in_lines(player: Player) -> None:
     from time import monotonic, sleep  # noqa: PLC0415 - beside what uses it
 
     next_s = monotonic()
     while not player.is_over:
-        player.turn()
+        player.feed()
         if monotonic() >= next_s:
             next_s += LINE_EVERY_S
             say(f"{format_clock(player.position_s)} of {format_clock(player.length_s)}")
@@ -207,7 +91,7 @@ def _play_in_terminal(player: Player, path: Path) -> None:
     console = Console(stderr=True, emoji=False)
     with Live(console=console, auto_refresh=False, transient=True) as live, Keys() as keys:
         while not player.is_over:
-            player.turn()
+            player.feed()
             live.update(_render(player, path, console.width), refresh=True)
             key = keys.read(POLL_S)
             if key in {"q", "Q", "escape"}:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import re
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Self
 
+from capture import json_lines
 from capture.cli.app import say
 from capture.cli.values import format_clock, format_dbfs, format_size
 from capture.clock import local_time, now_ns
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from capture.live.running import Running
     from capture.recording.session import Session
 
 __all__ = [
@@ -60,7 +59,7 @@ class View(Shown):
     """Shows nothing; the others build on it."""
 
     def on_event(self, event: Event) -> None:
-        """Called from several threads with everything that happens."""
+        """Called from several threads with every event."""
 
     def notes(self, notes: Sequence[str]) -> None:
         """What the sources have to say about themselves."""
@@ -70,12 +69,19 @@ class View(Shown):
         del until_s
         sleep()
 
-    def show(self, session: Session) -> None:
+    def show(self, running: Any) -> None:
         """Show how it goes, and take the time of one poll for it."""
-        session.wait_for_stop(POLL_S)
+        running.wait_for_stop(POLL_S)
+
+    def finish(self, result: Any) -> None:
+        """Show the result."""
+
+
+class PathView(View):
+    """Prints nothing but the paths of the result."""
 
     def finish(self, result: RecordingResult) -> None:
-        """The end: the paths are the result."""
+        """The paths of the files."""
         for path in result.paths:
             print(path, flush=True)  # noqa: T201
 
@@ -89,7 +95,6 @@ _SPOKEN = {
     EventKind.DEFAULT_CHANGED,
     EventKind.STREAM_STARTED,
     EventKind.STREAM_ENDED,
-    EventKind.GAP,
     EventKind.OVERLOAD,
     EventKind.DEAD_SIGNAL,
 }
@@ -100,7 +105,7 @@ def _spoken(event: Event) -> str:
     return f"warning: {event.message}" if is_warning else event.message
 
 
-class LineView(View):
+class LineView(PathView):
     """Plain lines on stderr, for logs and pipes."""
 
     def __init__(self) -> None:
@@ -109,7 +114,7 @@ class LineView(View):
         self._waits_until_s: float | None = None
 
     def on_event(self, event: Event) -> None:
-        """Said as a line."""
+        """A line for what matters to people."""
         if event.kind in _SPOKEN:
             self._told.add(event.message)
             say(_spoken(event))
@@ -122,7 +127,7 @@ class LineView(View):
         super().wait(until_s, sleep)
 
     def notes(self, notes: Sequence[str]) -> None:
-        """Said as lines."""
+        """A line for every note."""
         for note in notes:
             say(f"note: {note}")
 
@@ -142,7 +147,7 @@ class LineView(View):
         super().finish(result)
 
 
-class MeterView(View):
+class MeterView(PathView):
     """Live meters and keys in a terminal."""
 
     def __init__(self) -> None:
@@ -173,7 +178,7 @@ class MeterView(View):
         self._live.__exit__(kind, error, trace)
 
     def on_event(self, event: Event) -> None:
-        """Said as a line."""
+        """A line for what matters to people."""
         if event.kind in _SPOKEN:
             self._told.add(event.message)
             self._console.print(_spoken(event), style="yellow", markup=False)
@@ -187,12 +192,12 @@ class MeterView(View):
             super().wait(until_s, sleep)
 
     def notes(self, notes: Sequence[str]) -> None:
-        """Said as lines."""
+        """A line for every note."""
         for note in notes:
             self._console.print(f"note: {note}", style="dim", markup=False)
 
     def show(self, session: Session) -> None:
-        """A new line every two seconds."""
+        """The meters as they are now, and one key."""
         from capture.cli.meters import render  # noqa: PLC0415
 
         self._live.update(render(session.snapshot(), self._peaks), refresh=True)
@@ -217,6 +222,7 @@ class JsonView(View):
     def __init__(self) -> None:
         self._next_ns = now_ns() + LINE_EVERY_NS
         self._waits_until_s: float | None = None
+        print_json({"event": "protocol", "version": json_lines.VERSION})
 
     def wait(self, until_s: float, sleep: Callable[[], object]) -> None:
         """An event, once."""
@@ -226,31 +232,24 @@ class JsonView(View):
         super().wait(until_s, sleep)
 
     def on_event(self, event: Event) -> None:
-        """Said as a line."""
-        print_json(
-            {
-                "event": event.kind.value,
-                "message": event.message,
-                "source": event.source,
-                **dict(event.details),
-            }
-        )
+        """A line for every event."""
+        print_json(json_lines.of_event(event))
 
     def notes(self, notes: Sequence[str]) -> None:
-        """Said as lines."""
+        """A line for every note."""
         for note in notes:
             print_json({"event": "note", "message": note})
 
-    def show(self, session: Session) -> None:
-        """A new line every two seconds."""
-        super().show(session)
+    def show(self, running: Running[Any, Any]) -> None:
+        """Progress every two seconds."""
+        super().show(running)
         if now_ns() >= self._next_ns:
             self._next_ns += LINE_EVERY_NS
-            print_json({"event": "progress", **dataclasses.asdict(session.snapshot())})
+            print_json(json_lines.of_snapshot(running.snapshot()))
 
-    def finish(self, result: RecordingResult) -> None:
-        """A summary, then the paths."""
-        print_json({"event": "result", **dataclasses.asdict(result)})
+    def finish(self, result: Any) -> None:
+        """The last line."""
+        print_json(json_lines.of_result(result))
 
 
 def _countdown(until_s: float) -> str:
@@ -262,28 +261,7 @@ def _countdown(until_s: float) -> str:
 def print_json(values: dict[str, Any]) -> None:
     """One line on stdout."""
     # In one piece: events come from several threads, and print writes its end by itself.
-    text = _NO_UNICODE.sub(_escaped, json.dumps(_plain(values), ensure_ascii=False))
-    print(f"{text}\n", end="", flush=True)  # noqa: T201
-
-
-_NO_UNICODE = re.compile(r"[\ud800-\udfff]")
-"""What stands for a byte of a name that is no UTF-8."""
-
-
-def _escaped(found: re.Match[str]) -> str:
-    """As JSON writes it; what reads it has the name again, as ``os.fsencode`` takes it."""
-    return f"\\u{ord(found[0]):04x}"
-
-
-def _plain(value: Any) -> Any:
-    """JSON has neither paths nor infinities: a silent level becomes null."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return value if abs(value) != float("inf") else None
-    return value if isinstance(value, (str, int, bool, type(None))) else str(value)
+    print(json_lines.json_line(values), end="", flush=True)  # noqa: T201
 
 
 def table_of(*columns: str) -> Table:
@@ -301,7 +279,7 @@ def choose_view(*, is_json: bool, is_quiet: bool) -> View:
     if is_json:
         return JsonView()
     if is_quiet:
-        return View()
+        return PathView()
     return MeterView() if sys.stderr.isatty() else LineView()
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 import threading
 from typing import TYPE_CHECKING, Self
 
 from capture.cli.app import say
 from capture.cli.values import format_clock, format_dbfs, format_size
-from capture.cli.views import LINE_EVERY_NS, POLL_S, Shown, print_json
-from capture.clock import now_ns
+from capture.cli.views import POLL_S, JsonView, View
 from capture.errors import CaptureError
 from capture.model.events import Event, EventKind
 from capture.model.voice import VoiceState
@@ -46,30 +44,20 @@ LISTED = 8
 """So many of the kept messages stay in sight."""
 
 
-class VoiceView(Shown):
-    """Says nothing but the paths of what is kept; the others build on it."""
+class VoiceView(View):
+    """Prints nothing but the paths of what is kept; the others build on it."""
 
     def on_event(self, event: Event) -> None:
-        """Called from several threads; the path of a kept message is the result."""
+        """The path of a kept message is the result."""
         if event.kind is EventKind.MESSAGE_KEPT:
             print(event.message, flush=True)  # noqa: T201
-
-    def notes(self, notes: Sequence[str]) -> None:
-        """What is to be known of the source and of the files."""
-
-    def show(self, keeper: VoiceKeeper) -> None:
-        """Show how it goes, and take the time of one poll for it."""
-        keeper.wait_for_stop(POLL_S)
-
-    def finish(self, result: VoiceResult) -> None:
-        """The end."""
 
 
 class LineView(VoiceView):
     """Plain lines on stderr, for logs and pipes: one for each thing that happens."""
 
     def on_event(self, event: Event) -> None:
-        """Said as a line."""
+        """A line for what matters to people."""
         if event.kind is EventKind.MESSAGE_KEPT:
             details = event.details
             level, size = format_dbfs(details["rms_dbfs"]), format_size(details["size_bytes"])
@@ -79,36 +67,13 @@ class LineView(VoiceView):
         super().on_event(event)
 
     def notes(self, notes: Sequence[str]) -> None:
-        """Said as lines."""
+        """A line for every note."""
         for note in notes:
             say(f"note: {note}")
 
     def finish(self, result: VoiceResult) -> None:
         """A summary."""
         say(_summary(result))
-
-
-class JsonView(VoiceView):
-    """One JSON object a line on stdout; the last one is the result."""
-
-    def __init__(self) -> None:
-        self._next_ns = now_ns() + LINE_EVERY_NS
-
-    def on_event(self, event: Event) -> None:
-        """Said as a line."""
-        print_json({**event.details, "event": event.kind.value, "message": event.message})
-
-    def show(self, keeper: VoiceKeeper) -> None:
-        """Progress every two seconds."""
-        super().show(keeper)
-        if now_ns() >= self._next_ns:
-            self._next_ns += LINE_EVERY_NS
-            snapshot = dataclasses.asdict(keeper.snapshot())
-            print_json({"event": "progress", **snapshot, "kept": len(snapshot["kept"])})
-
-    def finish(self, result: VoiceResult) -> None:
-        """The result."""
-        print_json({"event": "result", **dataclasses.asdict(result)})
 
 
 class LiveView(VoiceView):
@@ -147,14 +112,14 @@ class LiveView(VoiceView):
         self._live.__exit__(kind, error, trace)
 
     def on_event(self, event: Event) -> None:
-        """Said as a line; the paths go to stdout where that is not this terminal."""
+        """A line for what matters; the paths go to stdout where that is not this terminal."""
         if event.kind in _SPOKEN:
             self._say(event.message)
         if sys.stdout is not None and not sys.stdout.isatty():
             super().on_event(event)
 
     def notes(self, notes: Sequence[str]) -> None:
-        """Said as lines."""
+        """A line for every note."""
         for note in notes:
             self._console.print(f"note: {note}", style="dim", markup=False)
 
@@ -222,22 +187,14 @@ class LiveView(VoiceView):
         self._player.start()
 
     def _play_now(self, keeper: VoiceKeeper, message: VoiceMessage) -> None:
-        from capture.cli.play import Player  # noqa: PLC0415 - loads av
+        from capture.voice.preview import preview  # noqa: PLC0415 - loads av
 
-        # An application is followed alone, and this one never: nothing of a message is lost.
-        is_apart = keeper.spec.source.partition(":")[0] in {"auto", "app"}
-        is_pausing = not is_apart and keeper.state is not VoiceState.PAUSED
-        if is_pausing:
-            keeper.pause()  # or it would hear itself
         try:
-            with Player(message.path) as player:
+            with preview(keeper, message) as player:
                 while not player.is_over and not self._stop_playing.wait(PLAY_TURN_S):
-                    player.turn()
+                    player.feed()
         except CaptureError as error:
             self._say(f"{error.message}; {error.hint}")
-        finally:
-            if is_pausing:
-                keeper.resume()
 
     def _end_playing(self) -> None:
         if self._player is not None:
@@ -245,7 +202,7 @@ class LiveView(VoiceView):
             self._player.join()
 
 
-def choose_view(*, is_json: bool, is_quiet: bool) -> VoiceView:
+def choose_view(*, is_json: bool, is_quiet: bool) -> View:
     """The view that fits what was asked and where we run."""
     if is_json:
         return JsonView()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,7 +24,8 @@ from capture.units import NS_PER_S
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from capture.live.teller import Teller
+    from capture.live.event_log import EventLog
+    from capture.live.running import Stoppable
     from capture.model.signal import AudioBlock
     from capture.specs.recording import RecordingSpec, Rule
     from capture.specs.voice import VoiceSpec
@@ -33,7 +34,6 @@ __all__ = [
     "Ear",
     "Lookout",
     "Patience",
-    "Stoppable",
     "check_rules",
     "name_players",
     "require_rules",
@@ -146,24 +146,24 @@ class Patience:
 
     Args:
         spec: Whose rules, and how long they have.
-        teller: Told what is waited for.
+        events: Told what is waited for.
         wait_for_stop: Sleeps so many seconds; true once it was stopped.
     """
 
     def __init__(
         self,
         spec: RecordingSpec | VoiceSpec,
-        teller: Teller,
+        events: EventLog,
         wait_for_stop: Callable[[float], bool],
     ) -> None:
         self._spec = spec
-        self._teller = teller
+        self._events = events
         self._wait_for_stop = wait_for_stop
         self._deadline_ns: int | None = None
 
     def begin(self, rules: Sequence[Rule]) -> None:
         """Tell what is waited for; the time that it has begins now."""
-        self._teller.emit(EventKind.WAITING, f"waiting for {' and '.join(map(str, rules))}")
+        self._events.emit(EventKind.WAITING, f"waiting for {' and '.join(map(str, rules))}")
         within_s = self._spec.start_within_s
         self._deadline_ns = None if within_s is None else now_ns() + round(within_s * NS_PER_S)
 
@@ -209,50 +209,36 @@ class Patience:
         self._deadline_ns = None
 
 
-class Stoppable(Protocol):
-    """What stop rules end: a recording, or a keeper of messages. Any thread may call."""
-
-    @property
-    def state(self) -> str:
-        """Where it stands; paused as in ``State``."""
-
-    def stop(self, reason: str) -> None:
-        """End it."""
-
-    def wait_for_stop(self, timeout_s: float) -> bool:
-        """Wait at most so long for the end to come near; true once it did."""
-
-
 def watch_for_end(
-    stoppable: Stoppable,
+    running: Stoppable,
     spec: RecordingSpec | VoiceSpec,
     ear: Ear | None,
     start_ns: int,
-    teller: Teller,
+    events: EventLog,
 ) -> None:
     """Have a thread, capture-rules, stop it when a stop rule holds; without rules: nothing.
 
     Nobody waits for the thread: a screen that does not answer must not hold up the end.
 
     Args:
-        stoppable: What is stopped; the rule's kind is the reason.
+        running: What is stopped; the rule's kind is the reason.
         spec: From ``with_rules``; its start rules have held.
         ear: Hears the sources; ``None`` where no rule is about sound.
         start_ns: Capture clock of the start.
-        teller: Warned once of each rule that cannot be looked at any more.
+        events: Warned once of each rule that cannot be looked at any more.
     """
 
     def watch() -> None:
         lookout = Lookout(spec.stop_when, ear)
         ending = Ending(spec.stop_when, start_ns, spec.start_when)
-        while not stoppable.wait_for_stop(RULES_TICK_S):
+        while not running.wait_for_stop(RULES_TICK_S):
             facts = lookout.look()
             if (rule := lookout.unanswered()) is not None:
-                teller.warn(f"{_unknown(rule)}; the rule cannot end this now")
-            if stoppable.state == State.PAUSED:
+                events.warn(f"{_unknown(rule)}; the rule cannot end this now")
+            if running.state == State.PAUSED:
                 ending.rest(facts.at_ns)
             elif (kind := ending.step(facts)) is not None:
-                stoppable.stop(kind)
+                running.stop(kind)
 
     if spec.stop_when:
         threading.Thread(target=watch, name="capture-rules", daemon=True).start()

@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from capture.clock import SessionClock, now_ns
 from capture.errors import (
@@ -27,11 +27,11 @@ from capture.errors import (
 from capture.live.disk import DiskWatch
 from capture.live.lookout import Ear, Patience, check_rules, watch_for_end
 from capture.live.rules import with_rules
-from capture.live.teller import Teller
+from capture.live.running import Running
 from capture.media.certificate import certify
 from capture.model.events import Event, EventKind
 from capture.model.recording import RecordingResult, Snapshot, State, TrackReport
-from capture.pipeline import MailboxClosedError, Pipeline, StopFlag
+from capture.pipeline import MailboxClosedError, Pipeline
 from capture.recording.plan import audio_codec_of, check_spec, find_doubled, plan_segments
 from capture.recording.sound import Sound
 from capture.recording.watchdog import GridWatch, PictureCounts, Watchdog
@@ -41,7 +41,6 @@ from capture.units import NS_PER_S
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-    from types import TracebackType
 
     from capture.recording.film import Film
     from capture.recording.segments import Segments
@@ -66,32 +65,27 @@ LISTENING = {"sound", "silence"}
 DEVICE_CHANGES = {EventKind.DEVICE_LOST, EventKind.DEVICE_BACK, EventKind.DEFAULT_CHANGED}
 
 
-class Session:
-    """One recording. ``with Session(spec) as session: ...`` starts it and ends it.
-
-    Any thread may call its methods, and a signal handler ``stop()``.
+class Session(Running[Snapshot, RecordingResult]):
+    """One recording.
 
     Args:
         spec: What to record.
-        on_event: Called with everything that happens, from several threads; must not block.
+        on_event: Called with every event, from several threads; must not block.
+
+    Raises:
+        ConfigError: The spec makes no sense.
     """
 
     def __init__(
         self, spec: RecordingSpec, on_event: Callable[[Event], None] | None = None
     ) -> None:
+        super().__init__(on_event)
         check_spec(spec)
         self.spec = spec = with_rules(spec)
-        self._teller = Teller(on_event)
         self._state = State.READY
         self._device_changes = 0
-        self._stopped_by = ""
-        self._error: BaseException | None = None
-        self._result: RecordingResult | None = None
         self._end_ns: int | None = None
-        self._lock = threading.RLock()
-        self._stop_asked = StopFlag()
-        self._patience = Patience(spec, self._teller, self.wait_for_stop)
-        self._finished = threading.Event()
+        self._patience = Patience(spec, self._events, self.wait_for_stop)
         self._pipeline = Pipeline()
         self._film: Film | None = None
         self._sound: Sound | None = None
@@ -105,22 +99,6 @@ class Session:
 
     # ------------------------------------------------------------------------------ for the owner
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
-        if kind is None:
-            self.wait()
-        else:
-            self._finished.wait(DRAIN_WITHIN_S)
-
     def start(self) -> None:
         """Wait for the time and the rules that were set, open everything, and record from then on.
 
@@ -132,7 +110,7 @@ class Session:
         try:
             check_rules((*self.spec.start_when, *self.spec.stop_when))
             for warning in find_doubled(self.spec):
-                self._teller.warn(warning)
+                self._events.warn(warning)
             self._disk.check_start()
             self._wait_for_time(asked_ns, PREPARE_S)
             self._wait_for_others()
@@ -143,7 +121,7 @@ class Session:
         except BaseException:
             self._state = State.FAILED
             self._close_sources()
-            self._finished.set()
+            self._end_events()
             raise
 
     def pause(self) -> None:
@@ -151,32 +129,27 @@ class Session:
         if self._state is State.RECORDING:
             self._clock.pause(self._next_slot_ns())
             self._state = State.PAUSED
-            self._teller.emit(EventKind.PAUSED, "paused")
+            self._events.emit(EventKind.PAUSED, "paused")
 
     def resume(self) -> None:
         """Go on with the next picture."""
         if self._state is State.PAUSED:
             self._clock.resume(self._next_slot_ns())
             self._state = State.RECORDING
-            self._teller.emit(EventKind.RESUMED, "recording")
+            self._events.emit(EventKind.RESUMED, "recording")
 
     def mark(self) -> None:
         """Begin a chapter here."""
         if self._segments is not None and self._state is State.RECORDING:
             media_ns = self._clock.recorded_ns(now_ns())
             self._segments.markers_ns.append(media_ns)
-            self._teller.emit(EventKind.MARKED, f"chapter at {media_ns / NS_PER_S:.1f} s")
+            self._events.emit(EventKind.MARKED, f"chapter at {media_ns / NS_PER_S:.1f} s")
 
-    def stop(self, reason: str = "request") -> None:
-        """End the recording now; ``wait()`` gives the result. Does nothing the second time."""
-        with self._lock:
-            if not self._stop_asked.is_set():
-                self._stopped_by = self._stopped_by or reason
-                planned_ns = self._planned_end()
-                self._end_ns = now_ns() if planned_ns is None else min(planned_ns, now_ns())
-                self._stop_asked.set()
-                if self._film is not None:
-                    self._film.hurry()
+    def _before_stop(self) -> None:
+        planned_ns = self._planned_end()
+        self._end_ns = now_ns() if planned_ns is None else min(planned_ns, now_ns())
+        if self._film is not None:
+            self._film.hurry()
 
     def abort(self) -> None:
         """End at once, without waiting for what is still in the boxes; the file stays whole."""
@@ -186,31 +159,10 @@ class Session:
         if self._sound is not None:
             self._sound.abort()
 
-    def wait(self, timeout_s: float | None = None) -> RecordingResult | None:
-        """The result, once the file is finished; ``None`` if that takes longer than the timeout.
-
-        Raises:
-            CaptureError: The recording failed; what was kept is said in its hint.
-        """
-        if not self._finished.wait(timeout_s):
-            return None
-        if self._error is not None:
-            raise self._error
-        return self._result
-
-    def wait_for_stop(self, timeout_s: float) -> bool:
-        """Wait at most so long for the end to come near; true once it did."""
-        return self._stop_asked.wait(timeout_s)
-
     @property
     def state(self) -> State:
         """Where it stands."""
         return self._state
-
-    @property
-    def result(self) -> RecordingResult | None:
-        """What was kept, even where ``wait()`` raises; ``None`` if nothing was."""
-        return self._result
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -233,7 +185,7 @@ class Session:
             levels=sound.levels() if sound else {},
             drift_ppm=sound.drift_ppm() if sound else {},
             path=segments.current_path if segments else None,
-            message=self._teller.last_warning,
+            message=self._events.last_warning,
         )
 
     # ------------------------------------------------------------------------------------- waiting
@@ -308,8 +260,8 @@ class Session:
             self.spec,
             like=self._film.like if self._film else None,
             tracks=self._sound.tracks if self._sound else (),
-            on_choice=lambda message: self._teller.emit(EventKind.CHOICE, message),
-            on_done=lambda path: self._teller.emit(EventKind.FILE_DONE, str(path)),
+            on_choice=lambda message: self._events.emit(EventKind.CHOICE, message),
+            on_done=lambda path: self._events.emit(EventKind.FILE_DONE, str(path)),
             certify=self._certify,
         )
         if self._sound is None:
@@ -335,7 +287,7 @@ class Session:
         self._start_threads()
         began_at_s = time.time() - (now_ns() - self._clock.start_ns) / NS_PER_S
         message = f"recording to {self._segments.current_path}"
-        self._teller.emit(EventKind.STARTED, message, began_at_s=began_at_s)
+        self._events.emit(EventKind.STARTED, message, began_at_s=began_at_s)
 
     def _start_threads(self) -> None:
         assert self._segments is not None
@@ -349,7 +301,7 @@ class Session:
         pipeline.add("mux", segments.write_all, lambda: segments.box.close(discard=True))
         pipeline.start()
         self._watchdog.start()
-        watch_for_end(self, self.spec, self._ear, self._clock.start_ns, self._teller)
+        watch_for_end(self, self.spec, self._ear, self._clock.start_ns, self._events)
 
     # ------------------------------------------------------------------------------- the threads
 
@@ -361,12 +313,12 @@ class Session:
     def _on_screen_gone(self, error: SourceEndedError | DeviceLostError) -> bool:
         """Whether the recording goes on without its screen."""
         if isinstance(error, SourceEndedError):
-            self._teller.emit(EventKind.FINISHING, str(error))
+            self._events.emit(EventKind.FINISHING, str(error))
             self.stop("source-ended")
             return False
         if self._sound is not None and not self.spec.is_strict:
             # What can still be kept is kept: the sound goes on over the last picture.
-            self._teller.warn(f"{error.message}; the sound is still recorded")
+            self._events.warn(f"{error.message}; the sound is still recorded")
             return True
         self._fail(error)
         self.stop("device-lost")
@@ -428,8 +380,8 @@ class Session:
             self._fail(error)
         finally:
             self._state = State.FAILED if self._error else State.DONE
-            self._teller.emit(EventKind.DONE, self._stopped_by)
-            self._finished.set()
+            self._events.emit(EventKind.DONE, self._stopped_by)
+            self._end_events()
 
     def _watch_signals(self, watchdog: Watchdog, grid: GridWatch | None, at_ns: int) -> None:
         if self._state is not State.RECORDING:
@@ -447,10 +399,10 @@ class Session:
 
     def _note(self, event: Event) -> None:
         """Keep what the watchdog found for the result, and tell it."""
-        self._teller.keep(event.message)
+        self._events.add_warning(event.message)
         if event.kind is EventKind.DEAD_SIGNAL and event.source is not None:
             self._dead.append(event.source)
-        self._teller.tell(event)
+        self._events.publish(event)
 
     def _watch_disk(self) -> None:
         assert self._segments is not None
@@ -463,7 +415,7 @@ class Session:
         look = self._disk.look(written, recorded_s)
         self._free_bytes = look.free_bytes
         if look.warning is not None:
-            self._teller.warn(look.warning)
+            self._events.warn(look.warning)
         if look.is_full:
             self.stop("disk")
 
@@ -472,7 +424,7 @@ class Session:
     def _finish(self, watchdog: Watchdog) -> None:
         assert self._segments is not None
         self._state = State.FINISHING
-        self._teller.emit(EventKind.FINISHING, "finishing the file")
+        self._events.emit(EventKind.FINISHING, "finishing the file")
         *upstream, mux = self._pipeline.stages
         deadline = time.monotonic() + DRAIN_WITHIN_S
         for stage in upstream:
@@ -507,7 +459,7 @@ class Session:
             unchanged_pictures=self._film.unchanged if self._film else 0,
             dropped_pictures=self._film.dropped if self._film else 0,
             tracks=self._track_reports(),
-            warnings=self._teller.warnings,
+            warnings=self._events.warnings,
             stopped_by=self._stopped_by,
             pauses_s=self._clock.pauses_s,
             markers_s=tuple(m / NS_PER_S for m in self._segments.markers_ns),
@@ -541,7 +493,7 @@ class Session:
             else None,
             device_changes=self._device_changes,
             pauses_s=self._clock.pauses_s,
-            warnings=self._teller.warnings,
+            warnings=self._events.warnings,
         )
 
     def _track_reports(self) -> tuple[TrackReport, ...]:
@@ -582,7 +534,7 @@ class Session:
     def _on_source_event(self, event: Event) -> None:
         if event.kind in DEVICE_CHANGES:
             self._device_changes += 1
-        self._teller.pass_on(event)
+        self._events.forward(event)
         if event.kind is EventKind.DEVICE_LOST and self.spec.is_strict:
             self._fail(DeviceLostError(event.message))
             self.stop("device-lost")
@@ -590,7 +542,7 @@ class Session:
     def _on_overflow(self) -> None:
         """What is dropped while waiting is older than any pre-roll."""
         if self._state is not State.WAITING:
-            self._teller.warn("sound was lost: this machine is too busy to keep up")
+            self._events.warn("sound was lost: this machine is too busy to keep up")
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import defaultdict
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from capture.clock import SessionClock, now_ns
 from capture.errors import ConfigError, OutputError
@@ -23,7 +23,7 @@ from capture.live.disk import check_room
 from capture.live.lookout import Ear, Patience, check_rules, watch_for_end
 from capture.live.mixer import Mixer, SourceSetting
 from capture.live.rules import with_rules
-from capture.live.teller import Teller
+from capture.live.running import Running
 from capture.media.formats import MESSENGERS
 from capture.media.output import as_output_error
 from capture.media.write.encode import pcm16
@@ -32,7 +32,7 @@ from capture.messages import Library
 from capture.model.events import Event, EventKind
 from capture.model.signal import AudioBlock, Level
 from capture.model.voice import VoiceMessage, VoiceResult, VoiceSnapshot, VoiceState
-from capture.pipeline import Mailbox, MailboxClosedError, Pipeline, StopFlag, WhenFull
+from capture.pipeline import Mailbox, MailboxClosedError, Pipeline, WhenFull
 from capture.sources import MIX_STREAM, open_audio, open_players
 from capture.specs.recording import AudioSpec, TrackMode
 from capture.speech import SpeechDetector
@@ -45,7 +45,6 @@ from capture.voice.saving import Heard, app_label, save, wall_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from types import TracebackType
 
     import numpy as np
     from numpy.typing import NDArray
@@ -77,35 +76,28 @@ LOOK_EVERY_S = 2.0
 """How often the disk is looked at."""
 
 
-class VoiceKeeper:
+class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
     """Listens, and keeps every voice message that plays as a file of its own.
 
-    ``with VoiceKeeper(spec) as keeper: ...`` starts and ends it. Any thread may call its methods,
-    and a signal handler ``stop()``, ``abort()`` and ``save_last()``.
+    A signal handler may call ``save_last()``.
 
     Args:
         spec: What to listen to, and what to make of it.
-        on_event: Called with everything that happens, from several threads; must not block.
+        on_event: Called with every event, from several threads; must not block.
 
     Raises:
         ConfigError: The spec makes no sense.
     """
 
     def __init__(self, spec: VoiceSpec, on_event: Callable[[Event], None] | None = None) -> None:
+        super().__init__(on_event)
         check_spec(spec)
         self.spec = spec = with_rules(spec)
-        self._teller = Teller(on_event)
         self._state = VoiceState.READY
         self._kept: list[VoiceMessage] = []
         self._dropped = 0
-        self._stopped_by = ""
         self._failures: list[BaseException] = []
-        self._error: BaseException | None = None
-        self._result: VoiceResult | None = None
-        self._lock = threading.RLock()  # a signal handler may stop it in the middle of a stop
         self._deleting = threading.Lock()
-        self._stop_asked = StopFlag()
-        self._finished = threading.Event()
         self._pipeline = Pipeline()
         self._box: Mailbox[AudioBlock | Event | Callable[[Lane], None]] = Mailbox(
             BLOCKS_WAITING_FRAMES,
@@ -127,22 +119,9 @@ class VoiceKeeper:
         self._started_ns = self._heard_ns = self._look_ns = now_ns()
         self._is_in_haste = self._is_save_asked = False
         kind, _, name = spec.source.partition(":")
-        self._quiet = QuietWatch(name if kind == "app" else None, self._teller)
+        self._quiet = QuietWatch(name if kind == "app" else None, self._events)
 
     # ------------------------------------------------------------------------------ for the owner
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
-        self._finished.wait()
 
     def start(self) -> None:
         """Wait for what the start rules name, open the source and listen.
@@ -151,7 +130,7 @@ class VoiceKeeper:
             NothingRecordedError: It was stopped before it began.
             CaptureError: Something that is needed is not there. Nothing is left behind.
         """
-        patience = Patience(self.spec, self._teller, self.wait_for_stop)
+        patience = Patience(self.spec, self._events, self.wait_for_stop)
         try:
             patience.check()
             check_rules((*self.spec.start_when, *self.spec.stop_when))
@@ -181,45 +160,17 @@ class VoiceKeeper:
                 self._source.close()
             if self._pipeline.stages:
                 self._finished.wait()
-            self._finished.set()
+            self._end_events()
             raise
         began_at_s = time.time() - (now_ns() - self._started_ns) / NS_PER_S
         message = f"listening to {self._source.label}"
-        self._teller.emit(EventKind.STARTED, message, began_at_s=began_at_s, notes=self.notes)
-        watch_for_end(self, self.spec, self._ear, self._started_ns, self._teller)
-
-    def stop(self, reason: str = "request") -> None:
-        """Stop listening; an open message is kept. Does nothing the second time."""
-        with self._lock:
-            if not self._stop_asked.is_set():
-                self._stopped_by = self._stopped_by or reason
-                self._stop_asked.set()
+        self._events.emit(EventKind.STARTED, message, began_at_s=began_at_s, notes=self.notes)
+        watch_for_end(self, self.spec, self._ear, self._started_ns, self._events)
 
     def abort(self) -> None:
         """Stop without waiting for sound that is on its way; what was heard is kept."""
         self._is_in_haste = True
         self.stop("abort")
-
-    def wait(self, timeout_s: float | None = None) -> VoiceResult | None:
-        """The result, once all is saved; ``None`` if that takes longer than the timeout.
-
-        Raises:
-            CaptureError: It failed; what was kept is in ``result``.
-        """
-        if not self._finished.wait(timeout_s):
-            return None
-        if self._error is not None:
-            raise self._error
-        return self._result
-
-    def wait_for_stop(self, timeout_s: float) -> bool:
-        """Wait at most so long for the end to come near; true once it did."""
-        return self._stop_asked.wait(timeout_s)
-
-    @property
-    def result(self) -> VoiceResult | None:
-        """What was kept, even where ``wait()`` raises; ``None`` before the end."""
-        return self._result
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -241,7 +192,7 @@ class VoiceKeeper:
             self._state = VoiceState.PAUSED
             at_ns = now_ns()
             self._each(lambda lane: lane.clock.pause(at_ns))
-            self._teller.emit(EventKind.PAUSED, "paused")
+            self._events.emit(EventKind.PAUSED, "paused")
 
     def resume(self) -> None:
         """Listen on; what comes is joined to what was open."""
@@ -249,7 +200,7 @@ class VoiceKeeper:
             self._state = VoiceState.LISTENING
             at_ns = now_ns()
             self._each(lambda lane: lane.clock.resume(at_ns))
-            self._teller.emit(EventKind.RESUMED, "listening")
+            self._events.emit(EventKind.RESUMED, "listening")
 
     def keep(self) -> None:
         """The open message is over, now; without one: nothing."""
@@ -282,7 +233,7 @@ class VoiceKeeper:
                     path.unlink(missing_ok=True)
             self._kept.remove(message)
             self._dropped += 1
-        self._teller.emit(
+        self._events.emit(
             EventKind.MESSAGE_DROPPED, f"{message.path.name} is deleted", why="thrown-away"
         )
 
@@ -308,7 +259,7 @@ class VoiceKeeper:
             level=lane.level() if lane is not None else Level(-math.inf, -math.inf),
             threshold_dbfs=lane.threshold_dbfs if lane is not None else -math.inf,
             kept=tuple(self._kept),
-            message=self._teller.last_warning,
+            message=self._events.last_warning,
         )
 
     # ---------------------------------------------------------------------------- from the source
@@ -318,13 +269,13 @@ class VoiceKeeper:
             self._ear.take(block)
         with contextlib.suppress(MailboxClosedError):
             if not self._box.put(block):
-                self._teller.warn("sound was lost: this machine is too busy to keep up")
+                self._events.warn("sound was lost: this machine is too busy to keep up")
 
     def _on_source_event(self, event: Event) -> None:
         if event.kind in {EventKind.STREAM_STARTED, EventKind.STREAM_ENDED}:
             with contextlib.suppress(MailboxClosedError):
                 self._box.put(event, force=True)
-        self._teller.pass_on(event)
+        self._events.forward(event)
 
     def _each(self, action: Callable[[Lane], None]) -> None:
         """Have the capture-voice thread do something to all lanes."""
@@ -339,7 +290,7 @@ class VoiceKeeper:
                 self._step()
                 self._watch(now_ns())
             self._state = VoiceState.FINISHING
-            self._teller.emit(EventKind.FINISHING, "finishing")
+            self._events.emit(EventKind.FINISHING, "finishing")
             self._end(now_ns())
         except BaseException:
             self.stop("error")
@@ -506,7 +457,7 @@ class VoiceKeeper:
             if event.part == 1:
                 self._opened += 1
                 lane.number = self._opened
-            self._teller.emit(
+            self._events.emit(
                 EventKind.MESSAGE_OPENED,
                 f"hearing {lane.app or lane.label}",
                 app=lane.app,
@@ -517,7 +468,7 @@ class VoiceKeeper:
                 return
             self._dropped += 1
             why = "thrown-away" if lane.is_rejected else str(event.verdict)
-            self._teller.emit(
+            self._events.emit(
                 EventKind.MESSAGE_DROPPED, f"{lane.app or lane.label}: {why}, not kept", why=why
             )
 
@@ -538,7 +489,7 @@ class VoiceKeeper:
     def _save_replay(self) -> None:
         blocks = list(self._replay.between(self._replay.start_frame, self._replay.end_frame))
         if not blocks:
-            self._teller.warn("nothing is held that could be saved")
+            self._events.warn("nothing is held that could be saved")
             return
         assert self._source is not None
         label = self._source.label
@@ -587,12 +538,12 @@ class VoiceKeeper:
             library=spec.library,
         )
         self._kept.append(message)
-        self._teller.emit(EventKind.MESSAGE_KEPT, str(message.path), **asdict(message))
+        self._events.emit(EventKind.MESSAGE_KEPT, str(message.path), **asdict(message))
         limit = spec.max_size_bytes
         if limit is not None and sum(each.size_bytes for each in self._kept) >= limit:
             self.stop("size")
         for warning in message.warnings:
-            self._teller.warn(f"{message.path.name}: {warning}")
+            self._events.warn(f"{message.path.name}: {warning}")
 
     def _conclude(self) -> None:
         """The last step of the last thread."""
@@ -602,14 +553,12 @@ class VoiceKeeper:
             messages=tuple(self._kept),
             listened_s=(now_ns() - self._started_ns) / NS_PER_S,
             dropped=self._dropped,
-            warnings=self._teller.warnings,
+            warnings=self._events.warnings,
             stopped_by="error" if errors and self._stopped_by != "disk" else self._stopped_by,
         )
         self._state = VoiceState.FAILED if errors else VoiceState.DONE
-        self._teller.emit(EventKind.DONE, self._result.stopped_by)
-        self._finished.set()
-
-    # ---------------------------------------------------------------------------------------- small
+        self._events.emit(EventKind.DONE, self._result.stopped_by)
+        self._end_events()
 
 
 def keep_messages(spec: VoiceSpec, on_event: Callable[[Event], None] | None = None) -> VoiceResult:
@@ -618,8 +567,11 @@ def keep_messages(spec: VoiceSpec, on_event: Callable[[Event], None] | None = No
     Raises:
         CaptureError: It could not start, or failed on the way.
     """
-    with VoiceKeeper(spec, on_event) as keeper, contextlib.suppress(KeyboardInterrupt):
-        keeper.wait()
+    with VoiceKeeper(spec, on_event) as keeper:
+        try:
+            keeper.wait()
+        except KeyboardInterrupt:
+            keeper.stop("interrupt")
     result = keeper.wait()
     assert result is not None
     return result

@@ -10,7 +10,7 @@ from capture.model.signal import SoundState
 from capture.units import NS_PER_S
 
 if TYPE_CHECKING:
-    from capture.live.teller import Teller
+    from capture.live.event_log import EventLog
     from capture.sources.base import AudioSource
 
 __all__ = ["QuietWatch"]
@@ -26,12 +26,12 @@ class QuietWatch:
 
     Args:
         app: The application that is waited for; ``None`` where it may be any.
-        teller: Told, once each.
+        events: Told, once each.
     """
 
-    def __init__(self, app: str | None, teller: Teller) -> None:
+    def __init__(self, app: str | None, events: EventLog) -> None:
         self._awaited = app
-        self._teller = teller
+        self._events = events
         self._since_ns: int | None = None  # of the first look
         self._silent_ns = 0
         self._has_heard = False
@@ -51,7 +51,7 @@ class QuietWatch:
         is_late = at_ns - self._since_ns >= NOT_THERE_AFTER_S * NS_PER_S
         if self._awaited is not None and is_late:
             # Told, and not kept as a warning: it may come yet.
-            self._teller.emit(
+            self._events.emit(
                 EventKind.WARNING,
                 f"no application named {self._awaited} is playing; {name_players()}; still waiting",
             )
@@ -59,4 +59,4 @@ class QuietWatch:
         if source.sound_state is not SoundState.PLAYING or self._has_heard:
             self._silent_ns = at_ns
         elif at_ns - self._silent_ns >= SILENT_AFTER_S * NS_PER_S:
-            self._teller.warn(f"{source.label} plays, but all that comes of it is silence")
+            self._events.warn(f"{source.label} plays, but all that comes of it is silence")

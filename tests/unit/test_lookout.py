@@ -11,7 +11,7 @@ import pytest
 from capture.cli.app import run
 from capture.errors import BackendUnavailableError, CaptureError
 from capture.live import lookout
-from capture.live.teller import Teller
+from capture.live.event_log import EventLog
 from capture.model.recording import State
 from capture.recording.session import Session
 from capture.specs.recording import AudioSpec, RecordingSpec, Rule
@@ -131,7 +131,7 @@ def test_a_stop_rule_that_can_no_longer_be_asked_is_a_warning_once(
     monkeypatch.setattr(lookout, "ASK_EVERY_NS", 1)
     monkeypatch.setattr("capture.sources.list_windows", unanswered)
     told: list[Event] = []
-    teller = Teller(told.append)
+    events = EventLog(told.append)
 
     class Recording:
         state = State.RECORDING
@@ -147,7 +147,7 @@ def test_a_stop_rule_that_can_no_longer_be_asked_is_a_warning_once(
 
     running = Recording()
     spec = RecordingSpec(Path("a.mkv"), stop_when=(Rule("window-closed", "Mail"),))
-    lookout.watch_for_end(running, spec, None, 0, teller)
+    lookout.watch_for_end(running, spec, None, 0, events)
     deadline = time.monotonic() + WITHIN_S
     while running.turns <= 5 and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -1,0 +1,59 @@
+"""The one JSON dialect: what happens, how it stands and what came of it, an object a line.
+
+``event`` names each object: a kind of ``EventKind``, ``note``, ``progress`` (a snapshot) or
+``result`` (the last one). The first line is ``{"event": "protocol", "version": 1}``. Units are in
+the names; a level of silence, which is -inf dBFS, is ``null``. Within a version keys may be added;
+none changes its meaning or goes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from capture.model.events import Event
+
+__all__ = ["VERSION", "json_line", "of_event", "of_result", "of_snapshot"]
+
+VERSION = 1
+_NO_UNICODE = re.compile(r"[\ud800-\udfff]")
+"""What stands for a byte of a name that is no UTF-8."""
+
+
+def of_event(event: Event) -> dict[str, Any]:
+    """An event; its details stand beside ``message`` and ``source``, and replace neither."""
+    values = {"event": event.kind.value, "message": event.message}
+    source = {"source": event.source} if event.source is not None else {}
+    return {**values, "source": None, **event.details, **values, **source}
+
+
+def of_snapshot(snapshot: Any) -> dict[str, Any]:
+    """A ``Snapshot`` or ``VoiceSnapshot``; of the messages that were kept: how many."""
+    values = dataclasses.asdict(snapshot)
+    kept = {"kept": len(values["kept"])} if "kept" in values else {}
+    return {"event": "progress", **values, **kept}
+
+
+def of_result(result: Any) -> dict[str, Any]:
+    """A ``RecordingResult`` or ``VoiceResult``."""
+    return {"event": "result", **dataclasses.asdict(result)}
+
+
+def json_line(values: dict[str, Any]) -> str:
+    """One line of JSON with its end; a name that is no UTF-8 comes back with ``os.fsencode``."""
+    text = json.dumps(_plain(values), ensure_ascii=False)
+    return _NO_UNICODE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    """JSON has neither paths nor infinities."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if abs(value) != float("inf") else None
+    return value if isinstance(value, (str, int, bool, type(None))) else str(value)

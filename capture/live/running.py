@@ -1,0 +1,154 @@
+"""The contract of what runs: a recording, or a listening for voice messages.
+
+Every front (the command, a window, a program of a user) starts, shows and ends both in the same
+way. ``Session`` and ``VoiceKeeper`` are the two implementations.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
+
+from capture.live.event_log import EventLog, EventStream
+from capture.pipeline import StopFlag
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from capture.model.events import Event
+
+__all__ = ["Running", "Stoppable"]
+
+SnapshotT = TypeVar("SnapshotT")
+ResultT = TypeVar("ResultT")
+
+
+class Stoppable(Protocol):
+    """What a rule or a signal can end. Any thread may call."""
+
+    @property
+    def state(self) -> str:
+        """Where it stands; paused as in ``State``."""
+
+    def stop(self, reason: str) -> None:
+        """End it in order; does nothing the second time."""
+
+    def wait_for_stop(self, timeout_s: float) -> bool:
+        """Wait at most so long until it is to end; true once it is."""
+
+
+class Running(ABC, Generic[SnapshotT, ResultT]):
+    """Something that runs from ``start()`` to its own end or to ``stop()``.
+
+    ``with`` starts and ends it. Any thread may call its methods.
+
+    Args:
+        on_event: Called with every event, from several threads; must not block.
+    """
+
+    def __init__(self, on_event: Callable[[Event], None] | None) -> None:
+        self._events = EventLog(on_event)
+        self._lock = threading.RLock()
+        self._stop_asked = StopFlag()
+        self._finished = threading.Event()
+        self._stopped_by = ""
+        self._error: BaseException | None = None
+        self._result: ResultT | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+        if kind is None:
+            self.wait()
+        else:
+            self._finished.wait()
+
+    @abstractmethod
+    def start(self) -> None:
+        """Wait for the start rules, open the sources and begin.
+
+        Raises:
+            NothingRecordedError: It was stopped before it began.
+            CaptureError: A device, a file or a library is missing. Nothing is left behind.
+        """
+
+    @abstractmethod
+    def pause(self) -> None:
+        """Leave out what comes from now on."""
+
+    @abstractmethod
+    def resume(self) -> None:
+        """Go on after a pause."""
+
+    def stop(self, reason: str = "request") -> None:
+        """End it now; ``wait()`` gives the result. Does nothing the second time.
+
+        Args:
+            reason: ``stopped_by`` of the result.
+        """
+        with self._lock:
+            if not self._stop_asked.is_set():
+                self._stopped_by = self._stopped_by or reason
+                self._before_stop()
+                self._stop_asked.set()
+
+    def _before_stop(self) -> None:
+        """Once, under the lock, before anything ends."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """End it without waiting for what is on its way; what was recorded is kept."""
+
+    def wait(self, timeout_s: float | None = None) -> ResultT | None:
+        """Wait for the result; ``None`` if it takes longer than the timeout.
+
+        Raises:
+            CaptureError: It failed. ``result`` says what was kept all the same.
+        """
+        if not self._finished.wait(timeout_s):
+            return None
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+    def wait_for_stop(self, timeout_s: float) -> bool:
+        """Wait at most so long until it is to end, by itself or by ``stop()``; true once it is."""
+        return self._stop_asked.wait(timeout_s)
+
+    def events(self) -> EventStream:
+        """Iterate over the events from now on; the last one is DONE."""
+        return self._events.stream()
+
+    @property
+    def result(self) -> ResultT | None:
+        """What was kept, even where ``wait()`` raises; ``None`` before the end."""
+        return self._result
+
+    @property
+    @abstractmethod
+    def state(self) -> str:
+        """``State`` or ``VoiceState``."""
+
+    @property
+    @abstractmethod
+    def notes(self) -> tuple[str, ...]:
+        """Why a slower or poorer way was taken, a sentence each."""
+
+    @abstractmethod
+    def snapshot(self) -> SnapshotT:
+        """The values of this moment; cheap, made to be polled 10 to 20 times a second."""
+
+    def _end_events(self) -> None:
+        """There is no more to tell."""
+        self._finished.set()
+        self._events.close()

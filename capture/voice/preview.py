@@ -1,0 +1,38 @@
+"""Kept messages are played while it is listened on, without being heard and kept once more."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from capture.model.voice import VoiceState
+from capture.player import Player
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from capture.model.voice import VoiceMessage
+    from capture.voice.keeper import VoiceKeeper
+
+__all__ = ["preview"]
+
+
+@contextlib.contextmanager
+def preview(keeper: VoiceKeeper, message: VoiceMessage) -> Iterator[Player]:
+    """A player of a kept message; what listens to an output or a microphone is paused meanwhile.
+
+    Applications are followed each alone, and this one never: there nothing is missed.
+
+    Raises:
+        CaptureError: The file cannot be read, or there is no output.
+    """
+    is_followed_alone = keeper.spec.source.partition(":")[0] in {"auto", "app"}
+    is_pausing = not is_followed_alone and keeper.state is not VoiceState.PAUSED
+    if is_pausing:
+        keeper.pause()
+    try:
+        with Player(message.path) as player:
+            yield player
+    finally:
+        if is_pausing:
+            keeper.resume()
