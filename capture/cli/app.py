@@ -124,6 +124,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is over: Python's own end is not told of
     try:
         sys.stderr.flush()
+        if drain := getattr(sys.stderr, "drain", None):  # ^C came while it was being detached
+            drain(READ_WITHIN_MS / 1000)
     except (OSError, ValueError):  # from 3.13 on Python would exit with 120 for it
         sys.stderr = None
     sys.exit(code)

@@ -186,6 +186,8 @@ class _Writer:
 
     def close(self) -> None:
         """Write the rest, as long as somebody takes it."""
+        if not self._thread.ident:
+            return  # it never began: nothing was written yet
         for stream in self.streams:
             stream.flush()
         self.box.close()
@@ -230,12 +232,13 @@ def detached_output() -> Iterator[None]:
     """
     writer = _Writer()
     before = sys.stdout, sys.stderr
-    out = writer.attach(sys.stdout)
-    sys.stdout, sys.stderr = out, writer.attach(sys.stderr)
-    writer.start()
-    try:
+    try:  # ^C may come at every step
+        sys.stdout = writer.attach(sys.stdout)
+        sys.stderr = writer.attach(sys.stderr)
+        writer.start()
         yield
     finally:
+        out = sys.stdout
         sys.stdout, sys.stderr = before
         writer.close()
         lost = out.lost if isinstance(out, DetachedStream) else None

@@ -162,3 +162,17 @@ def test_many_threads_write_whole_lines() -> None:
     assert sorted(lines) == sorted(
         f"{number} {LINE[:-1]}" for number in range(50) for _ in range(8)
     )
+
+
+def test_an_interruption_while_it_is_being_detached_leaves_the_streams_as_they_were(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(_writer: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(streams._Writer, "start", interrupted)
+    with stderr_in_a_pipe() as (reading, _):
+        with pytest.raises(KeyboardInterrupt), detached_output():
+            pass
+        say("interrupted")
+        assert read_all(reading) == "interrupted\n"
