@@ -15,19 +15,19 @@ from cyclopts import Parameter
 
 from capture import sources
 from capture.cli.app import say
-from capture.cli.record import enter_private_desktop
 from capture.cli.signals import StopSignals
 from capture.cli.streams import detached_output
 from capture.cli.views import choose_view
 from capture.config import default_output
 from capture.demo.layout import PLAYER_NAME, SIZE_PX, TITLE
+from capture.desktop import PrivateDesktop
 from capture.errors import CaptureError, NothingRecordedError, UnsupportedError
 from capture.libraries import needed
 from capture.model.devices import Window
 from capture.specs.recording import AudioSpec, RecordingSpec, VideoSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from capture.cli.views import View
     from capture.recording.session import Session
@@ -63,13 +63,13 @@ def demo(
         film = folder / film.name
     sound = film.with_suffix(".opus")
     with contextlib.ExitStack() as stack:
-        is_private = private if private is not None else not _is_usable()
-        if is_private:
+        desktop = None
+        if private or (private is None and not _is_usable()):
             say(f"no usable screen and sound here, or not wanted: a private desktop {DESKTOP_PX}")
-            stack.enter_context(enter_private_desktop(*DESKTOP_PX))
+            desktop = stack.enter_context(PrivateDesktop(*DESKTOP_PX))
         sample = stack.enter_context(_voice())
         view = choose_view(is_json=False, is_quiet=False)
-        origin_px = _record(film, sound, sample, view, is_private=is_private)
+        origin_px = _record(film, sound, sample, view, desktop)
         offset_ms, bars = measure_offset(film, sample, origin_px, FPS)
     print(film, flush=True)  # noqa: T201
     print(sound, flush=True)  # noqa: T201
@@ -132,23 +132,29 @@ def _voice() -> Iterator[Path]:
 
 
 def _record(
-    film: Path, sound: Path, sample: Path, view: View, *, is_private: bool
+    film: Path, sound: Path, sample: Path, view: View, desktop: PrivateDesktop | None
 ) -> tuple[int, int]:
     """Play the message in its window and record both; gives where the window is in the film."""
     from capture.recording.session import Session  # noqa: PLC0415 - loads NumPy
 
     command = [sys.executable, "-m", "capture.demo.window", "--sound", str(sample)]
-    # In a session of its own: ^C is ours to handle.
-    window_program = subprocess.Popen(command, stdout=2, start_new_session=True)  # noqa: S603 - our own program
+    environment = desktop.environment if desktop else None
+    window_program = (
+        desktop.run(command)
+        if desktop
+        # In a session of its own: ^C is ours to handle.
+        else subprocess.Popen(command, stdout=2, start_new_session=True)  # noqa: S603 - our own program
+    )
     try:
-        window = _await_window(window_program)
+        window = _await_window(window_program, environment)
         # On a person's own desktop nothing but this window and its sound is recorded.
-        video = VideoSpec(fps=FPS) if is_private else VideoSpec(window=f"{window.id:#x}", fps=FPS)
-        voice = (AudioSpec("system" if is_private else f"app:{PLAYER_NAME}"),)
-        sessions = [
-            Session(RecordingSpec(film, video=video, audio=voice), view.on_event),
-            Session(RecordingSpec(sound, video=None, audio=voice)),
-        ]
+        video = VideoSpec(fps=FPS) if desktop else VideoSpec(window=f"{window.id:#x}", fps=FPS)
+        voice = (AudioSpec("system" if desktop else f"app:{PLAYER_NAME}"),)
+        specs = (
+            RecordingSpec(film, video=video, audio=voice, environment=environment),
+            RecordingSpec(sound, video=None, audio=voice, environment=environment),
+        )
+        sessions = [Session(specs[0], view.on_event), Session(specs[1])]
         with detached_output(), StopSignals() as stop:
             both = _Both(sessions)
             stop.attach(both.stop, both.abort)
@@ -165,7 +171,7 @@ def _record(
         window_program.wait()
     if window_program.returncode > 0:
         raise CaptureError("the demo's window did not come to its end", hint="see above for why")
-    return (window.rect.left_px, window.rect.top_px) if is_private else (0, 0)
+    return (window.rect.left_px, window.rect.top_px) if desktop else (0, 0)
 
 
 class _Both:
@@ -183,10 +189,12 @@ class _Both:
             session.abort()
 
 
-def _await_window(program: subprocess.Popen[bytes]) -> Window:
+def _await_window(
+    program: subprocess.Popen[bytes], environment: Mapping[str, str] | None
+) -> Window:
     deadline_s = time.monotonic() + WINDOW_WITHIN_S
     while program.poll() is None and time.monotonic() < deadline_s:
-        for window in sources.list_windows():
+        for window in sources.list_windows(environment):
             if window.title == TITLE and window.rect.width_px >= SIZE_PX[0]:
                 return window
         time.sleep(0.05)

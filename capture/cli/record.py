@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import os
-import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -26,25 +22,20 @@ from capture.errors import (
     BackendUnavailableError,
     CaptureError,
     ConfigError,
-    DeviceNotFoundError,
     LibraryMissingError,
     NothingRecordedError,
 )
 from capture.live.rules import parse_start, parse_stop
-from capture.process import apart
 from capture.specs.recording import AudioSpec, RecordingSpec, TrackMode, VideoSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from capture.desktop import PrivateDesktop
     from capture.recording.session import Session
 
-__all__ = ["record", "run_recording"]
+__all__ = ["record"]
 
 EXIT_DEAD_SOURCE = 4
-COMMAND_GRACE_S = 3.0
-"""A command that we started has so long to end by itself after the recording."""
 READY_S = 4.0
 """So long before a time that was set the screen is opened; a private desktop is up in 1 s."""
 
@@ -155,25 +146,22 @@ def record(
         follow_default=follow_default,
         is_strict=strict,
         overwrite=overwrite,
+        command=words,
+        private_desktop=private_desktop,
     )
     if is_trial:
-        _check(spec, is_private=private_desktop is not None)
+        _check(spec)
         return 0
     with detached_output(), StopSignals(is_last=True) as stop:
         stop.is_starting = True
         try:
             if at is not None:  # what is wrong is said now, not when the time has come
-                _check(spec, is_private=private_desktop is not None)
+                _check(spec)
             view = choose_view(is_json=json, is_quiet=quiet)
             if not quiet:
                 mention_orphans(spec.output.parent)
             _count_down(spec.begin_at_s, view, stop)
-            with contextlib.ExitStack() as stack:
-                desktop = None
-                if private_desktop is not None:
-                    desktop = stack.enter_context(enter_private_desktop(*private_desktop))
-                    stop.check()
-                return run_recording(spec, view, words=words, desktop=desktop, stop=stop)
+            return _run(spec, view, stop)
         except (KeyboardInterrupt, NothingRecordedError):
             if not stop.has_come:
                 raise
@@ -185,7 +173,7 @@ def record(
             raise _with_way_out(error) from error
 
 
-def _check(spec: RecordingSpec, *, is_private: bool) -> None:
+def _check(spec: RecordingSpec) -> None:
     """Whether a spec makes sense, before its time has come.
 
     A private desktop, whose windows its rules are about, is made only then.
@@ -194,7 +182,7 @@ def _check(spec: RecordingSpec, *, is_private: bool) -> None:
     from capture.recording.plan import check_spec  # noqa: PLC0415 - loads av
 
     check_spec(spec)
-    if not is_private:
+    if spec.private_desktop is None:
         check_rules(rule for rule in (*spec.start_when, *spec.stop_when) if rule.is_of_windows)
 
 
@@ -218,39 +206,8 @@ def _with_way_out(error: BackendUnavailableError) -> BackendUnavailableError:
     return BackendUnavailableError(error.message, hint=hint, details=error.details)
 
 
-@contextlib.contextmanager
-def enter_private_desktop(width_px: int, height_px: int) -> Iterator[PrivateDesktop]:
-    """A private desktop that is this process's own as long as it lasts."""
-    from capture.desktop import HIDDEN_VARIABLES, PrivateDesktop  # noqa: PLC0415
-
-    with PrivateDesktop(width_px, height_px) as desktop:
-        saved = dict(os.environ)
-        for name in HIDDEN_VARIABLES:
-            os.environ.pop(name, None)
-        os.environ.update(desktop.environment)
-        try:
-            yield desktop
-        finally:
-            os.environ.clear()
-            os.environ.update(saved)
-
-
-def run_recording(
-    spec: RecordingSpec,
-    view: View,
-    *,
-    words: Sequence[str] = (),
-    desktop: PrivateDesktop | None = None,
-    stop: StopSignals,
-) -> int:
+def _run(spec: RecordingSpec, view: View, stop: StopSignals) -> int:
     """Record to the end, showing how it goes; gives the exit code.
-
-    Args:
-        spec: What to record.
-        view: Where it is shown.
-        words: A command that is started once the recording runs, and ends it.
-        desktop: Where the command runs; ``None``: here.
-        stop: Signals that end the recording.
 
     Raises:
         NothingRecordedError: It was stopped before anything was recorded.
@@ -259,39 +216,24 @@ def run_recording(
     return_large_blocks()
     from capture.recording.session import Session  # noqa: PLC0415 - NumPy is slow to load
 
-    if words and shutil.which(words[0]) is None:
-        raise DeviceNotFoundError(
-            f"there is no program {words[0]!r}", hint="check the command after `--`"
-        )
     session = Session(spec, view.on_event)
     stop.attach(session.stop, session.abort)
-    command: subprocess.Popen[bytes] | None = None
-    command_code: int | None = None
+    session.start()
     try:
-        # Where the recording waits for a window or a sound, the command is what makes them.
-        if words and spec.start_when:
-            command = desktop.run(words) if desktop else _start(words)
-        session.start()
         stop.is_starting = False
         view.notes(session.notes)
-        if words and command is None:
-            command = desktop.run(words) if desktop else _start(words)
         with view:
             while not session.wait_for_stop(0):
                 view.show(session)
-                if command is not None and command.poll() is not None:
-                    session.stop("command-ended")
     finally:
-        session.stop()
-        if command is not None:
-            command_code = _end(command)
         # Whatever went wrong here, the file gets its end before this process does.
+        session.stop()
         with contextlib.suppress(CaptureError):
             session.wait()
-    return _conclude(session, view, command_code)
+    return _conclude(session, view)
 
 
-def _conclude(session: Session, view: View, command_code: int | None) -> int:
+def _conclude(session: Session, view: View) -> int:
     """Tell what came of it."""
     error: CaptureError | None = None
     try:
@@ -302,10 +244,6 @@ def _conclude(session: Session, view: View, command_code: int | None) -> int:
         error = failure
     result = session.result
     assert result is not None
-    result = dataclasses.replace(result, command_exit_code=command_code)
-    if command_code:
-        note = f"the command ended with exit code {command_code}"
-        result = dataclasses.replace(result, warnings=(*result.warnings, note))
     view.finish(result)
     if error is None:
         if result.dead and session.spec.is_strict:
@@ -337,22 +275,3 @@ def _audio_specs(names: Sequence[str]) -> tuple[AudioSpec, ...]:
             raise ConfigError("--audio none and another source", hint="leave one of them out")
         return ()
     return tuple(AudioSpec(name) for name in names)
-
-
-def _start(words: Sequence[str]) -> subprocess.Popen[bytes]:
-    # stdout is for our results; apart from us it gets no ^C.
-    return subprocess.Popen(list(words), stdout=2, **apart())  # noqa: S603 - it is asked for
-
-
-def _end(command: subprocess.Popen[bytes]) -> int | None:
-    """See to it that the command ends; gives its exit code if it had ended by itself."""
-    code = command.poll()
-    if code is not None:
-        return code if code >= 0 else 128 - code  # a signal, as a shell has it
-    command.terminate()
-    try:
-        command.wait(COMMAND_GRACE_S)
-    except subprocess.TimeoutExpired:
-        command.kill()
-        command.wait()
-    return None

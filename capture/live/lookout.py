@@ -22,7 +22,7 @@ from capture.model.recording import State
 from capture.units import NS_PER_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from capture.live.event_log import EventLog
     from capture.live.running import Stoppable
@@ -101,10 +101,14 @@ class Lookout:
     Args:
         rules: What they will be held against.
         ear: Hears the sources; ``None`` where none is open.
+        environment: Of the desktop that is asked; ``None``: this process's own.
     """
 
-    def __init__(self, rules: Iterable[Rule], ear: Ear | None) -> None:
+    def __init__(
+        self, rules: Iterable[Rule], ear: Ear | None, environment: Mapping[str, str] | None = None
+    ) -> None:
         self._rules = tuple(rules)
+        self._environment = environment
         self._ear = ear
         self._asked_ns: int | None = None
         self._names: dict[str, tuple[str, ...] | None] = {"windows": (), "apps": ()}
@@ -123,7 +127,7 @@ class Lookout:
 
     def _ask(self, what: str, at_ns: int) -> None:
         try:
-            self._names[what] = _ASK[what]()
+            self._names[what] = _ASK[what](self._environment)
         except CaptureError:
             self._names[what] = None
             self._unanswered_ns.setdefault(what, at_ns)
@@ -192,19 +196,21 @@ class Patience:
         if self._wait_for_stop(wait_s):
             raise NothingRecordedError("nothing was recorded: it was stopped before it began")
 
-    def wait_for_others(self, rules: Sequence[Rule]) -> None:
+    def wait_for_others(
+        self, rules: Sequence[Rule], environment: Mapping[str, str] | None = None
+    ) -> None:
         """Wait until these windows and applications are there.
 
         Raises:
             NothingRecordedError: It was stopped meanwhile.
             CaptureError: They did not come in time, or can no longer be asked for.
         """
-        lookout = Lookout(rules, None)
+        lookout = Lookout(rules, None, environment)
         self.begin(rules)
         while not has_all(rules, lookout.look()):
             self.rest()
             if (rule := lookout.unanswered()) is not None:
-                check_rules([rule])  # says why
+                check_rules([rule], environment)  # says why
                 raise CaptureError(f"nothing was recorded: {_unknown(rule)}")
         self._deadline_ns = None
 
@@ -215,6 +221,8 @@ def watch_for_end(
     ear: Ear | None,
     start_ns: int,
     events: EventLog,
+    *,
+    environment: Mapping[str, str] | None = None,
 ) -> None:
     """Have a thread, capture-rules, stop it when a stop rule holds; without rules: nothing.
 
@@ -226,10 +234,11 @@ def watch_for_end(
         ear: Hears the sources; ``None`` where no rule is about sound.
         start_ns: Capture clock of the start.
         events: Warned once of each rule that cannot be looked at any more.
+        environment: Of the desktop that is asked; ``None``: this process's own.
     """
 
     def watch() -> None:
-        lookout = Lookout(spec.stop_when, ear)
+        lookout = Lookout(spec.stop_when, ear, environment)
         ending = Ending(spec.stop_when, start_ns, spec.start_when)
         while not running.wait_for_stop(RULES_TICK_S):
             facts = lookout.look()
@@ -254,8 +263,8 @@ def name_players() -> str:
     return f"there are: {', '.join(names)}" if names else "nothing is playing"
 
 
-def check_rules(rules: Iterable[Rule]) -> None:
-    """Whether this machine says what these rules are about.
+def check_rules(rules: Iterable[Rule], environment: Mapping[str, str] | None = None) -> None:
+    """Whether this desktop says what these rules are about.
 
     Raises:
         CaptureError: It does not: the class is that of the reason.
@@ -264,7 +273,7 @@ def check_rules(rules: Iterable[Rule]) -> None:
         if rule.kind not in _ABOUT:
             continue
         try:
-            _ASK[_ABOUT[rule.kind]]()
+            _ASK[_ABOUT[rule.kind]](environment)
         except CaptureError as error:
             hint = "window rules need an X11 desktop; leave the rule out, or use another one"
             raise type(error)(
@@ -291,16 +300,19 @@ def _unknown(rule: Rule) -> str:
     return f"{rule} cannot be looked for"
 
 
-def _titles() -> tuple[str, ...]:
-    return tuple(window.title for window in sources.list_windows())
+def _titles(environment: Mapping[str, str] | None) -> tuple[str, ...]:
+    return tuple(window.title for window in sources.list_windows(environment))
 
 
-def _players() -> tuple[str, ...]:
+def _players(environment: Mapping[str, str] | None) -> tuple[str, ...]:
     """Names and programs of what plays."""
-    apps = sources.list_audio_apps()
+    apps = sources.list_audio_apps(environment)
     return tuple(name for app in apps for name in (app.name, app.binary) if name)
 
 
 _ABOUT = {"window": "windows", "window-closed": "windows", "app": "apps", "app-ended": "apps"}
 """What the rules of a kind are about; the others are about sound and numbers."""
-_ASK: dict[str, Callable[[], tuple[str, ...]]] = {"windows": _titles, "apps": _players}
+_ASK: dict[str, Callable[[Mapping[str, str] | None], tuple[str, ...]]] = {
+    "windows": _titles,
+    "apps": _players,
+}

@@ -12,6 +12,7 @@ from capture.live.rules import with_rules
 from capture.media.output import as_output_error
 from capture.media.write.encode import AudioEncoder, VideoEncoder, choose_video_encoder
 from capture.media.write.mux import CODEC_NAMES, check_tracks, container_of
+from capture.recording.place import check_command
 from capture.recording.segments import Segments
 from capture.specs.recording import TrackMode
 from capture.units import NS_PER_S
@@ -35,6 +36,7 @@ def check_spec(spec: RecordingSpec) -> None:
         ConfigError: Two values contradict each other, or the container cannot hold the tracks.
         UnsupportedError: This system cannot say what a rule asks for.
         LibraryMissingError: What it takes for that is not installed.
+        DeviceNotFoundError: There is no such program as the command.
         OutputError: The output exists, or is a folder.
     """
     if spec.delay_s and spec.begin_at_s is not None:
@@ -50,6 +52,7 @@ def check_spec(spec: RecordingSpec) -> None:
         audio_tracks=count,
         codec=spec.audio_codec,
     )
+    check_command(spec)
     with as_output_error(spec.output):
         if spec.output.is_dir():
             raise OutputError(f"{spec.output} is a folder", hint="add a file name")

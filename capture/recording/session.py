@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from capture.clock import SessionClock, now_ns
 from capture.errors import (
+    CaptureError,
     DeviceLostError,
     NothingRecordedError,
     OutputError,
@@ -32,6 +33,7 @@ from capture.media.certificate import certify
 from capture.model.events import Event, EventKind
 from capture.model.recording import RecordingResult, Snapshot, State, TrackReport
 from capture.pipeline import MailboxClosedError, Pipeline
+from capture.recording.place import Place
 from capture.recording.plan import audio_codec_of, check_spec, find_doubled, plan_segments
 from capture.recording.sound import Sound
 from capture.recording.watchdog import GridWatch, PictureCounts, Watchdog
@@ -56,6 +58,8 @@ DRAIN_WITHIN_S = 20.0
 """After the end; a disk that takes longer to answer is given up."""
 PREPARE_S = 1.5
 """The sources and the encoder are opened so long before a time that was set: it takes 0.5 s."""
+PLACE_S = 2.5
+"""A private desktop is started so long before that: it is up in 1 s."""
 WALL_LOOK_S = 1.0
 """How often the machine's clock is looked at while waiting for a time: somebody may set it."""
 PRE_ROLL_NS = NS_PER_S // 4
@@ -87,6 +91,7 @@ class Session(Running[Snapshot, RecordingResult]):
         self._end_ns: int | None = None
         self._patience = Patience(spec, self._events, self.wait_for_stop)
         self._pipeline = Pipeline()
+        self._place = Place(spec)
         self._film: Film | None = None
         self._sound: Sound | None = None
         self._dead: list[str] = []
@@ -108,10 +113,17 @@ class Session(Running[Snapshot, RecordingResult]):
         """
         asked_ns = now_ns()
         try:
-            check_rules((*self.spec.start_when, *self.spec.stop_when))
+            if not self._place.is_private:
+                self._check_rules()
             for warning in find_doubled(self.spec):
                 self._events.warn(warning)
             self._disk.check_start()
+            self._wait_for_time(asked_ns, PREPARE_S + PLACE_S * self._place.is_private)
+            self._place.open()
+            if self._place.is_private:
+                self._check_rules()
+            if self.spec.start_when:
+                self._place.start_command()
             self._wait_for_time(asked_ns, PREPARE_S)
             self._wait_for_others()
             self._open_sources()
@@ -121,8 +133,14 @@ class Session(Running[Snapshot, RecordingResult]):
         except BaseException:
             self._state = State.FAILED
             self._close_sources()
+            self._place.close()
             self._end_events()
             raise
+        try:
+            self._place.start_command()
+        except CaptureError as error:
+            self._fail(error)
+            self.stop("error")
 
     def pause(self) -> None:
         """Leave out what comes from the next picture on."""
@@ -190,6 +208,9 @@ class Session(Running[Snapshot, RecordingResult]):
 
     # ------------------------------------------------------------------------------------- waiting
 
+    def _check_rules(self) -> None:
+        check_rules((*self.spec.start_when, *self.spec.stop_when), self._place.environment)
+
     def _wait_for_time(self, asked_ns: int, before_s: float = 0.0) -> None:
         """Until the delay is over and the wall clock shows the time that was set."""
         self._patience.check()
@@ -207,7 +228,7 @@ class Session(Running[Snapshot, RecordingResult]):
         rules = [rule for rule in self.spec.start_when if rule.kind != "sound"]
         if rules:
             self._state = State.WAITING
-            self._patience.wait_for_others(rules)
+            self._patience.wait_for_others(rules, self._place.environment)
 
     def _wait_for_sound(self) -> int | None:
         """Until there is sound, if a rule says so; gives when the recording begins.
@@ -232,7 +253,7 @@ class Session(Running[Snapshot, RecordingResult]):
         spec = self.spec
         self._patience.check()
         if spec.video is not None:
-            screen = open_screen(spec.video)
+            screen = open_screen(spec.video, self._place.environment)
             try:
                 from capture.recording.film import Film  # noqa: PLC0415 - av and cv2 are slow to load
 
@@ -245,7 +266,12 @@ class Session(Running[Snapshot, RecordingResult]):
         with contextlib.ExitStack() as opened:  # closes those before one that cannot be opened
             sources = [
                 opened.enter_context(
-                    open_audio(audio, rate_hz=spec.rate_hz, follow_default=spec.follow_default)
+                    open_audio(
+                        audio,
+                        rate_hz=spec.rate_hz,
+                        follow_default=spec.follow_default,
+                        environment=self._place.environment,
+                    )
                 )
                 for audio in spec.audio
             ]
@@ -301,7 +327,14 @@ class Session(Running[Snapshot, RecordingResult]):
         pipeline.add("mux", segments.write_all, lambda: segments.box.close(discard=True))
         pipeline.start()
         self._watchdog.start()
-        watch_for_end(self, self.spec, self._ear, self._clock.start_ns, self._events)
+        watch_for_end(
+            self,
+            self.spec,
+            self._ear,
+            self._clock.start_ns,
+            self._events,
+            environment=self._place.environment,
+        )
 
     # ------------------------------------------------------------------------------- the threads
 
@@ -371,6 +404,8 @@ class Session(Running[Snapshot, RecordingResult]):
                 self.stop("error")
             elif end_ns is not None and at_ns >= end_ns:
                 self.stop("duration")
+            elif self._place.has_command_ended():
+                self.stop("command-ended")
             elif at_ns >= next_disk_ns:
                 next_disk_ns = at_ns + DISK_EVERY_NS
                 self._watch_disk()
@@ -379,6 +414,7 @@ class Session(Running[Snapshot, RecordingResult]):
         except BaseException as error:  # noqa: BLE001 - the owner gets it
             self._fail(error)
         finally:
+            self._place.close()
             self._state = State.FAILED if self._error else State.DONE
             self._events.emit(EventKind.DONE, self._stopped_by)
             self._end_events()
@@ -438,6 +474,7 @@ class Session(Running[Snapshot, RecordingResult]):
                 )
             )
         self._close_sources()
+        self._place.close()
         if self._pipeline.first_error is not None:
             self._fail(self._pipeline.first_error)
         if self._sound is not None and self._sound.has_recorded:
@@ -459,12 +496,17 @@ class Session(Running[Snapshot, RecordingResult]):
             unchanged_pictures=self._film.unchanged if self._film else 0,
             dropped_pictures=self._film.dropped if self._film else 0,
             tracks=self._track_reports(),
-            warnings=self._events.warnings,
+            warnings=(*self._events.warnings, *self._command_warnings()),
             stopped_by=self._stopped_by,
             pauses_s=self._clock.pauses_s,
             markers_s=tuple(m / NS_PER_S for m in self._segments.markers_ns),
             dead=tuple(dict.fromkeys(self._dead)),
+            command_exit_code=self._place.exit_code,
         )
+
+    def _command_warnings(self) -> list[str]:
+        code = self._place.exit_code
+        return [f"the command ended with exit code {code}"] if code else []
 
     def _say_what_is_kept(self, error: OutputError, paths: tuple[Path, ...]) -> float:
         """Read how much reached the disk, in s, and add it to the error."""

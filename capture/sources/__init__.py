@@ -47,6 +47,7 @@ def open_audio(
     *,
     rate_hz: int = 48_000,
     follow_default: bool = True,
+    environment: Mapping[str, str] | None = None,
 ) -> AudioSource:
     """The source that a spec names, checked but not started.
 
@@ -54,6 +55,7 @@ def open_audio(
         spec: ``system``, ``system:ID``, ``mic``, ``mic:ID``, ``app:NAME`` or ``synthetic``.
         rate_hz: Of all blocks; whoever delivers another rate resamples.
         follow_default: Without a name: go over to the new default device when it changes.
+        environment: PULSE_SERVER of another desktop; ``None``: this process's own.
 
     Raises:
         ConfigError: If the spec is of no known form.
@@ -79,14 +81,11 @@ def open_audio(
         return PortAudioMicrophone(spec.name, rate_hz=rate_hz)
     from capture.sources import audio_pulse  # noqa: PLC0415
 
-    if spec.kind == "system":
-        return audio_pulse.PulseOutput(spec.name, rate_hz=rate_hz, follow_default=follow_default)
-    if spec.kind == "mic":
-        return audio_pulse.PulseMicrophone(
-            spec.name, rate_hz=rate_hz, follow_default=follow_default
-        )
-    assert spec.name is not None
-    return audio_pulse.PulseApp(spec.name, rate_hz=rate_hz)
+    server = _server(environment)
+    if spec.kind == "app":
+        return audio_pulse.PulseApp(spec.name, server=server, rate_hz=rate_hz)
+    kind = audio_pulse.PulseOutput if spec.kind == "system" else audio_pulse.PulseMicrophone
+    return kind(spec.name, server=server, rate_hz=rate_hz, follow_default=follow_default)
 
 
 def open_players(
@@ -129,8 +128,11 @@ def list_audio_devices() -> tuple[AudioDevice, ...]:
     return audio_portaudio.list_devices()
 
 
-def list_audio_apps() -> tuple[AudioApp, ...]:
+def list_audio_apps(environment: Mapping[str, str] | None = None) -> tuple[AudioApp, ...]:
     """Applications that play sound, or could go on to.
+
+    Args:
+        environment: PULSE_SERVER of another desktop; ``None``: this process's own.
 
     Raises:
         BackendUnavailableError: If there is no sound server, or not on Linux.
@@ -138,7 +140,11 @@ def list_audio_apps() -> tuple[AudioApp, ...]:
     require_apps()
     from capture.sources import audio_pulse  # noqa: PLC0415
 
-    return audio_pulse.list_apps()
+    return audio_pulse.list_apps(_server(environment))
+
+
+def _server(environment: Mapping[str, str] | None) -> str | None:
+    return None if environment is None else environment.get("PULSE_SERVER")
 
 
 def require_apps() -> None:

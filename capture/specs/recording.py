@@ -172,6 +172,15 @@ class RecordingSpec:
     overwrite: bool = False
     rate_hz: int = 48_000
     tags: Mapping[str, str] = field(default_factory=dict)
+    command: tuple[str, ...] = ()
+    """A program and its arguments: started with the recording, which ends with it. Started before
+    the start rules, where there are some: it is what they wait for."""
+    private_desktop: tuple[int, int] | None = None
+    """Width and height of a screen of the recording's own, with a sound server, that nobody sees:
+    for a command, on a server without a desktop. Linux only."""
+    environment: Mapping[str, str] | None = None
+    """Where another desktop is, as ``PrivateDesktop.environment`` says it: DISPLAY, XAUTHORITY and
+    PULSE_SERVER; ``None``: the desktop of this process."""
     min_free_bytes: int = 200_000_000
     """The recording ends cleanly before the disk has less."""
 
@@ -185,4 +194,10 @@ class RecordingSpec:
         check_number("the time of a file", self.split_every_s, least=MIN_SPLIT_S)
         check_number("the space that is left free", self.min_free_bytes, least=0)
         check_choice("sample rate", self.rate_hz, RATES_HZ)
+        for side in self.private_desktop or ():
+            check_number("a side of the private desktop", side, least=1)
+        if self.private_desktop is not None and self.environment is not None:
+            raise ConfigError(
+                "a private desktop is not where the environment says", hint="leave one of them out"
+            )
         check_rules(self.start_when, self.stop_when)
