@@ -160,14 +160,16 @@ def _run(spec: VoiceSpec, stop: StopSignals, *, is_json: bool, is_quiet: bool) -
     error: CaptureError | None = None
     keeper = VoiceKeeper(spec, view.on_event)
     stop.attach(keeper.stop, keeper.abort)
-    with view, _save_on_signal(keeper), keeper:  # also while it finishes: the signal would kill it
-        stop.is_starting = False
-        view.notes(keeper.notes)
-        while not keeper.wait_for_stop(0):
-            view.show(keeper)
     try:
-        keeper.wait()
+        # Also while it finishes: the signal would kill it.
+        with view, _save_on_signal(keeper), keeper:
+            stop.is_starting = False
+            view.notes(keeper.notes)
+            while not keeper.wait_for_stop(0):
+                view.show(keeper)
     except CaptureError as failure:
+        if keeper.result is None:
+            raise
         error = failure
     result = keeper.result
     assert result is not None
