@@ -12,21 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from capture.batch import (
-    BatchReport,
-    Cluster,
-    JobError,
-    JobResult,
-    Workers,
-    error_of,
-    extract_file,
-    run_batch,
-    usable_processors,
-)
+from capture.batch.executors import Cluster, Workers, usable_processors
+from capture.batch.extraction import extract_file
+from capture.batch.inputs import SOUND_ENDINGS, Input, check_file, find_inputs, is_folder
+from capture.batch.names import name_jobs
+from capture.batch.run import BatchReport, JobError, JobResult, error_of, run_batch
 from capture.cli.app import EXIT_FAILED, EXIT_INTERRUPTED, say
 from capture.cli.extract_views import Tally, choose_batch_view, show_failures
-from capture.cli.inputs import SOUND_ENDINGS, Input, check_file, find_inputs, is_folder
-from capture.cli.job_names import name_jobs
 from capture.cli.memory import return_large_blocks
 from capture.cli.recover import EXIT_SOME_FAILED
 from capture.cli.signals import StopSignals

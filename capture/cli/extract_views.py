@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress
 
-    from capture.batch import BatchReport, JobError
+    from capture.batch.run import BatchReport, JobError
     from capture.model.extraction import ExtractResult
 
 __all__ = ["BatchView", "Tally", "choose_batch_view", "show_failures"]

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from capture.batch.inputs import check_file
 from capture.cli.app import say
-from capture.cli.inputs import check_file
 from capture.cli.values import Duration, format_clock
 from capture.errors import ConfigError
 

@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from capture.batch.inputs import find_inputs
 from capture.cli.app import run
-from capture.cli.inputs import find_inputs
 from capture.errors import ConfigError
 from tests.media.broken import BROKEN, make_broken, run_ffmpeg
 
@@ -241,7 +241,7 @@ def test_a_cluster_gives_the_same_files(
 def test_a_cluster_that_is_not_there(
     film: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("capture.batch.CONNECT_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("capture.batch.executors.CONNECT_TIMEOUT_S", 0.3)
     assert run(["extract", str(film), "--cluster", "tcp://127.0.0.1:9"]) == 1
     shown = capsys.readouterr()
     assert not shown.out

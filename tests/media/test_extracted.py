@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from capture.batch import extract_file
+from capture.batch.extraction import extract_file
 from capture.media.check.probe import probe
 from capture.media.extract.job import extract
 from capture.specs.extraction import ExtractJob

@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from capture.batch import Workers, run_batch
+from capture.batch.executors import Workers
+from capture.batch.run import run_batch
 from capture.errors import DamagedFileError
 
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from capture.batch import BatchReport, Cluster, JobResult, Workers, run_batch
+from capture.batch.executors import Cluster, Workers
+from capture.batch.run import BatchReport, JobResult, run_batch
 from capture.errors import BackendUnavailableError
 from tests.unit.jobs import work
 
@@ -159,7 +160,7 @@ def test_a_long_job_gives_its_neighbours_back(
         passed_s += float(job.partition(" ")[2])
         return job
 
-    monkeypatch.setattr("capture.batch.time", SimpleNamespace(monotonic=lambda: passed_s))
+    monkeypatch.setattr("capture.batch.run.time", SimpleNamespace(monotonic=lambda: passed_s))
     jobs = [f"{number} 0.0001" for number in range(400)]
     jobs[long_at] = long = f"{long_at} 30"
     executor, results = Direct(), list[JobResult[str, str]]()

@@ -11,15 +11,10 @@ becomes the error of that one job.
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import os
-import signal
-import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Sequence, Sized
 from concurrent.futures import (
     FIRST_COMPLETED,
     BrokenExecutor,
@@ -28,28 +23,19 @@ from concurrent.futures import (
     Future,
     wait,
 )
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
+from capture.batch.executors import Workers, usable_processors
 from capture.errors import BackendUnavailableError, CaptureError, explain_system_error
-from capture.model.extraction import ExtractedPart, ExtractResult, Span
-
-if TYPE_CHECKING:
-    from concurrent.futures import ProcessPoolExecutor
-
-    from capture.specs.extraction import ExtractJob
 
 __all__ = [
     "BatchReport",
-    "Cluster",
     "JobError",
     "JobResult",
-    "Workers",
     "error_of",
-    "extract_file",
     "run_batch",
-    "usable_processors",
 ]
 
 J = TypeVar("J")
@@ -66,8 +52,6 @@ CHUNKS_A_WORKER = 2
 """One being done and one waiting, so that no worker waits for us."""
 DEATHS_IN_A_ROW = 10
 """So many processes die without a single result in between only where no process can live."""
-CONNECT_TIMEOUT_S = 5.0
-"""For a cluster's scheduler; Dask's own default is 30 s, too long for a wrong address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +92,6 @@ DIED = JobError(
     "the process that worked on it died: a codec crashed, or there was no memory left",
     "the others are not affected; report the file if it happens to it alone",
 )
-
-
-def usable_processors() -> int:
-    """How many processors this process may use; at least one."""
-    if hasattr(os, "sched_getaffinity"):  # not on Windows and macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def error_of(error: BaseException) -> JobError:
@@ -354,189 +331,3 @@ def _run_chunk(work: Callable[[J], R], jobs: Sequence[J]) -> list[JobResult[J, R
         if now_s - begun_s > CHUNK_S:
             break
     return results
-
-
-def extract_file(job: ExtractJob) -> ExtractResult:
-    """Work: the sound out of one file, unless it has been taken out before, just so.
-
-    Raises:
-        CaptureError: As ``capture.media.extract.job.extract``.
-    """
-    from capture.media.extract.extracted import settle  # noqa: PLC0415 - the same
-    from capture.media.extract.job import (  # noqa: PLC0415 - for workers only
-        draw_waveform,
-        extract,
-    )
-
-    settled, there = settle(job)
-    if not there:
-        return _noted(extract(settled), job, settled)
-    if job.with_picture:
-        for path in there:
-            if not path.with_suffix(".png").exists():
-                draw_waveform(path)
-    nowhere = Span(0.0, 0.0)
-    parts = [ExtractedPart(path, nowhere, 0.0, "", path.stat().st_size) for path in there]
-    return ExtractResult(job.source, tuple(parts), (), 0.0, is_skipped=True)
-
-
-def _noted(result: ExtractResult, asked: ExtractJob, done: ExtractJob) -> ExtractResult:
-    """A result that says if its name is not the one that it should have had."""
-    if done.number == asked.number or not result.parts:
-        return result
-    name = result.parts[0].path.name
-    note = f"it becomes {name}: the sound of another file has its name"
-    return replace(result, warnings=(note, *result.warnings))
-
-
-# ------------------------------------------------------------------------------------- executors
-
-
-class Workers(Executor):
-    """Processes on this machine; made anew when one of them dies. Used from one thread.
-
-    They hold one end of a pipe whose other end is ours: when we end, killed or not, it closes, and
-    they end too, in the middle of what they do. ^C does not reach them: it is ours to handle.
-
-    Args:
-        workers: How many.
-        preload: Names of modules that every one of them loads when it starts.
-    """
-
-    def __init__(self, workers: int, preload: Sequence[str] = ()) -> None:
-        self.workers = workers
-        self._preload = tuple(preload)
-        self._pool: ProcessPoolExecutor | None = None
-        self._lifeline: Any = None  # connections, which have another class on Windows
-        self._their_end: Any = None
-
-    def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
-        """As every executor; a pool that has died is replaced."""
-        _start_tracker()
-        with _interrupts_held():  # what is started here starts deaf to ^C
-            if self._pool is not None:
-                try:
-                    return self._pool.submit(fn, *args, **kwargs)
-                except BrokenExecutor:
-                    self.abandon()
-            return self._open().submit(fn, *args, **kwargs)
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the contract of every executor
-        """End them when they have done what was handed out."""
-        if self._pool is not None:
-            self._pool.shutdown(wait, cancel_futures=cancel_futures)
-            self._pool = None
-        for end in (self._lifeline, self._their_end):
-            if end is not None:
-                end.close()
-        self._lifeline = self._their_end = None
-
-    def abandon(self) -> None:
-        """End them now, whatever they do; returns when the last one is gone."""
-        if self._lifeline is not None:
-            self._lifeline.close()
-            self._lifeline = None
-        self.shutdown()  # cancelling as well makes Python 3.11's pool trip over what it cancelled
-
-    def _open(self) -> ProcessPoolExecutor:
-        import multiprocessing  # noqa: PLC0415 - one file needs no processes
-        from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415 - the same
-
-        # Spawned on every system: a fork copies our threads' locks, and costs 0.1 s less, once.
-        context = multiprocessing.get_context("spawn")
-        self._their_end, self._lifeline = context.Pipe(duplex=False)
-        self._pool = ProcessPoolExecutor(
-            self.workers,
-            mp_context=context,
-            initializer=_begin_worker,
-            initargs=(self._their_end, self._preload),
-        )
-        return self._pool
-
-
-def _begin_worker(lifeline: Any, preload: Sequence[str]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def watch() -> None:
-        with contextlib.suppress(EOFError, OSError):
-            lifeline.recv_bytes()
-        os._exit(1)
-
-    threading.Thread(target=watch, name="capture-lifeline", daemon=True).start()
-    for module in preload:
-        with contextlib.suppress(Exception):  # the job that needs it says what is wrong with it
-            importlib.import_module(module)
-
-
-def _start_tracker() -> None:
-    """Have the process that ``multiprocessing`` keeps beside its workers.
-
-    Started on the way, it would let ^C through again, and the first workers would hear it.
-    """
-    if sys.platform != "win32":  # there is none
-        from multiprocessing import resource_tracker  # noqa: PLC0415 - one file needs no processes
-
-        resource_tracker.ensure_running()
-
-
-@contextlib.contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """SIGINT waits meanwhile; programs started here never get it."""
-    if sys.platform == "win32":  # it has no masks; the initializer comes soon enough
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-class Cluster(Executor):
-    """The workers of a Dask cluster, through its client's executor.
-
-    They have to see the same files under the same names, and to have this package.
-
-    Args:
-        address: Of the scheduler, as ``tcp://host:8786``.
-        timeout_s: How long it may take to answer; ``None``: ``CONNECT_TIMEOUT_S``.
-
-    Raises:
-        BackendUnavailableError: Dask is not installed, nobody answers, or there are no workers.
-    """
-
-    def __init__(self, address: str, timeout_s: float | None = None) -> None:
-        try:
-            import distributed  # noqa: PLC0415 - optional, and slow to load
-        except ImportError as error:
-            raise BackendUnavailableError(
-                "Dask is not installed", hint="pip install 'deskcapture[cluster]'"
-            ) from error
-        try:
-            self._client = distributed.Client(
-                address, timeout=timeout_s or CONNECT_TIMEOUT_S, set_as_default=False
-            )
-        except (OSError, ValueError) as error:
-            raise BackendUnavailableError(
-                f"no Dask scheduler answers at {address}",
-                hint="start one with `dask scheduler`, and give its address as tcp://HOST:8786",
-                details={"error": str(error)},
-            ) from error
-        self.workers = sum(self._client.nthreads().values())
-        if not self.workers:
-            self._client.close()
-            raise BackendUnavailableError(
-                f"the Dask scheduler at {address} has no workers",
-                hint=f"start some with `dask worker {address}`",
-            )
-        self._executor: Executor = self._client.get_executor()
-
-    def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
-        """As every executor."""
-        return self._executor.submit(fn, *args, **kwargs)
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the contract of every executor
-        """Leave the cluster; it goes on without us."""
-        del cancel_futures  # Dask's executor cancels what it does not wait for
-        self._executor.shutdown(wait)
-        self._client.close()

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from capture.cli.inputs import Input
+    from capture.batch.inputs import Input
     from capture.specs.extraction import ExtractJob
 
 __all__ = ["name_jobs"]

@@ -1,0 +1,46 @@
+"""The work of a batch that takes sound out of files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from capture.model.extraction import ExtractedPart, ExtractResult, Span
+
+if TYPE_CHECKING:
+    from capture.specs.extraction import ExtractJob
+
+__all__ = ["extract_file"]
+
+
+def extract_file(job: ExtractJob) -> ExtractResult:
+    """Work: the sound out of one file, unless it has been taken out before, just so.
+
+    Raises:
+        CaptureError: As ``capture.media.extract.job.extract``.
+    """
+    from capture.media.extract.extracted import settle  # noqa: PLC0415 - the same
+    from capture.media.extract.job import (  # noqa: PLC0415 - for workers only
+        draw_waveform,
+        extract,
+    )
+
+    settled, there = settle(job)
+    if not there:
+        return _noted(extract(settled), job, settled)
+    if job.with_picture:
+        for path in there:
+            if not path.with_suffix(".png").exists():
+                draw_waveform(path)
+    nowhere = Span(0.0, 0.0)
+    parts = [ExtractedPart(path, nowhere, 0.0, "", path.stat().st_size) for path in there]
+    return ExtractResult(job.source, tuple(parts), (), 0.0, is_skipped=True)
+
+
+def _noted(result: ExtractResult, asked: ExtractJob, done: ExtractJob) -> ExtractResult:
+    """A result that says if its name is not the one that it should have had."""
+    if done.number == asked.number or not result.parts:
+        return result
+    name = result.parts[0].path.name
+    note = f"it becomes {name}: the sound of another file has its name"
+    return replace(result, warnings=(note, *result.warnings))
