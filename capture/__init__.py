@@ -19,102 +19,166 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from capture.errors import CaptureError
-    from capture.geometry import Rect
-    from capture.media.check.probe import probe
-    from capture.media.extract.job import extract
-    from capture.model.events import Event, EventKind
-    from capture.model.extraction import ExtractedPart, ExtractResult, Span
-    from capture.model.recording import RecordingResult, Snapshot, State
-    from capture.model.voice import VoiceMessage, VoiceResult
-    from capture.recording.session import Session, record
-    from capture.specs.extraction import ExtractJob
-    from capture.specs.recording import AudioSpec, RecordingSpec, TrackMode, VideoSpec
-    from capture.specs.voice import GateSpec, SoundFileSpec, VoiceSpec
-    from capture.voice import VoiceKeeper, keep_messages
-
-__all__ = [
-    "AudioSpec",
-    "CaptureError",
-    "Event",
-    "EventKind",
-    "ExtractJob",
-    "ExtractResult",
-    "ExtractedPart",
-    "GateSpec",
-    "RecordingResult",
-    "RecordingSpec",
-    "Rect",
-    "Session",
-    "Snapshot",
-    "SoundFileSpec",
-    "Span",
-    "State",
-    "TrackMode",
-    "VideoSpec",
-    "VoiceKeeper",
-    "VoiceMessage",
-    "VoiceResult",
-    "VoiceSpec",
-    "extract",
-    "keep_messages",
-    "probe",
-    "record",
-]
-
+    from capture.batch.executors import Cluster as Cluster, Workers as Workers
+    from capture.batch.extraction import extract_file as extract_file
+    from capture.batch.run import (
+        BatchReport as BatchReport,
+        JobError as JobError,
+        JobResult as JobResult,
+        run_batch as run_batch,
+    )
+    from capture.desktop import PrivateDesktop as PrivateDesktop
+    from capture.errors import (
+        AccessDeniedError as AccessDeniedError,
+        BackendUnavailableError as BackendUnavailableError,
+        CaptureError as CaptureError,
+        ConfigError as ConfigError,
+        DamagedFileError as DamagedFileError,
+        DeviceError as DeviceError,
+        DeviceLostError as DeviceLostError,
+        DeviceNotFoundError as DeviceNotFoundError,
+        EncoderUnavailableError as EncoderUnavailableError,
+        LibraryMissingError as LibraryMissingError,
+        MediaError as MediaError,
+        NothingRecordedError as NothingRecordedError,
+        OutputError as OutputError,
+        UnsupportedError as UnsupportedError,
+    )
+    from capture.geometry import Rect as Rect
+    from capture.live.event_log import EventStream as EventStream
+    from capture.live.rules import parse_start as parse_start, parse_stop as parse_stop
+    from capture.live.running import Running as Running
+    from capture.media.check.measure import TrackMeasure as TrackMeasure
+    from capture.media.check.probe import Probe as Probe, ProbedTrack as ProbedTrack, probe as probe
+    from capture.media.check.recover import (
+        Measured as Measured,
+        Recovered as Recovered,
+        recover as recover,
+    )
+    from capture.media.check.verify import (
+        Finding as Finding,
+        Severity as Severity,
+        VerifyReport as VerifyReport,
+        verify as verify,
+    )
+    from capture.media.extract.job import extract as extract
+    from capture.media.read.convert import SoundForm as SoundForm
+    from capture.media.read.loudness import Loudness as Loudness
+    from capture.media.read.tracks import Chapter as Chapter
+    from capture.messages import (
+        Indexed as Indexed,
+        Library as Library,
+        Message as Message,
+        Origin as Origin,
+        Passage as Passage,
+        Query as Query,
+    )
+    from capture.messages.journal import Position as Position
+    from capture.model.devices import (
+        AudioApp as AudioApp,
+        AudioDevice as AudioDevice,
+        DeviceKind as DeviceKind,
+        Monitor as Monitor,
+        Window as Window,
+    )
+    from capture.model.events import Event as Event, EventKind as EventKind
+    from capture.model.extraction import (
+        ExtractedPart as ExtractedPart,
+        ExtractResult as ExtractResult,
+        Span as Span,
+    )
+    from capture.model.recording import (
+        RecordingResult as RecordingResult,
+        Snapshot as Snapshot,
+        State as State,
+        TrackReport as TrackReport,
+    )
+    from capture.model.signal import Level as Level
+    from capture.model.voice import (
+        VoiceMessage as VoiceMessage,
+        VoiceResult as VoiceResult,
+        VoiceSnapshot as VoiceSnapshot,
+        VoiceState as VoiceState,
+    )
+    from capture.player import Player as Player
+    from capture.recording.session import Session as Session, record as record
+    from capture.sources import (
+        list_audio_apps as list_audio_apps,
+        list_audio_devices as list_audio_devices,
+        list_monitors as list_monitors,
+        list_windows as list_windows,
+    )
+    from capture.specs.extraction import ExtractJob as ExtractJob
+    from capture.specs.recording import (
+        AudioSpec as AudioSpec,
+        RecordingSpec as RecordingSpec,
+        Rule as Rule,
+        TrackMode as TrackMode,
+        VideoSpec as VideoSpec,
+    )
+    from capture.specs.voice import (
+        GateSpec as GateSpec,
+        SoundFileSpec as SoundFileSpec,
+        VoiceSpec as VoiceSpec,
+    )
+    from capture.voice.keeper import VoiceKeeper as VoiceKeeper, keep_messages as keep_messages
+    from capture.voice.preview import preview as preview
 
 _PLACES = {
-    "capture.errors": ("CaptureError",),
-    "capture.geometry": ("Rect",),
-    "capture.media.check.probe": ("probe",),
-    "capture.media.extract.job": ("extract",),
-    "capture.model.events": (
-        "Event",
-        "EventKind",
-    ),
-    "capture.model.extraction": (
-        "ExtractResult",
-        "ExtractedPart",
-        "Span",
-    ),
-    "capture.model.recording": (
-        "RecordingResult",
-        "Snapshot",
-        "State",
-    ),
-    "capture.model.voice": (
-        "VoiceMessage",
-        "VoiceResult",
-    ),
-    "capture.recording.session": (
-        "Session",
-        "record",
-    ),
-    "capture.specs.extraction": ("ExtractJob",),
-    "capture.specs.recording": (
-        "AudioSpec",
-        "RecordingSpec",
-        "TrackMode",
-        "VideoSpec",
-    ),
-    "capture.specs.voice": (
-        "GateSpec",
-        "SoundFileSpec",
-        "VoiceSpec",
-    ),
-    "capture.voice": (
-        "VoiceKeeper",
-        "keep_messages",
-    ),
+    "capture.batch.executors": "Cluster Workers",
+    "capture.batch.extraction": "extract_file",
+    "capture.batch.run": "BatchReport JobError JobResult run_batch",
+    "capture.desktop": "PrivateDesktop",
+    "capture.errors": "AccessDeniedError BackendUnavailableError CaptureError"
+    " ConfigError DamagedFileError DeviceError DeviceLostError"
+    " DeviceNotFoundError EncoderUnavailableError LibraryMissingError"
+    " MediaError NothingRecordedError OutputError UnsupportedError",
+    "capture.geometry": "Rect",
+    "capture.live.event_log": "EventStream",
+    "capture.live.rules": "parse_start parse_stop",
+    "capture.live.running": "Running",
+    "capture.media.check.probe": "Probe ProbedTrack probe",
+    "capture.media.check.measure": "TrackMeasure",
+    "capture.media.check.recover": "Measured Recovered recover",
+    "capture.media.check.verify": "Finding Severity VerifyReport verify",
+    "capture.media.extract.job": "extract",
+    "capture.media.read.convert": "SoundForm",
+    "capture.media.read.loudness": "Loudness",
+    "capture.media.read.tracks": "Chapter",
+    "capture.messages": "Indexed Library Message Origin Passage Query",
+    "capture.messages.journal": "Position",
+    "capture.model.devices": "AudioApp AudioDevice DeviceKind Monitor Window",
+    "capture.model.events": "Event EventKind",
+    "capture.model.extraction": "ExtractResult ExtractedPart Span",
+    "capture.model.recording": "RecordingResult Snapshot State TrackReport",
+    "capture.model.signal": "Level",
+    "capture.model.voice": "VoiceMessage VoiceResult VoiceSnapshot VoiceState",
+    "capture.player": "Player",
+    "capture.recording.session": "Session record",
+    "capture.sources": "list_audio_apps list_audio_devices list_monitors list_windows",
+    "capture.specs.extraction": "ExtractJob",
+    "capture.specs.recording": "AudioSpec RecordingSpec Rule TrackMode VideoSpec",
+    "capture.specs.voice": "GateSpec SoundFileSpec VoiceSpec",
+    "capture.voice.keeper": "VoiceKeeper keep_messages",
+    "capture.voice.preview": "preview",
 }
-"""Some bring NumPy or codecs along, and nothing at all may take time before ``capture.cli.app``
-listens for ^C."""
-_PLACE_OF = {name: place for place, names in _PLACES.items() for name in names}
+"""The public names, by the modules that have them, which are loaded when a name is first used: some
+bring NumPy or codecs along, and nothing may take time before ``capture.cli.app`` listens for ^C."""
+_PLACE_OF = {name: place for place, names in _PLACES.items() for name in names.split()}
+__all__ = [*sorted(_PLACE_OF), "__version__"]  # noqa: PLE0604 - strings, as the type checker sees above
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from capture.config import version  # noqa: PLC0415 - see above
+
+        return version()
     if name in _PLACE_OF:
         import importlib  # noqa: PLC0415 - see above
 
         return getattr(importlib.import_module(_PLACE_OF[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from capture.media.read.stream import SoundStream
@@ -11,7 +12,7 @@ from capture.sources.base import Closing
 from capture.sources.playback import open_playback
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import os
 
     import numpy as np
     from numpy.typing import NDArray
@@ -34,9 +35,9 @@ class Player(Closing):
         CaptureError: The file cannot be read, or there is no output.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._stream = SoundStream(path)
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = Path(path)
+        self._stream = SoundStream(self._path)
         try:
             self._output = open_playback(self._stream.rate_hz, self._stream.channels)
         except BaseException:

@@ -102,8 +102,7 @@ def rename(message: str, name: str, /) -> int:
         name: Without its ending; {date} {time} {app} {sender} {chat} {length} {source} {origin} in
             it stand for what is known.
     """
-    from capture.messages import name_of  # noqa: PLC0415 - only where needed
-    from capture.messages import rename as rename_message  # noqa: PLC0415 - the same
+    from capture.messages import name_of, rename as rename_message  # noqa: PLC0415 - slow to load
 
     with _library() as library:
         found = library.find(message)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 import capture
 from capture.cli.app import app, run
 from capture.errors import ConfigError, OutputError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 COMMANDS = (
     "record",
@@ -177,11 +176,50 @@ def test_importing_the_package_loads_no_native_library() -> None:
 
 
 def test_the_public_names_are_those_listed() -> None:
-    assert sorted(capture.__all__) == capture.__all__
     for name in capture.__all__:
         assert getattr(capture, name) is not None
+    assert set(capture.__all__) <= set(dir(capture))
+    assert re.fullmatch(r"\d+\.\d+\.\d+.*", capture.__version__)
     with pytest.raises(AttributeError, match="nonsense"):
         _ = capture.nonsense
+
+
+def test_type_checkers_see_the_same_public_names() -> None:
+    tree = ast.parse(Path(capture.__file__).read_text(encoding="utf-8"))
+    seen = {
+        (node.module, alias.asname)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.asname is not None
+    }
+    assert seen == {(place, name) for name, place in capture._PLACE_OF.items()}
+
+
+def test_what_public_functions_take_and_give_is_public() -> None:
+    public = set(capture.__all__) - {"__version__"}
+    values = {name: getattr(capture, name) for name in public}  # loads their modules
+    ours = {
+        name
+        for module in list(sys.modules.values())
+        if module is not None and module.__name__.startswith("capture.")
+        for name, value in vars(module).items()
+        if isinstance(value, type) and value.__module__.startswith("capture.")
+    }
+    given = {word for value in values.values() for word in _annotated(value, with_fields=False)}
+    fields = {word for name in given & public for word in _annotated(values[name])}
+    assert sorted((given | fields) & (ours - public)) == []
+
+
+def _annotated(value: Any, *, with_fields: bool = True) -> set[str]:
+    """The types that a function, or the methods and fields of a class, are annotated with."""
+    functions = [value]
+    if isinstance(value, type):
+        members = [each for name, each in vars(value).items() if not name.startswith("_")]
+        functions = [each.fget if isinstance(each, property) else each for each in members]
+        functions += [value] * with_fields
+    texts = (str(t) for f in functions for t in getattr(f, "__annotations__", {}).values())
+    return {word for text in texts for word in re.findall(r"[A-Z]\w+", text)}
 
 
 @pytest.mark.parametrize("when", ["loading", "running"])

@@ -7,8 +7,7 @@ from itertools import islice, pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from capture.errors import ConfigError
 from capture.schedule.when import oddity_of, parse_moment, parse_when

@@ -7,6 +7,7 @@ what a recording really holds.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capture.errors import DamagedFileError
@@ -29,8 +30,8 @@ from capture.media.read.tracks import (
 )
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
-    from pathlib import Path
 
 __all__ = ["Probe", "ProbedTrack", "probe"]
 
@@ -90,7 +91,7 @@ class Probe:
         return tuple(track for track in self.tracks if track.kind == "audio")
 
 
-def probe(path: Path, *, with_loudness: bool = False) -> Probe:
+def probe(path: str | os.PathLike[str], *, with_loudness: bool = False) -> Probe:
     """What a file holds.
 
     Args:
@@ -100,6 +101,7 @@ def probe(path: Path, *, with_loudness: bool = False) -> Probe:
     Raises:
         DamagedFileError: It cannot be read, or is no media file.
     """
+    path = Path(path)
     with open_media(path) as container:
         if container.format.name == "tty":  # FFmpeg takes a text for a film
             raise DamagedFileError(

@@ -131,7 +131,7 @@ def length_of_all(paths: Iterable[Path]) -> float:
     return length_s
 
 
-def recover(path: Path, *, in_place: bool = False) -> Recovered:
+def recover(path: str | os.PathLike[str], *, in_place: bool = False) -> Recovered:
     """Make a clean file of a recording that was cut off; its journal is removed afterwards.
 
     Args:
@@ -143,6 +143,7 @@ def recover(path: Path, *, in_place: bool = False) -> Recovered:
         MediaError: It is being recorded, or nothing can be read from it.
         OutputError: The clean file exists already or cannot be written.
     """
+    path = Path(path)
     container = _check(path)
     entry = read_journal(path)
     source = measure(path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capture.errors import DamagedFileError
@@ -16,8 +17,8 @@ from capture.media.certificate import Certificate, parse
 from capture.media.check.measure import FileMeasure, TrackMeasure, measure_file
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from capture.media.certificate import CertifiedTrack
     from capture.media.read.convert import SoundForm
@@ -82,7 +83,7 @@ class VerifyReport:
         object.__setattr__(self, "faults", faults)
 
 
-def verify(path: Path) -> VerifyReport:
+def verify(path: str | os.PathLike[str]) -> VerifyReport:
     """Decode a whole file, measure it, and compare it with its certificate if it carries one.
 
     Works on files of any recorder.
@@ -90,6 +91,7 @@ def verify(path: Path) -> VerifyReport:
     Raises:
         DamagedFileError: It is no media file, or nothing in it can be decoded.
     """
+    path = Path(path)
     missing_bytes = _missing_bytes(path)
     try:
         measure = measure_file(path)
