@@ -27,6 +27,8 @@ import errno
 import os
 from typing import TYPE_CHECKING, Any
 
+from capture.hints import Advice
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -56,13 +58,13 @@ SYSTEM_REASONS: Mapping[int, tuple[str, str]] = {
     errno.EACCES: ("no permission to write there", "choose another folder"),
     errno.EPERM: ("no permission to write there", "choose another folder"),
     errno.EROFS: ("that file system is read-only", "choose another folder"),
-    errno.EEXIST: ("the file exists", "choose another name, or add --overwrite"),
+    errno.EEXIST: ("the file exists", Advice.REPLACE_RECORDING.with_()),
     errno.EISDIR: ("that is a folder", "add a file name"),
     errno.ENOTDIR: ("part of that path is a file, not a folder", "choose another folder"),
     errno.ELOOP: ("a link in that path leads back to itself", "name the file or folder itself"),
     errno.ENOENT: ("the folder is gone", "choose another folder"),
     errno.ENAMETOOLONG: ("the name is too long", "choose a shorter one"),
-    errno.EFBIG: ("the file system holds no larger file", "use --split-every or another disk"),
+    errno.EFBIG: ("the file system holds no larger file", Advice.SPLIT_FILES.with_()),
     errno.EIO: ("the disk reports an error", "check the disk, and write elsewhere"),
 }
 """What the system's numbers for a failure mean, and what to do about it."""

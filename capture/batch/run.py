@@ -29,6 +29,7 @@ from typing import Generic, TypeVar
 
 from capture.batch.executors import Workers, usable_processors
 from capture.errors import BackendUnavailableError, CaptureError, explain_system_error
+from capture.hints import Advice
 
 __all__ = [
     "BatchReport",
@@ -103,7 +104,7 @@ def error_of(error: BaseException) -> JobError:
     return JobError(
         type(error).__name__,
         f"{type(error).__name__}: {error}",
-        "run it alone with --debug to see where, and report it",
+        Advice.REPORT.with_(),
     )
 
 
@@ -286,7 +287,7 @@ class _Batch(Generic[J, R]):
         if self._deaths >= DEATHS_IN_A_ROW:
             raise BackendUnavailableError(
                 "the worker processes die before they do anything",
-                hint="is there memory left? try --jobs 1, or one file alone",
+                hint=Advice.FEWER_WORKERS.with_(),
                 details={"error": str(death)},
             ) from death
         if len(lost) == 1:

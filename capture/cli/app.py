@@ -288,6 +288,10 @@ def _tell(error: Exception) -> int:
 
 def print_error(message: str, hint: str | None = None) -> None:
     """``error: ...`` and ``hint: ...`` on stderr."""
+    if hint:
+        from capture.cli.hints import in_options  # noqa: PLC0415 - once ^C is listened for
+
+        hint = in_options(hint)
     text = f"error: {message}\n" + (f"\nhint: {hint}\n" if hint else "")
     _write(sys.stderr, text)
 

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from capture import sources
 from capture.cli.app import EXIT_FAILED, print_error, say
+from capture.cli.hints import in_options
 from capture.cli.views import print_json, table_of
 from capture.errors import CaptureError, UnsupportedError
 from capture.model.devices import DeviceKind
@@ -62,7 +63,7 @@ def _ask(ask: Callable[[], tuple[Any, ...]], problems: list[CaptureError]) -> tu
 def _print_problems(problems: list[CaptureError]) -> None:
     """Each once. What this system does not have at all is no failure to list it."""
     for limit in (p for p in problems if isinstance(p, UnsupportedError)):
-        say(f"note: {limit.message}" + (f"; {limit.hint}" if limit.hint else ""))
+        say(f"note: {limit.message}" + (f"; {in_options(limit.hint)}" if limit.hint else ""))
     failures = (p for p in problems if not isinstance(p, UnsupportedError))
     for message, hint in dict.fromkeys((p.message, p.hint) for p in failures):
         print_error(message, hint)

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from capture import sources
 from capture.cli.app import EXIT_FAILED
+from capture.cli.hints import in_options
 from capture.cli.values import format_dbfs, format_size
 from capture.cli.views import print_json
 from capture.config import default_output
@@ -80,10 +81,10 @@ def _try(trial: Callable[[], str]) -> tuple[bool, str, str | None]:
     try:
         return True, trial(), None
     except CaptureError as error:
-        return False, error.message, error.hint
+        return False, error.message, in_options(error.hint)
     except Exception as error:  # noqa: BLE001 - of all commands this one is for what goes wrong
         if (missing := lack(error)) is not None:
-            return False, missing.message, missing.hint
+            return False, missing.message, in_options(missing.hint)
         return False, f"{type(error).__name__}: {error}", "this is not known: please report it"
 
 

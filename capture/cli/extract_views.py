@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from capture.cli.app import say
+from capture.cli.hints import in_options
 from capture.cli.values import format_clock
 from capture.cli.views import LINE_EVERY_NS, Shown, print_json, table_of
 from capture.clock import now_ns
@@ -259,7 +260,8 @@ def show_failures(failed: list[tuple[Path, JobError]]) -> None:
     """Every file that failed, why, and what can be done: a table, or lines where nobody looks."""
     if not sys.stderr.isatty():
         for source, error in failed:
-            say(f"failed: {source}: {error.message}{f' ({error.hint})' if error.hint else ''}")
+            hint = f" ({in_options(error.hint)})" if error.hint else ""
+            say(f"failed: {source}: {error.message}{hint}")
         return
     from rich.console import Console  # noqa: PLC0415 - slow to load
     from rich.text import Text  # noqa: PLC0415
@@ -272,5 +274,7 @@ def show_failures(failed: list[tuple[Path, JobError]]) -> None:
     table = table_of(f"failed in {folder}", "why", "what to do")
     for source, error in failed:
         reason = error.message.removeprefix(f"{source} ")
-        table.add_row(Text(str(source.relative_to(folder))), Text(reason), Text(error.hint or ""))
+        table.add_row(
+            Text(str(source.relative_to(folder))), Text(reason), Text(in_options(error.hint) or "")
+        )
     Console(stderr=True, highlight=False, emoji=False).print(table)

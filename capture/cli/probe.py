@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from capture.batch.inputs import check_file
 from capture.cli.app import EXIT_FAILED, EXIT_USAGE, print_error
+from capture.cli.hints import in_options
 from capture.cli.values import format_clock, format_size
 from capture.cli.views import print_json, table_of
 from capture.errors import CaptureError, ConfigError
@@ -53,7 +54,7 @@ def probe(
             codes.add(EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED)
             print_error(error.message, error.hint)
             if json:
-                print_json({"path": path, "error": error.message, "hint": error.hint})
+                print_json({"path": path, "error": error.message, "hint": in_options(error.hint)})
             continue
         if json:
             print_json(dataclasses.asdict(found))

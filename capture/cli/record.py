@@ -25,6 +25,7 @@ from capture.errors import (
     LibraryMissingError,
     NothingRecordedError,
 )
+from capture.hints import Advice, Hint
 from capture.live.rules import parse_start, parse_stop
 from capture.specs.recording import AudioSpec, RecordingSpec, TrackMode, VideoSpec
 
@@ -196,7 +197,8 @@ def _helps_desktop(error: BackendUnavailableError) -> bool:
     """Whether a private desktop is a way out that the error does not name yet."""
     if sys.platform != "linux" or isinstance(error, LibraryMissingError):
         return False
-    return "--private-desktop" not in (error.hint or "")
+    desktops = {Advice.PRIVATE_DESKTOP, Advice.PRIVATE_DISPLAY}
+    return not (isinstance(error.hint, Hint) and error.hint.advice in desktops)
 
 
 def _with_way_out(error: BackendUnavailableError) -> BackendUnavailableError:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from capture.cli.app import EXIT_FAILED, print_error, say
+from capture.cli.hints import in_options
 from capture.cli.views import print_json
 from capture.config import default_folder, default_voice_folder
 from capture.errors import CaptureError
@@ -67,7 +68,7 @@ def recover(
                 "recovered": [dataclasses.asdict(result) for result in done],
                 "messages": [dataclasses.asdict(message) for message in messages],
                 "failed": [
-                    {"source": path, "message": error.message, "hint": error.hint}
+                    {"source": path, "message": error.message, "hint": in_options(error.hint)}
                     for path, error in failed
                 ],
             }

@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Self
 
 from capture.cli.app import say
+from capture.cli.hints import in_options
 from capture.cli.values import format_clock, format_dbfs, format_size
 from capture.cli.views import POLL_S, JsonView, View
 from capture.errors import CaptureError
@@ -170,7 +171,7 @@ class LiveView(VoiceView):
             try:
                 keeper.delete(self._asked)
             except CaptureError as error:
-                self._say(f"{error.message}; {error.hint}")
+                self._say(f"{error.message}; {in_options(error.hint)}")
 
     def _say(self, text: str) -> None:
         self._console.print(text, style="yellow", markup=False, highlight=False)
@@ -194,7 +195,7 @@ class LiveView(VoiceView):
                 while not player.is_over and not self._stop_playing.wait(PLAY_TURN_S):
                     player.feed()
         except CaptureError as error:
-            self._say(f"{error.message}; {error.hint}")
+            self._say(f"{error.message}; {in_options(error.hint)}")
 
     def _end_playing(self) -> None:
         if self._player is not None:

@@ -14,6 +14,7 @@ import xcffib
 import xcffib.xproto
 
 from capture.errors import BackendUnavailableError
+from capture.hints import Advice
 from capture.sources.base import Closing
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Canvas(Closing):
             self._connection = xcffib.connect()
         except xcffib.ConnectionException as error:
             raise BackendUnavailableError(
-                "no X server answers", hint="see `capture doctor` for what works here"
+                "no X server answers", hint=Advice.CHECK_MACHINE.with_()
             ) from error
         root = self._connection.get_setup().roots[self._connection.pref_screen]
         if root.root_depth != _DEPTH:

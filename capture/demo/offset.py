@@ -40,7 +40,7 @@ def measure_offset(
     if level_dbfs < AUDIBLE_DBFS:
         raise CaptureError(
             f"the voice is not in the recording: its loudest sample is {level_dbfs:.0f} dBFS",
-            hint="is the output muted? `capture doctor` listens to it",
+            hint="is the output muted?",
         )
     length_s = len(voice) / voice_hz
     heard_s = start_s + _find(voice, voice_hz, mono, rate_hz) / rate_hz

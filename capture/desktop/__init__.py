@@ -321,7 +321,7 @@ class PrivateDesktop(Closing):
             return BackendUnavailableError(
                 f"the private desktop's {server} did not start"
                 + (f": {lines[-1].strip()}" if lines else ""),
-                hint=f"run `{server}` by hand to see why; `capture doctor` says what is there",
+                hint=f"run `{server}` by hand to see why",
                 details={"server": server, "log": lines},
             )
         return BackendUnavailableError(f"the private desktop's {server} did not start")

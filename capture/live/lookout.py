@@ -15,6 +15,7 @@ import numpy as np
 from capture import sources
 from capture.clock import now_ns
 from capture.errors import CaptureError, NothingRecordedError
+from capture.hints import Advice
 from capture.levels import gain_of
 from capture.live.rules import Ending, Facts, has_all
 from capture.model.events import EventKind
@@ -184,7 +185,7 @@ class Patience:
             raise CaptureError(
                 f"nothing was recorded: {waited} did not come within "
                 f"{self._spec.start_within_s:g} s",
-                hint="--start-within says how long it is waited for",
+                hint=Advice.WAIT_LONGER.with_(),
             )
 
     def check(self, wait_s: float = 0.0) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from capture.errors import ConfigError
+from capture.hints import Advice
 from capture.specs.recording import AudioSpec, RecordingSpec, Rule
 from capture.specs.voice import VoiceSpec
 from capture.units import NS_PER_S, parse_duration, parse_size
@@ -49,7 +50,7 @@ class Facts:
 
 
 def parse_start(text: str) -> Rule:
-    """The rule that ``--start-when`` takes.
+    """A start rule as people write it: ``sound``, ``window:TITLE`` or ``app:NAME``.
 
     Raises:
         ConfigError: It is none.
@@ -61,12 +62,12 @@ def parse_start(text: str) -> Rule:
     if kind in {"window", "app"} and name:
         return Rule(kind, name)
     if kind in {"window", "app"}:
-        raise ConfigError(f"--start-when {kind} needs a name", hint=f"write {kind}:NAME")
-    raise ConfigError(f"nothing can be started when {text!r}", hint=_START_HINT)
+        raise ConfigError(f"the start rule {kind!r} names nothing", hint=f"write {kind}:NAME")
+    raise ConfigError(f"{text!r} is no start rule", hint=_START_HINT)
 
 
 def parse_stop(text: str) -> Rule:
-    """The rule that ``--stop-when`` takes.
+    """A stop rule as people write it, such as ``silence:10s`` or ``window-closed``.
 
     Raises:
         ConfigError: It is none.
@@ -76,13 +77,15 @@ def parse_stop(text: str) -> Rule:
     if kind in {"window-closed", "app-ended"}:
         return Rule(kind, rest or None)
     if kind not in _COUNTED:
-        raise ConfigError(f"nothing can be stopped when {text!r}", hint=_STOP_HINT)
+        raise ConfigError(f"{text!r} is no stop rule", hint=_STOP_HINT)
     try:
         amount = _COUNTED[kind](rest)
     except ValueError as error:
-        raise ConfigError(f"--stop-when {text}: {error}", hint=_STOP_HINT) from error
+        raise ConfigError(
+            f"the stop rule {text!r} makes no sense: {error}", hint=_STOP_HINT
+        ) from error
     if amount <= 0:
-        raise ConfigError(f"--stop-when {kind} must be more than nothing", hint=_STOP_HINT)
+        raise ConfigError(f"the stop rule {kind!r} needs more than nothing", hint=_STOP_HINT)
     return Rule(kind, amount=amount)
 
 
@@ -107,7 +110,7 @@ def with_rules(spec: _Spec) -> _Spec:
             rules.append(dataclasses.replace(rule, name=rule.name or known.get(rule.kind)))
         else:
             raise ConfigError(
-                f"--stop-when {rule.kind} does not say which", hint=f"write {rule.kind}:NAME"
+                f"the stop rule {rule.kind!r} names nothing", hint=f"write {rule.kind}:NAME"
             )
     return dataclasses.replace(
         spec,
@@ -124,15 +127,16 @@ def _check(spec: RecordingSpec | VoiceSpec) -> None:
     if isinstance(spec, VoiceSpec):
         if waits_for_sound:
             raise ConfigError(
-                "--start-when sound has no meaning here: every message begins with its sound",
-                hint="leave it out; --idle 10m gives up when nothing is heard",
+                "the start rule 'sound' has no meaning here: every message begins with its sound",
+                hint=Advice.LIMIT_WAITING.with_(),
             )
     elif listens and not spec.audio:
         raise ConfigError("sound and silence cannot be told apart: no sound is recorded")
     if spec.start_within_s is not None and not spec.start_when:
         example = "app:NAME" if isinstance(spec, VoiceSpec) else "sound"
         raise ConfigError(
-            "--start-within needs something to wait for", hint=f"add --start-when {example}"
+            "there is a time limit, but nothing to wait for",
+            hint=f"add a start rule, such as {example}",
         )
 
 

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from capture.errors import ConfigError, MediaError
+from capture.hints import Advice
 from capture.messages.library import describe
 from capture.messages.message import Facts, Passage
 from capture.messages.names import renamed_stem
@@ -174,9 +175,7 @@ def with_peaks(library: Library, message: Message) -> Message:
 def _present(library: Library, message: Message) -> Message:
     message = library.newest(message)
     if message.deleted_at is not None:
-        raise ConfigError(
-            f"{message.path.name} is deleted", hint="`capture messages undo` brings it back"
-        )
+        raise ConfigError(f"{message.path.name} is deleted", hint=Advice.UNDO_DELETION.with_())
     return message
 
 

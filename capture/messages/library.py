@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from capture.errors import CaptureError, ConfigError, OutputError
+from capture.hints import Advice
 from capture.messages import journal
 from capture.messages.folders import library_folder, meet, met
 from capture.messages.index import Indexed, Survey, current_entries
@@ -151,11 +152,11 @@ class Library:
         if fitting:
             raise ConfigError(
                 f"{len(fitting)} messages have an id that begins with {text}",
-                hint="write more of it; `capture messages` shows them",
+                hint=Advice.SHOW_MESSAGES.with_(first="write more of it"),
             )
         raise ConfigError(
             f"there is no message {text}",
-            hint="write a file, or at least four digits of an id; `capture messages` shows them",
+            hint=Advice.SHOW_MESSAGES.with_(first="write a file, or at least four digits of an id"),
         )
 
     def newest(self, message: Message) -> Message:

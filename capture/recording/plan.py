@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from capture.errors import ConfigError, OutputError
+from capture.hints import Advice
 from capture.live.lookout import require_rules
 from capture.live.mixer import SourceSetting, plan_tracks
 from capture.live.rules import with_rules
@@ -40,11 +41,11 @@ def check_spec(spec: RecordingSpec) -> None:
         OutputError: The output exists, or is a folder.
     """
     if spec.delay_s and spec.begin_at_s is not None:
-        raise ConfigError("--delay and --at both say when to begin", hint="leave one of them out")
+        raise ConfigError("a delay and a time both say when to begin", hint="leave one of them out")
     with_rules(spec)
     require_rules((*spec.start_when, *spec.stop_when))
     if len({audio.source for audio in spec.audio}) < len(spec.audio):
-        raise ConfigError("the same --audio is named twice", hint="name each source once")
+        raise ConfigError("the same source of sound is named twice", hint="name each source once")
     count = len(plan_tracks([SourceSetting(a.source, 2) for a in spec.audio], spec.tracks))
     check_tracks(
         container_of(spec.output),
@@ -58,7 +59,7 @@ def check_spec(spec: RecordingSpec) -> None:
             raise OutputError(f"{spec.output} is a folder", hint="add a file name")
         if spec.output.exists() and not spec.overwrite:
             raise OutputError(
-                f"{spec.output} exists already", hint="choose another name, or add --overwrite"
+                f"{spec.output} exists already", hint=Advice.REPLACE_RECORDING.with_()
             )
 
 
@@ -77,7 +78,7 @@ def find_doubled(spec: RecordingSpec) -> list[str]:
             sure = "is" if within.source == "system" and one.kind == "app" else "may be"
             doubled.append(
                 f"{one.source} {sure} in {within.source} too: it will be twice as loud in the mix; "
-                "--tracks separate"
+                "record separate tracks instead"
             )
     return doubled
 

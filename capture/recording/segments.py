@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from capture.errors import OutputError
+from capture.hints import Advice
 from capture.journal import Journal
 from capture.media.certificate import QuietLog, facts_of_file
 from capture.media.write.mux import FileSink, open_file
@@ -199,7 +200,7 @@ class Segments:
             if work_path.exists():
                 raise OutputError(
                     f"{work_path} is left of a recording that was cut off",
-                    hint="run `capture recover` on it and move it away, or record to another name",
+                    hint=Advice.RECOVER_FIRST.with_(),
                 )
         headers = [encoder.header for encoder in self.audio]
         if self.video is not None:

@@ -25,6 +25,7 @@ from capture.errors import (
     OutputError,
     SourceEndedError,
 )
+from capture.hints import Advice
 from capture.live.disk import DiskWatch
 from capture.live.lookout import Ear, Patience, check_rules, watch_for_end
 from capture.live.rules import with_rules
@@ -515,7 +516,7 @@ class Session(Running[Snapshot, RecordingResult]):
         kept_s = length_of_all(paths)
         self._error = OutputError(
             error.message,
-            hint=f"{kept_s:.1f} s are kept in {paths[-1]}; {error.hint}",
+            hint=Advice.KEPT_IN.with_(length_s=kept_s, path=paths[-1], then=error.hint),
             details=error.details,
         ).with_traceback(error.__traceback__)
         return kept_s

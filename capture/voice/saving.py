@@ -18,6 +18,7 @@ from capture.clock import local_time, now_ns
 from capture.config import version
 from capture.errors import CaptureError, MediaError
 from capture.gate import find_messages
+from capture.hints import Advice
 from capture.journal import MESSAGE_RECIPE, is_message, read_journal, require_ended
 from capture.levels import LevelMeter, Loudness
 from capture.media.output import as_output_error, keep
@@ -298,7 +299,7 @@ def recover_message(path: Path) -> tuple[VoiceMessage, ...]:
     entry = read_journal(path)
     if entry is None or entry.recipe is None or not is_message(path):
         raise MediaError(
-            f"{path} is no voice message that was cut off", hint="see `capture verify`"
+            f"{path} is no voice message that was cut off", hint=Advice.CHECK_FILE.with_()
         )
     require_ended(path)
     recipe, rate_hz = entry.recipe, rate_of(path)

@@ -215,5 +215,6 @@ def test_a_mistyped_command_is_answered_without_loading_the_others() -> None:
     assert set(json.loads(done.stdout.replace("'", '"'))) == {
         "capture.cli.app",
         "capture.cli.commands",
+        "capture.cli.hints",
     }
     assert "did you mean `capture record`?" in done.stderr

@@ -417,7 +417,7 @@ def test_a_file_that_is_left_after_an_error_is_unfinished_and_stays(tmp_path: Pa
 def test_a_file_that_was_never_closed_plays(name: str, tmp_path: Path) -> None:
     original = talk(8)
     code = (
-        "import os, sys; from pathlib import Path; from capture.model import SoundFileSpec;"
+        "import os, sys; from pathlib import Path; from capture.specs.voice import SoundFileSpec;"
         "from tests.media.test_export import RATE, open_sound, talk;"
         "w = open_sound(Path(sys.argv[1]), SoundFileSpec(sys.argv[2]), rate_hz=RATE, channels=1);"
         "w.write(talk(8)); os._exit(9)"

@@ -15,6 +15,7 @@ import av
 import numpy as np
 import pytest
 
+from capture.cli.hints import in_options
 from capture.errors import CaptureError, ConfigError, DamagedFileError, MediaError, OutputError
 from capture.media.extract.job import extract
 from capture.specs.extraction import ExtractJob
@@ -703,7 +704,7 @@ def test_a_codec_that_no_container_takes(tmp_path: Path) -> None:
     source = tmp_path / "old.flv"
     with pytest.raises(MediaError, match="takes a copy of adpcm_swf") as caught:
         extract(ExtractJob(source, tmp_path / "out"))
-    assert "--format" in (caught.value.hint or "")
+    assert "--format" in (in_options(caught.value.hint) or "")
     assert extract(ExtractJob(source, tmp_path / "out", spec=FLAC)).parts
 
 

@@ -19,7 +19,8 @@ def doubled(*sources: str, tracks: TrackMode = TrackMode.BOTH) -> list[str]:
 def test_what_the_mix_holds_twice_is_said(tracks: TrackMode) -> None:
     (warning,) = doubled("app:mpv", "system", "mic", tracks=tracks)
     assert warning == (
-        "app:mpv is in system too: it will be twice as loud in the mix; --tracks separate"
+        "app:mpv is in system too: it will be twice as loud in the mix; "
+        "record separate tracks instead"
     )
     assert len(doubled("system", "app:mpv", "app:Firefox", tracks=tracks)) == 2
 

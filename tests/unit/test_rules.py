@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from capture.cli.hints import in_options
 from capture.errors import ConfigError
 from capture.live.lookout import Ear
 from capture.live.rules import Ending, Facts, has_all, parse_start, parse_stop, with_rules
@@ -127,7 +128,7 @@ def test_a_keeper_does_not_wait_for_sound() -> None:
     """It does so all the time."""
     with pytest.raises(ConfigError, match="no meaning here") as error:
         with_rules(VoiceSpec(FOLDER, start_when=(Rule("sound"),)))
-    assert "--idle" in str(error.value.hint)
+    assert "--idle" in str(in_options(error.value.hint))
 
 
 def test_all_start_rules_have_to_hold() -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import av
 
 from capture.errors import DamagedFileError, MediaError
+from capture.hints import Advice
 from capture.journal import journal_path, read_journal, require_ended
 from capture.media.output import as_output_error
 from capture.media.read.tag_text import chapters_of
@@ -98,7 +99,7 @@ def measure(path: Path) -> Measured:
         if not _streams(source):
             raise DamagedFileError(
                 f"{path} holds no track of a codec that is known here",
-                hint="`capture probe` shows what it holds",
+                hint=Advice.SHOW_TRACKS.with_(),
             )
         for stream in _streams(source):
             if stream.type == "video" and "DURATION" in stream.metadata:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import av
 
 from capture.errors import DamagedFileError, MediaError
+from capture.hints import Advice
 from capture.media.extract.packet_file import Placed, Steady
 from capture.media.read.packet_length import (
     PacketLength,
@@ -194,7 +195,7 @@ class TrackCopy:
             raise MediaError(
                 f"the Vorbis sound is set up anew at {self.clock.seconds:.3f} s, which a copy "
                 "cannot hold",
-                hint="it was put together from several files; --end there copies the first",
+                hint=Advice.COPY_FIRST_PART.with_(),
             )
 
     def _refuse_other_form(self, form: int | None) -> None:
@@ -205,7 +206,7 @@ class TrackCopy:
             raise MediaError(
                 f"the AAC sound changes its rate or channels at {self.clock.seconds:.1f} s, which "
                 "a copy cannot hold",
-                hint="have it written anew, as with --format m4a; --end there copies the first",
+                hint=Advice.COPY_OR_ENCODE.with_(),
             )
 
     def _start(self, packet: Any, stamp: int | None, length: int) -> int:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from capture.errors import ConfigError, DamagedFileError, MediaError
+from capture.hints import Advice
 from capture.media.extract.copy_track import TrackCopy, copy_packets
 from capture.media.extract.holders import Holder, holder_of
 from capture.media.extract.packet_file import PacketFile
@@ -143,9 +144,7 @@ def _holder(track: _Track, job: ExtractJob) -> Holder:
     what = f"a copy of {track.codec} sound"
     if job.keep_offset and track.late_s > 0:
         what += " and keeps how late it begins"
-    raise MediaError(
-        f"no container here takes {what}", hint="have it written anew: --format flac, or another"
-    )
+    raise MediaError(f"no container here takes {what}", hint=Advice.ENCODE.with_(format="flac"))
 
 
 def check_job(job: ExtractJob) -> None:
@@ -215,7 +214,7 @@ class _Facts:
 def _read_facts(container: Any, job: ExtractJob) -> _Facts:
     chapters = read_chapters(container) if job.by_chapter else ()
     if job.by_chapter and not chapters:
-        raise MediaError(f"{job.source} has no chapters", hint="`capture probe` shows what it has")
+        raise MediaError(f"{job.source} has no chapters", hint=Advice.SHOW_TRACKS.with_())
     zero_s = float(file_zero_s(container))
     tracks = []
     for number, stream in pick_tracks(container, job.track, job.source):
@@ -266,7 +265,7 @@ def _windows(facts: _Facts, job: ExtractJob) -> list[Window]:
     if not found:
         raise MediaError(
             f"{job.source} has no chapter between the times that were named",
-            hint="`capture probe` shows its chapters",
+            hint=Advice.SHOW_TRACKS.with_(),
         )
     return found
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from capture.errors import ConfigError, OutputError
+from capture.hints import Advice
 from capture.media.formats import FORMATS, size_warning
 from capture.media.output import as_output_error
 from capture.naming import LONGEST_BYTES, part_path, publish, safe_name, shortened
@@ -73,7 +74,7 @@ def plan_targets(job: ExtractJob, wanted: Sequence[Wanted], suffix: str) -> list
         if ending.lower() not in _ALIASES.get(suffix, (suffix,)):
             raise ConfigError(
                 f"this sound becomes a {suffix} file, not {ending}",
-                hint=f"call it {name}{suffix}, or name a format with --format",
+                hint=Advice.FITTING_NAME.with_(name=f"{name}{suffix}"),
             )
     else:
         folder, ending = job.target, suffix
@@ -201,9 +202,7 @@ class Work:
         if target.is_dir():
             raise OutputError(f"{target} is a folder", hint="choose another name")
         if not self.job.overwrite and (target.exists() or target.is_symlink()):
-            raise OutputError(
-                f"{target} is there already", hint="--force replaces it, --output names another"
-            )
+            raise OutputError(f"{target} is there already", hint=Advice.REPLACE_EXTRACTED.with_())
 
     def add(self, target: Path, part: ExtractedPart) -> None:
         """A file is written whole under its hidden name."""

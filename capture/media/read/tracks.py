@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import av
 
 from capture.errors import DamagedFileError, MediaError
+from capture.hints import Advice
 from capture.media.certificate import without_certificate
 from capture.media.origin import without_origin
 from capture.media.read.input import open_media
@@ -118,9 +119,7 @@ def open_sound_file(path: Path) -> Iterator[Any]:
                 f"{path} is a text", hint="name a film or a sound file; its ending says nothing"
             )
         if not sound_tracks(container):
-            raise MediaError(
-                f"{path} has no sound track", hint="`capture probe` shows what it holds"
-            )
+            raise MediaError(f"{path} has no sound track", hint=Advice.SHOW_TRACKS.with_())
         for stream in container.streams:
             if stream.type != "audio":
                 stream.discard = av.stream.Discard.all

@@ -22,6 +22,7 @@ from av.codec.context import Flags
 from av.video.frame import PictureType
 
 from capture.errors import EncoderUnavailableError
+from capture.hints import Advice
 from capture.media.packets import Packet, StreamHeader
 from capture.media.write.quantizer import Quantizer
 from capture.units import NS_PER_S
@@ -133,7 +134,7 @@ def choose_video_encoder(wanted: str, size_px: tuple[int, int], fps: float) -> t
         if problem is not None:
             raise EncoderUnavailableError(
                 f"the encoder {wanted} does not open on this machine",
-                hint="use --encoder libx264, or auto",
+                hint=Advice.OTHER_ENCODER.with_(),
                 details={"reason": problem},
             )
         return wanted, "as asked"
@@ -192,7 +193,7 @@ def _video_settings(
         return _VideoSettings(_VPX[quality])
     if quality == "lossless":
         raise EncoderUnavailableError(
-            f"{name} cannot record losslessly", hint="use --encoder libx264 with --quality lossless"
+            f"{name} cannot record losslessly", hint=Advice.LOSSLESS_ENCODER.with_()
         )
     width, height = size_px
     return _VideoSettings({}, int(width * height * fps * _HARDWARE_BITS_PER_PIXEL[quality]))

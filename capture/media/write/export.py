@@ -24,6 +24,7 @@ import av
 import numpy as np
 
 from capture.errors import ConfigError, EncoderUnavailableError
+from capture.hints import Advice
 from capture.media.formats import (
     FORMATS,
     MESSENGERS,
@@ -370,7 +371,8 @@ class _PacketWriter(SoundWriter):
         super().__init__(path, rate_hz, channels)
         if recipe.codec not in av.codecs_available:
             raise EncoderUnavailableError(
-                f"no encoder named {recipe.codec} here", hint="choose another --format, as flac"
+                f"no encoder named {recipe.codec} here",
+                hint=Advice.OTHER_FORMAT.with_(format="flac"),
             )
         self._is_mixed_down = recipe.channels < channels
         self._aligner = Aligner(rate_hz)

@@ -11,6 +11,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from capture.errors import DamagedFileError, OutputError
+from capture.hints import Advice
 from capture.journal import Journal, journal_path
 from capture.libraries import needed
 from capture.media.packets import pcm_packet
@@ -154,5 +155,5 @@ def _open(path: Path) -> Iterator[Any]:
             yield file
     except soundfile.LibsndfileError as error:
         raise DamagedFileError(
-            f"{path} cannot be read: {error.error_string}", hint="`capture verify` says what it is"
+            f"{path} cannot be read: {error.error_string}", hint=Advice.CHECK_FILE.with_()
         ) from error

@@ -20,6 +20,7 @@ import av
 import numpy as np
 
 from capture.errors import ConfigError, OutputError
+from capture.hints import Advice
 from capture.media.certificate import certificate_text, room, seal
 from capture.media.output import as_output_error
 from capture.media.packets import PacketSink
@@ -345,11 +346,9 @@ def check_tracks(
     """
     suffix = container.suffix
     if not with_video and not audio_tracks:
-        raise ConfigError("nothing to record", hint="leave out --no-video, or name an --audio")
+        raise ConfigError("nothing to record", hint=Advice.RECORD_SOMETHING.with_())
     if with_video and container.is_audio_only:
-        raise ConfigError(
-            f"{suffix} holds no pictures", hint="add --no-video, or write to .mp4, .mkv or .webm"
-        )
+        raise ConfigError(f"{suffix} holds no pictures", hint=Advice.KEEP_PICTURES_OUT.with_())
     if audio_tracks and codec is not None and codec not in container.audio_codecs:
         raise ConfigError(
             f"{suffix} cannot hold {codec} sound",
@@ -359,7 +358,7 @@ def check_tracks(
     if limit is not None and audio_tracks > limit:
         raise ConfigError(
             f"{suffix} holds one track, not {audio_tracks}",
-            hint="add --tracks mixed, or write to .mka or .m4a",
+            hint=Advice.MIX_TRACKS.with_(others=".mka or .m4a"),
         )
 
 

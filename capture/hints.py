@@ -1,0 +1,75 @@
+"""What a person can do about an error: codes with parameters, which each front puts in its words.
+
+The text of a code names no option and no command; the command line has its own words for each, in
+``capture.cli.hints``. A hint that is the same everywhere is plain text and needs no code.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Self
+
+__all__ = ["Advice", "Hint"]
+
+
+class Advice(enum.Enum):
+    """The codes, and what they say in a front that has no words of its own."""
+
+    REPLACE_RECORDING = "choose another name, or have the file replaced"
+    REPLACE_EXTRACTED = "have the file replaced, or choose another name"
+    SPLIT_FILES = "begin a new file from time to time, or use another disk"
+    KEEP_PICTURES_OUT = "record no pictures, or write to .mp4, .mkv or .webm"
+    RECORD_SOMETHING = "record pictures, or name a source of sound"
+    MIX_TRACKS = "mix all sound into one track, or write to {others}"
+    OTHER_ENCODER = "use the encoder libx264, or have one chosen"
+    LOSSLESS_ENCODER = "use the encoder libx264"
+    FITTING_NAME = "call it {name}, or choose another format"
+    OTHER_FORMAT = "choose another format, such as {format}"
+    ENCODE = "have it encoded, for example as {format}"
+    COPY_FIRST_PART = "several files were joined in it: copy only what comes before that time"
+    COPY_OR_ENCODE = "have it encoded, or copy only what comes before that time"
+    FEWER_WORKERS = "is there memory left? work on fewer files at a time"
+    REPORT = "please report it, with the steps that led to it"
+    SHOW_TRACKS = "look at what the file holds"
+    SHOW_DEVICES = "look at which devices there are"
+    SHOW_MESSAGES = "{first}; look at the list of the messages"
+    CHECK_FILE = "have the file checked: that says what it is"
+    CHECK_MACHINE = "have the machine checked: that says what works here"
+    RECOVER_FIRST = "recover it and move it away, or record to another name"
+    KEPT_IN = "{length_s:.1f} s are kept in {path}; {then}"
+    UNDO_DELETION = "undo the deletion"
+    KEEP_ANY_SOUND = "install {package}, or keep all sounds"
+    WAIT_LONGER = "have it wait longer, or without an end"
+    LIMIT_WAITING = "leave the rule out, or end after a time without sound"
+    PRIVATE_DESKTOP = "log in to an X11 session, or record a private desktop"
+    PRIVATE_DISPLAY = "set DISPLAY to the running one, or record a private desktop"
+    RECORD_REGION = "record the part of the screen where it is"
+    REGION_INSIDE = "the part inside is {region}"
+
+    def with_(self, **parameters: Any) -> Hint:
+        """The hint with its parameters."""
+        return Hint(self, parameters)
+
+
+class Hint(str):
+    """The text of a code, with the code itself for a front that has better words.
+
+    Args:
+        advice: The code.
+        parameters: What its text, and that of every front, names in braces.
+    """
+
+    __slots__ = ("advice", "parameters")
+
+    def __new__(cls, advice: Advice, parameters: dict[str, Any] | None = None) -> Self:
+        """The text of the code, with its parameters."""
+        hint = super().__new__(cls, advice.value.format(**(parameters or {})))
+        hint.advice = advice
+        hint.parameters = parameters or {}
+        return hint
+
+    advice: Advice
+    parameters: dict[str, Any]
+
+    def __reduce__(self) -> tuple[type[Hint], tuple[Advice, dict[str, Any]]]:
+        return Hint, (self.advice, self.parameters)  # it goes through worker processes
