@@ -30,12 +30,14 @@ if TYPE_CHECKING:
     from capture.recording.session import Session, record
     from capture.specs.extraction import ExtractJob
     from capture.specs.recording import AudioSpec, RecordingSpec, TrackMode, VideoSpec
+    from capture.specs.target import Desktop, Region, Screen, TestCard, Window
     from capture.specs.voice import GateSpec, SoundFileSpec, VoiceSpec
     from capture.voice import VoiceKeeper, keep_messages
 
 __all__ = [
     "AudioSpec",
     "CaptureError",
+    "Desktop",
     "Event",
     "EventKind",
     "ExtractJob",
@@ -45,17 +47,21 @@ __all__ = [
     "RecordingResult",
     "RecordingSpec",
     "Rect",
+    "Region",
+    "Screen",
     "Session",
     "Snapshot",
     "SoundFileSpec",
     "Span",
     "State",
+    "TestCard",
     "TrackMode",
     "VideoSpec",
     "VoiceKeeper",
     "VoiceMessage",
     "VoiceResult",
     "VoiceSpec",
+    "Window",
     "extract",
     "keep_messages",
     "probe",
@@ -96,6 +102,13 @@ _PLACES = {
         "RecordingSpec",
         "TrackMode",
         "VideoSpec",
+    ),
+    "capture.specs.target": (
+        "Desktop",
+        "Region",
+        "Screen",
+        "TestCard",
+        "Window",
     ),
     "capture.specs.voice": (
         "GateSpec",

@@ -23,8 +23,9 @@ from capture.config import default_output
 from capture.demo.layout import PLAYER_NAME, SIZE_PX, TITLE
 from capture.errors import CaptureError, NothingRecordedError, UnsupportedError
 from capture.libraries import needed
-from capture.model.devices import Window
+from capture.model.devices import WindowInfo
 from capture.specs.recording import AudioSpec, RecordingSpec, VideoSpec
+from capture.specs.target import Screen, Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -143,7 +144,7 @@ def _record(
     try:
         window = _await_window(window_program)
         # On a person's own desktop nothing but this window and its sound is recorded.
-        video = VideoSpec(fps=FPS) if is_private else VideoSpec(window=f"{window.id:#x}", fps=FPS)
+        video = VideoSpec(Screen() if is_private else Window(f"{window.id:#x}"), fps=FPS)
         voice = (AudioSpec("system" if is_private else f"app:{PLAYER_NAME}"),)
         sessions = [
             Session(RecordingSpec(film, video=video, audio=voice), view.on_event),
@@ -183,7 +184,7 @@ class _Both:
             session.abort()
 
 
-def _await_window(program: subprocess.Popen[bytes]) -> Window:
+def _await_window(program: subprocess.Popen[bytes]) -> WindowInfo:
     deadline_s = time.monotonic() + WINDOW_WITHIN_S
     while program.poll() is None and time.monotonic() < deadline_s:
         for window in sources.list_windows():

@@ -27,11 +27,14 @@ from capture.geometry import Rect
 from capture.model.devices import Monitor
 from capture.model.signal import ScreenPicture
 from capture.sources.base import ScreenSource
+from capture.specs.target import Desktop, Region
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
+
+    from capture.specs.target import Screen
 
 __all__ = ["Helper", "MssScreen", "Sprite", "differing", "find_area", "list_monitors"]
 
@@ -362,15 +365,12 @@ def list_monitors(display: str | None = None) -> tuple[Monitor, ...]:
     return tuple(_monitor(number, raw) for number, raw in enumerate(found, 1))
 
 
-def find_area(
-    monitors: Sequence[Monitor], screen: int | None, region: Rect | None
-) -> tuple[Rect, str]:
+def find_area(monitors: Sequence[Monitor], target: Screen | Desktop | Region) -> tuple[Rect, str]:
     """What to film, and what to call it.
 
     Args:
         monitors: As ``list_monitors()`` gives them.
-        screen: Monitor number; 0 is all together, ``None`` the primary one.
-        region: A part of the desktop instead.
+        target: All of them, one, or a part.
 
     Raises:
         DeviceNotFoundError: No such monitor, or the region is on none.
@@ -381,17 +381,19 @@ def find_area(
     desktop = monitors[0].rect
     for monitor in monitors[1:]:
         desktop = desktop.union(monitor.rect)
-    if region:
-        return _checked(region, desktop), f"region {region}"
-    if screen == 0:
+    if isinstance(target, Region):
+        return _checked(target.rect, desktop), f"region {target.rect}"
+    if isinstance(target, Desktop):
         return desktop, "all screens"
-    if screen is None:
+    if target.number is None:
         chosen = next((monitor for monitor in monitors if monitor.is_primary), monitors[0])
     else:
-        found = [monitor for monitor in monitors if monitor.id == screen]
+        found = [monitor for monitor in monitors if monitor.id == target.number]
         if not found:
             there = ", ".join(f"{monitor.id} ({monitor.rect})" for monitor in monitors)
-            raise DeviceNotFoundError(f"there is no screen {screen}", hint=f"there is {there}")
+            raise DeviceNotFoundError(
+                f"there is no screen {target.number}", hint=f"there is {there}"
+            )
         chosen = found[0]
     return chosen.rect, f"screen {chosen.id}" + (f" ({chosen.name})" if chosen.name else "")
 

@@ -38,7 +38,7 @@ from capture.units import NS_PER_S
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from capture.model.devices import Window
+    from capture.model.devices import WindowInfo
 
 __all__ = ["X11Display", "X11Helper", "find_window", "list_windows", "merged"]
 
@@ -76,7 +76,7 @@ class X11Helper:
         display: X11Display,
         area: Rect,
         *,
-        window: Window | None = None,
+        window: WindowInfo | None = None,
         with_cursor: bool = True,
     ) -> None:
         self.notes: list[str] = []
@@ -105,7 +105,7 @@ class X11Helper:
             self.close()
             raise
 
-    def _look_around(self, window: Window | None, *, with_cursor: bool) -> None:
+    def _look_around(self, window: WindowInfo | None, *, with_cursor: bool) -> None:
         """Take into use what the server has."""
         if window:
             # Only shared memory can read a pixmap.

@@ -26,11 +26,12 @@ from capture.errors import (
     SourceEndedError,
 )
 from capture.geometry import Rect
-from capture.model.devices import Window
+from capture.model.devices import WindowInfo
 from capture.sources import list_monitors, list_windows, open_screen
 from capture.sources.screen_mss import MssScreen, differing
 from capture.sources.screen_x11 import GLANCE_NS, REST_AFTER_NS, X11Display, X11Helper, merged
 from capture.specs.recording import VideoSpec
+from capture.specs.target import Desktop, Region, Screen, Window
 from capture.units import NS_PER_S
 from tests.device.recorded import PATIENCE_S
 
@@ -42,10 +43,12 @@ if TYPE_CHECKING:
 
     from capture.model.signal import ScreenPicture
     from capture.sources.base import ScreenSource
+    from capture.specs.target import Target
 
 pytestmark = pytest.mark.device
 
 WIDTH, HEIGHT = 640, 480
+PRIMARY = Screen()
 EVERYWHERE = np.s_[:, :]
 MOTION_NOTIFY = 6  # of the X protocol
 RED, GREEN, BLUE, GREY = 0xFF0000, 0x00FF00, 0x0000FF, 0x404040
@@ -164,12 +167,8 @@ class Painter:
         self.core.WarpPointerChecked(0, self.root, 0, 0, 0, 0, x, y).check()
 
 
-def spec(**fields: Any) -> VideoSpec:
-    return VideoSpec(**{"with_cursor": False, **fields})
-
-
-def opened(display: str, **fields: Any) -> ScreenSource:
-    return open_screen(spec(**fields), {"DISPLAY": display})
+def opened(display: str, target: Target = PRIMARY, *, with_cursor: bool = False) -> ScreenSource:
+    return open_screen(VideoSpec(target, with_cursor=with_cursor), {"DISPLAY": display})
 
 
 def truth(display: str) -> NDArray[np.uint8]:
@@ -223,7 +222,7 @@ def test_no_change_is_missed(screen_display: str, painter: Painter, region: Rect
     rng = np.random.default_rng(11)
     area = region or Rect(0, 0, WIDTH, HEIGHT)
     windows = [painter.window(Rect(40 * n, 30 * n, 200, 150), GREY) for n in range(3)]
-    with opened(screen_display, region=region) as source:
+    with opened(screen_display, Region(region) if region else Screen()) as source:
         copy = source.grab().pixels.copy()
         for round_ in range(150):
             for _ in range(int(rng.integers(1, 6))):
@@ -249,20 +248,20 @@ def test_no_change_is_missed(screen_display: str, painter: Painter, region: Rect
 def test_monitors_and_labels(screen_display: str) -> None:
     monitors = list_monitors({"DISPLAY": screen_display})
     assert [(m.id, m.rect) for m in monitors] == [(1, Rect(0, 0, WIDTH, HEIGHT))]
-    with opened(screen_display, screen=0) as source:
+    with opened(screen_display, Desktop()) as source:
         assert source.label == "all screens"
-    with opened(screen_display, screen=1) as source:
+    with opened(screen_display, Screen(1)) as source:
         assert source.label.startswith("screen 1")
 
 
 def test_places_off_the_screen_are_refused(screen_display: str) -> None:
     with pytest.raises(ConfigError, match="partly outside") as caught:
-        opened(screen_display, region=Rect(WIDTH - 10, 0, 20, 20))
+        opened(screen_display, Region(Rect(WIDTH - 10, 0, 20, 20)))
     assert caught.value.hint == f"the part inside is --region {WIDTH - 10},0,10,20"
     with pytest.raises(DeviceNotFoundError, match="outside the desktop"):
-        opened(screen_display, region=Rect(WIDTH, 0, 20, 20))
+        opened(screen_display, Region(Rect(WIDTH, 0, 20, 20)))
     with pytest.raises(DeviceNotFoundError, match="no screen 7"):
-        opened(screen_display, screen=7)
+        opened(screen_display, Screen(7))
 
 
 # ------------------------------------------------------------------------------------ the pointer
@@ -334,7 +333,7 @@ def test_another_pointer_shape_is_a_change(screen_display: str, painter: Painter
 
 
 def test_without_the_pointer_there_is_none(screen_display: str, painter: Painter) -> None:
-    with opened(screen_display, region=Rect(100, 100, 99, 77)) as source:
+    with opened(screen_display, Region(Rect(100, 100, 99, 77))) as source:
         source.grab()
         painter.warp(150, 150)
         picture = source.grab()
@@ -426,13 +425,13 @@ def test_a_window_is_found_by_title_or_id(screen_display: str, painter: Painter)
     mail = painter.window(Rect(30, 40, 200, 100), RED, "Mail - Inbox")
     painter.window(Rect(30, 200, 100, 100), BLUE, "Mail - Draft")
     for wanted in ("inbox", hex(mail)):
-        with opened(screen_display, window=wanted) as source:
+        with opened(screen_display, Window(wanted)) as source:
             assert source.label == 'window "Mail - Inbox"'
             assert source.size_px == (200, 100)
             assert colours(source.grab().pixels) == {RED}
     for wanted in ("mail", "chess", "0x99", "0xnonsense"):
         with pytest.raises(DeviceNotFoundError) as caught:
-            opened(screen_display, window=wanted)
+            opened(screen_display, Window(wanted))
         assert "Mail - Draft" in (caught.value.hint or "")
 
 
@@ -441,7 +440,7 @@ def test_a_window_is_followed_to_its_end(
     screen_display: str, painter: Painter, border: int
 ) -> None:
     id_ = painter.window(Rect(30, 40, 200, 100), RED, "Followed", border=border)
-    with opened(screen_display, window="followed") as source:
+    with opened(screen_display, Window("followed")) as source:
         assert colours(source.grab().pixels) == {RED}
         assert source.grab().changed == ()
 
@@ -475,7 +474,7 @@ def test_a_window_is_followed_to_its_end(
 
 def test_a_resized_window_keeps_the_recorded_size(screen_display: str, painter: Painter) -> None:
     id_ = painter.window(Rect(30, 40, 200, 100), RED, "Elastic")
-    with opened(screen_display, window="elastic") as source:
+    with opened(screen_display, Window("elastic")) as source:
         source.grab()
         painter.place(id_, width=100, height=100)
         painter.fill(id_, Rect(0, 0, 100, 100), GREEN)
@@ -497,7 +496,7 @@ def test_a_resized_window_keeps_the_recorded_size(screen_display: str, painter: 
 def test_what_lies_over_a_window_is_not_in_its_film(screen_display: str, painter: Painter) -> None:
     id_ = painter.window(Rect(30, 40, 200, 100), RED, "Below")
     painter.window(Rect(100, 60, 300, 200), BLUE)
-    with opened(screen_display, window="below") as source:
+    with opened(screen_display, Window("below")) as source:
         assert source.notes == []
         assert colours(source.grab().pixels) == {RED}
         secret = painter.window(Rect(50, 50, 60, 60), GREEN)
@@ -517,7 +516,7 @@ def test_a_window_that_draws_nothing_is_black_not_what_lies_over_it(
     child = painter.window(Rect(10, 20, 50, 40), GREEN, parent=id_)
     painter.window(Rect(100, 60, 300, 200), BLUE)
     painter.window(Rect(0, 0, 99, 200), BLUE)
-    with opened(screen_display, window="lazy") as source:
+    with opened(screen_display, Window("lazy")) as source:
         pixels = source.grab().pixels
         assert colours(pixels) == {0, GREEN}
         assert colours(pixels[20:60, 10:60]) == {GREEN}
@@ -529,7 +528,7 @@ def test_the_pointer_is_drawn_where_it_is_in_the_window(
     screen_display: str, painter: Painter
 ) -> None:
     painter.window(Rect(30, 40, 200, 100), RED, "Pointed")
-    with opened(screen_display, window="pointed", with_cursor=True) as source:
+    with opened(screen_display, Window("pointed"), with_cursor=True) as source:
         assert colours(source.grab().pixels) == {RED}
         painter.warp(130, 90)
         assert len(colours(source.grab().pixels[40:60, 90:110])) > 1
@@ -544,17 +543,17 @@ def test_the_pointer_is_drawn_where_it_is_in_the_window(
 def test_a_window_that_has_just_gone_is_not_found(
     screen_display: str, painter: Painter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gone = Window(painter.connection.generate_id(), "Gone", Rect(0, 0, 10, 10))
+    gone = WindowInfo(painter.connection.generate_id(), "Gone", Rect(0, 0, 10, 10))
     monkeypatch.setattr("capture.sources.screen_x11.find_window", lambda *_: gone)
     with pytest.raises(DeviceNotFoundError, match="closed"):
-        opened(screen_display, window="gone")
+        opened(screen_display, Window("gone"))
 
 
 def test_a_hidden_window_is_refused(screen_display: str, painter: Painter) -> None:
     id_ = painter.window(Rect(30, 40, 200, 100), RED, "Hidden")
     painter.core.UnmapWindowChecked(id_).check()
     with pytest.raises(DeviceNotFoundError, match="hidden"):
-        opened(screen_display, window=hex(id_))
+        opened(screen_display, Window(hex(id_)))
 
 
 # ------------------------------------------------------------------------ what servers don't have
@@ -589,7 +588,7 @@ def test_a_bare_server_is_filmed_all_the_same() -> None:
             assert picture.changed == (Rect(10, 20, 30, 40),)
             assert colours(picture.pixels[20:60, 10:40]) == {RED}
         painter.window(Rect(30, 40, 200, 100), RED, "Plain")
-        with opened(display, window="plain") as source:
+        with opened(display, Window("plain")) as source:
             assert [note for note in source.notes if "lies over" in note]
             assert colours(source.grab().pixels) == {RED}
 
@@ -597,7 +596,7 @@ def test_a_bare_server_is_filmed_all_the_same() -> None:
 def test_without_composite_the_screen_is_filmed_at_the_windows_place() -> None:
     with x_server("-extension", "Composite") as (display, _), Painter(display) as painter:
         id_ = painter.window(Rect(30, 40, 200, 100), RED, "Plain")
-        with opened(display, window="plain") as source:
+        with opened(display, Window("plain")) as source:
             assert [note for note in source.notes if "lies over" in note]
             assert colours(source.grab().pixels) == {RED}
             assert source.grab().changed == ()
@@ -607,11 +606,11 @@ def test_without_composite_the_screen_is_filmed_at_the_windows_place() -> None:
             assert colours(picture.pixels[50:]) == {0}
 
 
-@pytest.mark.parametrize("fields", [{}, {"window": "doomed"}])
-def test_a_dying_display_is_a_lost_device(fields: dict[str, str]) -> None:
+@pytest.mark.parametrize("target", [Screen(), Window("doomed")], ids=["screen", "window"])
+def test_a_dying_display_is_a_lost_device(target: Target) -> None:
     with x_server() as (display, server), Painter(display) as painter:
         painter.window(Rect(30, 40, 200, 100), RED, "Doomed")
-        with opened(display, with_cursor=True, **fields) as source:
+        with opened(display, target, with_cursor=True) as source:
             source.grab()
             server.kill()
             server.wait(PATIENCE_S)
@@ -626,7 +625,7 @@ def test_a_screen_that_shrinks_is_filmed_on_black_or_lost() -> None:
         x_server() as (display, _),
         Painter(display) as painter,
         opened(display) as whole,
-        opened(display, region=corner) as part,
+        opened(display, Region(corner)) as part,
     ):
         assert colours(whole.grab().pixels) == colours(part.grab().pixels) == {GREY}
         randr = painter.connection(xcffib.randr.key)
@@ -656,10 +655,10 @@ def test_a_dying_display_is_a_lost_device_for_mss_alone() -> None:
 
 def test_no_display_is_said_clearly() -> None:
     with pytest.raises(BackendUnavailableError, match="DISPLAY is not set"):
-        open_screen(spec(), {})
+        open_screen(VideoSpec(), {})
     for wayland in ({"WAYLAND_DISPLAY": "wayland-0"}, {"XDG_SESSION_TYPE": "wayland"}):
         with pytest.raises(BackendUnavailableError, match="Wayland") as caught:
-            open_screen(spec(), wayland)
+            open_screen(VideoSpec(), wayland)
         assert "--private-desktop" in (caught.value.hint or "")
     for nowhere in (":9876", "nonsense"):
         with pytest.raises(BackendUnavailableError, match="no X server"):
@@ -687,8 +686,8 @@ def test_a_locked_display_says_who_may(tmp_path: Path) -> None:
     with x_server("-auth", str(locked)) as (display, _):
         wrong = {"DISPLAY": display, "XAUTHORITY": str(tmp_path / "none")}
         with pytest.raises(AccessDeniedError, match="refuses"):
-            open_screen(spec(), wrong)
-        with open_screen(spec(), {**wrong, "XAUTHORITY": str(locked)}) as source:
+            open_screen(VideoSpec(), wrong)
+        with open_screen(VideoSpec(), {**wrong, "XAUTHORITY": str(locked)}) as source:
             assert source.grab().pixels.shape == (HEIGHT, WIDTH, 4)
 
 
