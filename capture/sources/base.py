@@ -45,7 +45,8 @@ class ScreenSource(Closing):
 
     Attributes:
         label: What it films, for people: ``screen 1 (HDMI-1)``, ``window "Mail"``.
-        size_px: Width and height of every picture; fixed for its life.
+        size_px: Width and height of the first picture, fixed for its life; later ones may have
+            others where a window is resized.
         notes: Why a slower or poorer path was taken, one sentence each.
     """
 
