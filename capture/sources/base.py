@@ -1,4 +1,4 @@
-"""The two contracts that every backend keeps, and that the contract tests run on all of them."""
+"""The contracts that every backend keeps; ``tests/contract`` holds all of them to these."""
 
 from __future__ import annotations
 
