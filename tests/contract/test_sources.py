@@ -147,7 +147,7 @@ SOUNDS = [
         for server in SERVERS
         for name, make in (
             ("output", lambda: open_audio(AudioSpec("system"))),
-            ("microphone", lambda: open_audio(AudioSpec("mic"))),
+            ("microphone", lambda: open_audio(AudioSpec("mic:desk"))),
             ("app", lambda: open_audio(AudioSpec("app:host"))),
             ("players", lambda: open_players(with_mix=True)),
         )
@@ -271,6 +271,7 @@ class Listener:
         self.started_ns = now_ns()
         source.start(self.put, self.events.append)
         until(lambda: len(self.blocks) >= BLOCKS, lambda: self.events)
+        until(lambda: any(block.samples.any() for block in self.blocks))
 
 
 def test_blocks_are_whole_and_in_order(open_sound: OpenSound) -> None:

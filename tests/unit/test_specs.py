@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -41,14 +42,10 @@ def job(**changes: Any) -> ExtractJob:
         (VideoSpec, "fps", (0, -1, 0.5, 241, *NOT_FINITE, True, "30")),
         (VideoSpec, "quality", ("best", "", None)),
         (VideoSpec, "target", (None, 1, "Mail", Rect(0, 0, 2, 2))),
-        (Screen, "number", (0, -1, *NOT_FINITE, "1")),
+        (Screen, "number", (0, -1, 1.5, True, *NOT_FINITE, "1")),
         (Region, "rect", (None, (0, 0, 2, 2))),
-        (Window, "title", ("", "  ")),
-        (
-            lambda **side: TestCard(**{"width_px": 320, "height_px": 240} | side),
-            "width_px",
-            (0, -1),
-        ),
+        (Window, "title", ("", "  ", None, 3)),
+        (partial(TestCard, height_px=240), "width_px", (0, -1, 320.5, None)),
         (lambda **changes: AudioSpec("mic", **changes), "gain_db", (*NOT_FINITE, "loud")),
         (recording, "duration_s", (0, -5, *NOT_FINITE)),
         (recording, "delay_s", (-5, *NOT_FINITE)),
