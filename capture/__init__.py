@@ -79,7 +79,7 @@ if TYPE_CHECKING:
         AudioDevice as AudioDevice,
         DeviceKind as DeviceKind,
         Monitor as Monitor,
-        Window as Window,
+        WindowInfo as WindowInfo,
     )
     from capture.model.events import Event as Event, EventKind as EventKind
     from capture.model.extraction import (
@@ -116,6 +116,13 @@ if TYPE_CHECKING:
         TrackMode as TrackMode,
         VideoSpec as VideoSpec,
     )
+    from capture.specs.target import (
+        Desktop as Desktop,
+        Region as Region,
+        Screen as Screen,
+        TestCard as TestCard,
+        Window as Window,
+    )
     from capture.specs.voice import (
         GateSpec as GateSpec,
         SoundFileSpec as SoundFileSpec,
@@ -147,7 +154,7 @@ _PLACES = {
     "capture.media.read.tracks": "Chapter",
     "capture.messages": "Indexed Library Message Origin Passage Query",
     "capture.messages.journal": "Position",
-    "capture.model.devices": "AudioApp AudioDevice DeviceKind Monitor Window",
+    "capture.model.devices": "AudioApp AudioDevice DeviceKind Monitor WindowInfo",
     "capture.model.events": "Event EventKind",
     "capture.model.extraction": "ExtractResult ExtractedPart Span",
     "capture.model.recording": "RecordingResult Snapshot State TrackReport",
@@ -158,6 +165,7 @@ _PLACES = {
     "capture.sources": "list_audio_apps list_audio_devices list_monitors list_windows",
     "capture.specs.extraction": "ExtractJob",
     "capture.specs.recording": "AudioSpec RecordingSpec Rule TrackMode VideoSpec",
+    "capture.specs.target": "Desktop Region Screen TestCard Window",
     "capture.specs.voice": "GateSpec SoundFileSpec VoiceSpec",
     "capture.voice.keeper": "VoiceKeeper keep_messages",
     "capture.voice.preview": "preview",

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-__all__ = ["END_SIGNAL", "apart", "boot_id", "is_alive", "is_still", "process_start"]
+__all__ = ["END_SIGNAL", "apart", "boot_id", "is_alive", "is_still", "lineage", "process_start"]
 
 if sys.platform == "win32":
     END_SIGNAL: int = signal.CTRL_BREAK_EVENT
@@ -69,6 +69,23 @@ def is_alive(pid: int) -> bool:
         return bool(psutil.pid_exists(pid))
     except OverflowError:  # no system has numbers as large
         return False
+
+
+def lineage(pid: int) -> list[tuple[int, str]]:
+    """Number and name of a process and of its ancestors, the nearest first; empty if it has ended.
+
+    What cannot be seen from here, as in another container, and the first process of all end it.
+    """
+    import psutil  # noqa: PLC0415 - see above
+
+    found = []
+    with contextlib.suppress(psutil.Error, OverflowError, ValueError):  # the last two: see above
+        process = psutil.Process(pid)
+        while process is not None and process.pid > 1:
+            with process.oneshot():
+                found.append((process.pid, process.name()))
+                process = process.parent()
+    return found
 
 
 def is_still(pid: int, started: int | None, boot: str | None) -> bool | None:

@@ -23,8 +23,9 @@ from capture.demo.layout import PLAYER_NAME, SIZE_PX, TITLE
 from capture.desktop import PrivateDesktop
 from capture.errors import CaptureError, NothingRecordedError, UnsupportedError
 from capture.libraries import needed
-from capture.model.devices import Window
+from capture.model.devices import WindowInfo
 from capture.specs.recording import AudioSpec, RecordingSpec, VideoSpec
+from capture.specs.target import Screen, Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -148,7 +149,7 @@ def _record(
     try:
         window = _await_window(window_program, environment)
         # On a person's own desktop nothing but this window and its sound is recorded.
-        video = VideoSpec(fps=FPS) if desktop else VideoSpec(window=f"{window.id:#x}", fps=FPS)
+        video = VideoSpec(Screen() if desktop else Window(f"{window.id:#x}"), fps=FPS)
         voice = (AudioSpec("system" if desktop else f"app:{PLAYER_NAME}"),)
         specs = (
             RecordingSpec(film, video=video, audio=voice, environment=environment),
@@ -191,7 +192,7 @@ class _Both:
 
 def _await_window(
     program: subprocess.Popen[bytes], environment: Mapping[str, str] | None
-) -> Window:
+) -> WindowInfo:
     deadline_s = time.monotonic() + WINDOW_WITHIN_S
     while program.poll() is None and time.monotonic() < deadline_s:
         for window in sources.list_windows(environment):

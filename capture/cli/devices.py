@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from capture.model.devices import AudioApp, AudioDevice, Monitor, Window
+    from capture.model.devices import AudioApp, AudioDevice, Monitor, WindowInfo
 
 __all__ = ["devices"]
 
@@ -69,7 +69,7 @@ def _print_problems(problems: list[CaptureError]) -> None:
         print_error(message, hint)
 
 
-def _screens(monitors: tuple[Monitor, ...], windows: tuple[Window, ...]) -> Table:
+def _screens(monitors: tuple[Monitor, ...], windows: tuple[WindowInfo, ...]) -> Table:
     table = table_of("to record it", "screen or window", "size and place")
     for monitor in monitors:
         mark = " (primary)" if monitor.is_primary else ""

@@ -15,7 +15,7 @@ from capture.cli.memory import return_large_blocks
 from capture.cli.recover import mention_orphans
 from capture.cli.signals import StopSignals
 from capture.cli.streams import detached_output
-from capture.cli.values import Dimensions, Duration, Moment, RectOption, Size
+from capture.cli.values import Dimensions, Duration, Moment, RectOption, Size, as_target
 from capture.cli.views import View, choose_view
 from capture.config import default_output
 from capture.errors import (
@@ -118,10 +118,7 @@ def record(
         is_trial: Only see whether all this makes sense.
     """
     pictures = VideoSpec(
-        screen=screen,
-        region=region,
-        window=window,
-        synthetic=test_card,
+        as_target(screen, region, window, test_card),
         fps=fps,
         is_cfr=cfr,
         quality=quality,

@@ -11,6 +11,7 @@ from cyclopts.exceptions import CycloptsError
 
 from capture.cli import app as cli
 from capture.cli.commands import refuse_empty
+from capture.cli.values import as_target
 from capture.errors import CaptureError, ConfigError, DeviceNotFoundError
 from capture.naming import safe_name
 from capture.schedule.jobs import Job, utc
@@ -108,7 +109,8 @@ def _missing(command: str, given: Mapping[str, Any]) -> Iterator[str]:
     is_film = command == "record" and given.get("video", True)
     if is_film and given.get("test_card") is None and given.get("window") is None:
         try:
-            sources.open_screen(VideoSpec(given.get("screen"), given.get("region"))).close()
+            target = as_target(given.get("screen"), given.get("region"))
+            sources.open_screen(VideoSpec(target)).close()
         except CaptureError as error:
             yield error.message
     names = given.get("audio") or ("system",)

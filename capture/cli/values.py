@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from capture.errors import ConfigError
 from capture.geometry import Rect
+from capture.specs.target import Desktop, Region, Screen, TestCard, Window
 from capture.units import parse_duration, parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from capture.specs.target import Target
 
 __all__ = [
     "Dimensions",
@@ -19,6 +23,7 @@ __all__ = [
     "Moment",
     "RectOption",
     "Size",
+    "as_target",
     "format_clock",
     "format_dbfs",
     "format_duration",
@@ -28,6 +33,33 @@ __all__ = [
     "parse_rect",
     "parse_size",
 ]
+
+
+def as_target(
+    screen: int | None = None,
+    region: Rect | None = None,
+    window: str | None = None,
+    test_card: tuple[int, int] | None = None,
+) -> Target:
+    """What these options say to film; the primary screen if none is given.
+
+    Raises:
+        ConfigError: Two of them contradict each other, or one makes no sense.
+    """
+    wished: dict[str, Target] = {}
+    if screen is not None:
+        wished["--screen"] = Screen(screen) if screen else Desktop()
+    if region is not None:
+        wished["--region"] = Region(region)
+    if window is not None:
+        wished["--window"] = Window(window)
+    if test_card is not None:
+        wished["--test-card"] = TestCard(*test_card)
+    if len(wished) > 1:
+        raise ConfigError(
+            f"{' and '.join(wished)} contradict each other", hint="name one thing to film"
+        )
+    return next(iter(wished.values()), Screen())
 
 
 def parse_rect(text: str) -> Rect:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from capture.errors import ConfigError
 from capture.hints import Advice
 from capture.specs.recording import AudioSpec, RecordingSpec, Rule
+from capture.specs.target import Window
 from capture.specs.voice import VoiceSpec
 from capture.units import NS_PER_S, parse_duration, parse_size
 
@@ -144,8 +145,9 @@ def _known_names(spec: RecordingSpec | VoiceSpec) -> Mapping[str, str | None]:
     """Which window and application a stop rule means that does not name one."""
     audio = (AudioSpec(spec.source),) if isinstance(spec, VoiceSpec) else spec.audio
     video = None if isinstance(spec, VoiceSpec) else spec.video
+    target = video.target if video else None
     known = {
-        "window-closed": video.window if video else None,
+        "window-closed": target.title if isinstance(target, Window) else None,
         "app-ended": next((each.name for each in audio if each.kind == "app"), None),
     }
     for rule in spec.start_when:

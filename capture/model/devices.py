@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from capture.geometry import Rect
 
-__all__ = ["AudioApp", "AudioDevice", "DeviceKind", "Monitor", "Window"]
+__all__ = ["AudioApp", "AudioDevice", "DeviceKind", "Monitor", "WindowInfo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Monitor:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class WindowInfo:
     """A top-level window as it was when asked. ``None`` means that the system could not tell."""
 
     id: int

@@ -12,7 +12,17 @@ if TYPE_CHECKING:
 
     from capture.geometry import Rect
 
-__all__ = ["AudioBlock", "Level", "ScreenPicture", "SoundState", "TimeQuality"]
+__all__ = ["AudioBlock", "Level", "Pointer", "ScreenPicture", "SoundState", "TimeQuality"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pointer:
+    """The mouse pointer: it looks the same as long as ``image`` is the same object."""
+
+    place: Rect
+    """As large as the image; it may hang over the edge of what is filmed, or lie beside it."""
+    image: NDArray[np.uint8]
+    """Premultiplied BGRA, shape ``(height, width, 4)``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +31,7 @@ class ScreenPicture:
 
     ``pixels`` is uint8 BGRA, shape ``(height, width, 4)``; the alpha byte has no meaning. It is
     memory that the source keeps and updates: valid until the next ``grab()``, never written to.
+    A picture of another size than the one before has changed all over.
     """
 
     pixels: NDArray[np.uint8]
@@ -28,6 +39,8 @@ class ScreenPicture:
     """Where it differs from the picture before, in picture coordinates; empty: nowhere."""
     captured_ns: int
     """Capture clock, middle of the grab."""
+    pointer: Pointer | None = None
+    """To be drawn over it, in picture coordinates; ``None``: none, or it is in the pixels."""
 
 
 class TimeQuality(enum.StrEnum):

@@ -15,6 +15,7 @@ from capture.clock import now_ns
 from capture.errors import DeviceLostError, SourceEndedError
 from capture.media.write.picture import kept_picture
 from capture.pipeline import Mailbox, WhenFull
+from capture.recording.compositor import Compositor
 from capture.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Film:
         self._screen: ScreenSource | None = screen
         self._slot_ns = NS_PER_S / fps
         self._picture = kept_picture(*screen.size_px, is_lossless=is_lossless)
+        self._compositor = Compositor(self._picture, screen.size_px)
         self._recent: deque[int] = deque()
         self._handed_ns = 0
         self._is_pending = False
@@ -228,8 +230,7 @@ class Film:
         if self._screen is None:
             return False, now_ns()
         shown = self._screen.grab()
-        self._picture.update(shown.pixels, shown.changed)
-        return bool(shown.changed), shown.captured_ns
+        return self._compositor.take(shown), shown.captured_ns
 
     def _count(self, at_ns: int) -> None:
         self.captured += 1

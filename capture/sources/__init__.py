@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING
 from capture.errors import BackendUnavailableError, ConfigError, UnsupportedError
 from capture.libraries import needed
 from capture.sources.base import MIX_STREAM
+from capture.specs.target import TestCard, Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from capture.model.devices import AudioApp, AudioDevice, Monitor, Window
+    from capture.model.devices import AudioApp, AudioDevice, Monitor, WindowInfo
     from capture.sources.base import AudioSource, PlayerSource, ScreenSource
     from capture.sources.screen_x11 import X11Display
     from capture.specs.recording import AudioSpec, VideoSpec
+    from capture.specs.target import Desktop, Region, Screen
 
 __all__ = [
     "MIX_STREAM",
@@ -187,18 +189,19 @@ def open_screen(spec: VideoSpec, environment: Mapping[str, str] | None = None) -
         DeviceNotFoundError: If there is no such monitor or window.
         ConfigError: If a region lies partly outside the desktop.
     """
-    if spec.synthetic:
+    target = spec.target
+    if isinstance(target, TestCard):
         from capture.sources.synthetic import SyntheticScreen  # noqa: PLC0415
 
-        return SyntheticScreen(*spec.synthetic)
+        return SyntheticScreen(target.width_px, target.height_px)
     if _has_x11():
-        return _open_x11(spec, environment)
-    if spec.window:
+        return _open_x11(target, environment, with_cursor=spec.with_cursor)
+    if isinstance(target, Window):
         raise _no_windows()
     with needed("mss"):
         from capture.sources import screen_mss  # noqa: PLC0415
 
-    area, label = screen_mss.find_area(screen_mss.list_monitors(), spec.screen, spec.region)
+    area, label = screen_mss.find_area(screen_mss.list_monitors(), target)
     notes = ["the pictures are read and compared every time: nothing here says what changed"]
     if spec.with_cursor:
         notes.append("the pointer is not in the picture: not yet possible on this system")
@@ -221,7 +224,7 @@ def list_monitors(environment: Mapping[str, str] | None = None) -> tuple[Monitor
         return screen_mss.list_monitors(display.name)
 
 
-def list_windows(environment: Mapping[str, str] | None = None) -> tuple[Window, ...]:
+def list_windows(environment: Mapping[str, str] | None = None) -> tuple[WindowInfo, ...]:
     """All windows that can be filmed.
 
     Raises:
@@ -248,7 +251,12 @@ def require_windows() -> None:
         from capture.sources import screen_x11  # noqa: F401, PLC0415
 
 
-def _open_x11(spec: VideoSpec, environment: Mapping[str, str] | None) -> ScreenSource:
+def _open_x11(
+    target: Screen | Desktop | Region | Window,
+    environment: Mapping[str, str] | None,
+    *,
+    with_cursor: bool,
+) -> ScreenSource:
     with needed("mss"):
         from capture.sources import screen_mss  # noqa: PLC0415
     with needed("xcffib"):
@@ -259,15 +267,13 @@ def _open_x11(spec: VideoSpec, environment: Mapping[str, str] | None) -> ScreenS
         try:
             # Asked of mss even for a window: it refuses displays of unknown pixel layout.
             monitors = screen_mss.list_monitors(display.name)
-            if spec.window:
-                window = screen_x11.find_window(display, spec.window)
+            if isinstance(target, Window):
+                window = screen_x11.find_window(display, target.title)
                 area, label = window.rect, f'window "{window.title}"'
             else:
                 window = None
-                area, label = screen_mss.find_area(monitors, spec.screen, spec.region)
-            helper = screen_x11.X11Helper(
-                display, area, window=window, with_cursor=spec.with_cursor
-            )
+                area, label = screen_mss.find_area(monitors, target)
+            helper = screen_x11.X11Helper(display, area, window=window, with_cursor=with_cursor)
         except BaseException:
             display.close()
             raise

@@ -24,9 +24,10 @@ from capture.clock import now_ns
 from capture.model.events import EventKind
 from capture.sources._pulse_lead import MixMemory, comparable, join
 from capture.sources._pulse_reader import Want
-from capture.sources._pulse_server import View, app_name, is_silenced, match, process_id
+from capture.sources._pulse_server import View, app_name, is_silenced, process_id
 from capture.sources._pulse_source import PulseSource
 from capture.sources.base import MIX_STREAM, PlayerSource
+from capture.sources.matching import match
 from capture.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class PulseApp(PulseSource, PlayerSource):
 
     def _matching(self, view: View) -> list[Any]:
         """The streams to follow: those already followed, then the oldest, up to ``MAX_STREAMS``."""
-        found = None if self._wished is None else match(self._wished, view)
+        found = None if self._wished is None else match(self._wished, view.app_streams)
         streams = [
             each
             for each in view.sink_inputs

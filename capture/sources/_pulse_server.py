@@ -9,12 +9,12 @@ from __future__ import annotations
 import ctypes
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capture.errors import BackendUnavailableError
 from capture.libraries import needed
 from capture.model.devices import AudioApp, AudioDevice, DeviceKind
+from capture.sources.matching import AppStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,13 +27,14 @@ __all__ = [
     "list_apps",
     "list_devices",
     "look",
-    "match",
     "process_id",
     "server_name",
 ]
 
 CLIENT_NAME = "capture"
-MAX_ANCESTORS = 32
+
+_NAME_KEYS = ("application.name", "application.id", "application.process.binary")
+_LOOSE_KEYS = ("application.icon_name", "window.name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,21 @@ class View:
         found: dict[str, str] = dict(client.proplist) if client is not None else {}
         found.update(sink_input.proplist)
         return found
+
+    @property
+    def app_streams(self) -> list[AppStream]:
+        """All streams to outputs, as ``matching`` compares them."""
+        return [self._app_stream(each) for each in self.sink_inputs]
+
+    def _app_stream(self, sink_input: Any) -> AppStream:
+        properties = self.properties(sink_input)
+        return AppStream(
+            id=sink_input.index,
+            names=tuple(properties.get(key, "") for key in _NAME_KEYS),
+            loose_names=tuple(properties.get(key, "") for key in _LOOSE_KEYS),
+            titles=(properties.get("media.name", ""), sink_input.name or ""),
+            pid=process_id(properties),
+        )
 
 
 def _is_monitor(source: Any) -> bool:
@@ -219,7 +235,7 @@ def list_apps(server: str | None = None) -> tuple[AudioApp, ...]:
 def process_id(properties: dict[str, str]) -> int | None:
     """Of whoever plays; ``None`` if it does not say."""
     pid = properties.get("application.process.id", "")
-    return int(pid) if pid.isdigit() else None
+    return int(pid) if pid.isdecimal() else None
 
 
 def app_name(sink_input: Any, view: View) -> str:
@@ -231,52 +247,3 @@ def app_name(sink_input: Any, view: View) -> str:
         or sink_input.name
         or f"stream {sink_input.index}"
     )
-
-
-def match(wished: str, view: View) -> set[int]:
-    """Indexes of the streams of the application that someone calls ``wished`` (casefolded).
-
-    A name that fits exactly beats one that fits in part, and both beat the title of what is
-    played, which any application may set: a title counts where no application is called so.
-    """
-    ranks = {
-        each.index: rank
-        for each in view.sink_inputs
-        if (rank := _rank(wished, each.name, view.properties(each))) is not None
-    }
-    return {index for index, rank in ranks.items() if rank == min(ranks.values())}
-
-
-_NAME_KEYS = ("application.name", "application.id", "application.process.binary")
-_LOOSE_KEYS = ("application.icon_name", "window.name")
-
-
-def _rank(wished: str, stream_name: str | None, properties: dict[str, str]) -> int | None:
-    """0: the application is called so, 1: in part, 2: it plays something called so."""
-    pid = properties.get("application.process.id", "")
-    names = [properties.get(key, "").casefold() for key in _NAME_KEYS]
-    if wished in names or (pid.isdigit() and _descends_from(int(pid), wished)):
-        return 0
-    if wished.isdigit():  # a process id, not a part of a name
-        return None
-    names += [properties.get(key, "").casefold() for key in _LOOSE_KEYS]
-    if any(wished in name for name in names):
-        return 1
-    titles = (properties.get("media.name", ""), stream_name or "")
-    return 2 if any(wished in title.casefold() for title in titles) else None
-
-
-def _descends_from(pid: int, wished: str) -> bool:
-    """Whether the process or one of its ancestors has this name or number."""
-    for _ in range(MAX_ANCESTORS):
-        if pid <= 1:
-            return False
-        try:
-            # "pid (name) state ppid ...", and the name may hold spaces and brackets
-            head, _, tail = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
-        except OSError:
-            return False  # it ended, or runs in another container
-        if wished in (str(pid), head.partition("(")[2].casefold()):
-            return True
-        pid = int(tail.split()[1])
-    return False

@@ -17,7 +17,7 @@ import xcffib.xproto
 from capture.clock import now_ns
 from capture.errors import DeviceNotFoundError, SourceEndedError
 from capture.geometry import Rect
-from capture.model.devices import Window
+from capture.model.devices import WindowInfo
 from capture.sources._x11_text import decode_text
 from capture.units import NS_PER_S
 
@@ -36,7 +36,7 @@ _PROPERTY_LENGTH: Final = 16 * 1024
 _REPAINT_NS: Final = 100_000_000
 
 
-def list_windows(display: X11Display) -> tuple[Window, ...]:
+def list_windows(display: X11Display) -> tuple[WindowInfo, ...]:
     """All windows a person would call one, as the window manager lists them.
 
     Without a window manager: the mapped windows on the root, or inside a frame, that have a name.
@@ -51,7 +51,7 @@ def list_windows(display: X11Display) -> tuple[Window, ...]:
         return tuple(window for id_ in ids if (window := _describe(display, id_)))
 
 
-def find_window(display: X11Display, wanted: str) -> Window:
+def find_window(display: X11Display, wanted: str) -> WindowInfo:
     """One window by a part of its title, case ignored, or by its id as ``0x...``.
 
     Raises:
@@ -98,7 +98,7 @@ class FollowedWindow:
         DeviceNotFoundError: If it is hidden, or gone already.
     """
 
-    def __init__(self, display: X11Display, window: Window, *, has_own_pixels: bool) -> None:
+    def __init__(self, display: X11Display, window: WindowInfo, *, has_own_pixels: bool) -> None:
         self._display, self._window = display, window
         self.notes: list[str] = []
         self.pixmap = 0
@@ -209,7 +209,7 @@ class FollowedWindow:
         if is_gone and event.window == self._window.id:
             self._pixmap_size = self._coming_size = None
 
-    def _redirect(self, window: Window) -> None:
+    def _redirect(self, window: WindowInfo) -> None:
         """Give the window a pixmap of its own, without the pixels of what lies over it.
 
         The server puts those there at first, and a window without a background leaves them until
@@ -234,7 +234,7 @@ class FollowedWindow:
             self._display.connection.flush()
 
 
-def _describe(display: X11Display, id_: int) -> Window | None:
+def _describe(display: X11Display, id_: int) -> WindowInfo | None:
     """A window's facts, or ``None`` if it is gone."""
     core = display.core
     try:
@@ -248,7 +248,7 @@ def _describe(display: X11Display, id_: int) -> Window | None:
     # instance, class, and an empty piece after the last zero
     app_name = decode_text(names[1], is_compound=False) if len(names) > 1 else None
     rect = Rect(place.dst_x, place.dst_y, geometry.width, geometry.height)
-    return Window(id_, title, rect, app_name or None, pids[0] if pids else None)
+    return WindowInfo(id_, title, rect, app_name or None, pids[0] if pids else None)
 
 
 def _named_windows(display: X11Display, parent: int, depth: int) -> Iterator[int]:
@@ -299,7 +299,7 @@ def _atom(display: X11Display, name: str) -> int:
     return int(display.core.InternAtom(False, len(name), name).reply().atom)  # noqa: FBT003
 
 
-def _choice(windows: Sequence[Window]) -> str:
+def _choice(windows: Sequence[WindowInfo]) -> str:
     if not windows:
         return "no window is open"
     return "there is " + ", ".join(f'"{window.title}" ({window.id:#x})' for window in windows)

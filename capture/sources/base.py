@@ -1,4 +1,4 @@
-"""The two contracts that every backend keeps, and that the contract tests run on all of them."""
+"""The contracts that every backend keeps; ``tests/contract`` holds all of them to these."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ class ScreenSource(Closing):
 
     Attributes:
         label: What it films, for people: ``screen 1 (HDMI-1)``, ``window "Mail"``.
-        size_px: Width and height of every picture; fixed for its life.
+        size_px: Width and height of the first picture, fixed for its life; later ones may have
+            others where a window is resized.
         notes: Why a slower or poorer path was taken, one sentence each.
     """
 

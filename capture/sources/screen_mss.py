@@ -1,8 +1,8 @@
 """Screens and regions through mss, on every system; windows where a helper follows them.
 
-Owns the kept picture: what is filmed, in memory that lives as long as the source. A ``Helper`` of
-the window system says where to look, what changed and where the pointer is, and may read pixels
-faster. Without one the whole area is read every time and compared with the picture before.
+Owns what is filmed, in memory that lives as long as the source. A ``Helper`` of the window system
+says where to look, what changed and where the pointer is, and may read pixels faster. Without one
+the whole area is read every time and compared with the picture before.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from contextlib import suppress
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import mss
 import numpy as np
@@ -25,15 +25,18 @@ from capture.errors import (
 )
 from capture.geometry import Rect
 from capture.model.devices import Monitor
-from capture.model.signal import ScreenPicture
+from capture.model.signal import Pointer, ScreenPicture
 from capture.sources.base import ScreenSource
+from capture.specs.target import Desktop, Region
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["Helper", "MssScreen", "Sprite", "differing", "find_area", "list_monitors"]
+    from capture.specs.target import Screen
+
+__all__ = ["Helper", "MssScreen", "differing", "find_area", "list_monitors"]
 
 # Changed rows this close to each other are one rectangle: closer to one text line than to two.
 _ROW_GAP: Final = 16
@@ -44,10 +47,6 @@ elif sys.platform == "darwin":
     _SCREEN_HINT = "allow the terminal to record the screen: System Settings, Privacy & Security"
 else:
     _SCREEN_HINT = "log in to a desktop, or record a private one: --private-desktop 1280x720"
-
-Sprite: TypeAlias = "tuple[Rect, NDArray[np.uint8]]"
-"""A pointer: where on the desktop, and premultiplied BGRA of that size. The same array object
-means the same shape."""
 
 
 class Helper(Protocol):
@@ -61,12 +60,12 @@ class Helper(Protocol):
     can_read: bool
     notes: list[str]
 
-    def look(self) -> tuple[Rect | None, tuple[Rect, ...] | None, Sprite | None]:
+    def look(self) -> tuple[Rect | None, tuple[Rect, ...] | None, Pointer | None]:
         """What happened since the last call.
 
         Returns:
             Where the filmed area is (``None``: hidden, keep the last picture); what changed inside
-            it (``None``: unknown, compare); the pointer to draw.
+            it (``None``: unknown, compare); the pointer.
 
         Raises:
             SourceEndedError: The window was closed.
@@ -77,7 +76,7 @@ class Helper(Protocol):
         """BGRA pixels, shape ``(height, width, 4)``; valid until the next call."""
 
     def read_kept(self, area: Rect) -> NDArray[np.uint8]:
-        """The same of the whole area, the caller's to keep and draw into until the next call."""
+        """The same of the whole area, the caller's to keep until the next call."""
 
     def rest(self, until_ns: int) -> bool:
         """See ``ScreenSource.rest``."""
@@ -120,8 +119,6 @@ class MssScreen(ScreenSource):
         self._area = area
         self._helper = helper
         self._mss: mss.MSS | None = None
-        self._sprite: Sprite | None = None
-        self._under: NDArray[np.uint8] | None = None
         self._is_first = True
         try:
             if helper is None or not helper.can_read:
@@ -132,41 +129,27 @@ class MssScreen(ScreenSource):
             self.close()
             raise
         self.size_px = (self._kept.shape[1], self._kept.shape[0])
-        self._fitted = self._kept
 
     def grab(self) -> ScreenPicture:
         """The area as it is now; see ``ScreenSource.grab``."""
         begun_ns = now_ns()
         area: Rect | None = self._area
         changed: tuple[Rect, ...] | None = None
-        sprite: Sprite | None = None
+        pointer: Pointer | None = None
         if self._helper:
-            area, changed, sprite = self._helper.look()
+            area, changed, pointer = self._helper.look()
         if area is None:
-            area, changed, sprite = self._area, (), None
+            area, changed, pointer = self._area, (), None
         is_new = self._is_first or self._size_of(area) != self._size_of(self._area)
         self._area, self._is_first = area, False
-
-        sprite = self._placed(sprite)
-        is_pointer_new = not _is_same(sprite, self._sprite)
-        if changed == () and not is_new and not is_pointer_new:
-            return ScreenPicture(self._fitted, (), (begun_ns + now_ns()) // 2)
-
-        old_spot = self._lift_pointer()
         if is_new:
             dirty = self._replace()
         elif changed is None:
             dirty = self._compare()
         else:
             dirty = self._refresh(changed)
-        if is_pointer_new:
-            for spot in (old_spot, sprite and sprite[0].intersect(self._bounds)):
-                if spot and not any(rect.intersect(spot) == spot for rect in dirty):
-                    dirty.append(spot)
         captured_ns = (begun_ns + now_ns()) // 2
-        self._draw_pointer(sprite)
-        dirty = self._fit(dirty)
-        return ScreenPicture(self._fitted, tuple(dirty), captured_ns)
+        return ScreenPicture(self._kept, tuple(dirty), captured_ns, self._placed(pointer))
 
     def rest(self, until_ns: int) -> bool:
         """See ``ScreenSource.rest``."""
@@ -244,66 +227,12 @@ class MssScreen(ScreenSource):
             self._part(rect)[:] = _part(pixels, rect)
         return dirty
 
-    # The pointer is drawn into the kept picture, over a copy of what lies under it.
-
-    def _placed(self, sprite: Sprite | None) -> Sprite | None:
+    def _placed(self, pointer: Pointer | None) -> Pointer | None:
         """The pointer in picture coordinates, or ``None`` if none of it is inside."""
-        if sprite is None:
+        if pointer is None:
             return None
-        place = sprite[0].moved(-self._area.left_px, -self._area.top_px)
-        bounds = Rect(0, 0, self._area.width_px, self._area.height_px)
-        return (place, sprite[1]) if place.intersect(bounds) else None
-
-    def _draw_pointer(self, sprite: Sprite | None) -> None:
-        self._sprite, self._under = None, None
-        spot = sprite[0].intersect(self._bounds) if sprite else None
-        if sprite is None or spot is None:
-            return
-        place, image = sprite
-        self._sprite, self._under = sprite, self._part(spot).copy()
-        cut = _part(image, spot.moved(-place.left_px, -place.top_px)).astype(np.uint16)
-        see_through = 255 - cut[..., 3:]
-        blended = cut + (self._under * see_through + 127) // 255
-        self._part(spot)[:] = np.minimum(blended, 255)
-
-    def _lift_pointer(self) -> Rect | None:
-        """Put back what lies under the pointer.
-
-        Returns:
-            Where it was.
-        """
-        if self._sprite is None or self._under is None:
-            return None
-        spot = self._sprite[0].intersect(self._bounds)
-        assert spot is not None
-        self._part(spot)[:] = self._under
-        return spot
-
-    # A window that was resized is shown within the size that the recording began with.
-
-    def _fit(self, dirty: list[Rect]) -> list[Rect]:
-        """Bring the shown picture up to date with the kept one.
-
-        Returns:
-            What changed in the shown picture.
-        """
-        width, height = self.size_px
-        have = self._bounds
-        if (have.width_px, have.height_px) == self.size_px:
-            self._fitted = self._kept
-            return [spot for rect in dirty if (spot := rect.intersect(have))]
-        from capture.opencv import cv2  # noqa: PLC0415 - only a resized window needs it
-
-        cv2.setNumThreads(1)
-        scale = min(width / have.width_px, height / have.height_px)
-        fit_width = max(1, round(have.width_px * scale))
-        fit_height = max(1, round(have.height_px * scale))
-        left, top = (width - fit_width) // 2, (height - fit_height) // 2
-        self._fitted = np.zeros((height, width, 4), np.uint8)
-        inside = self._fitted[top : top + fit_height, left : left + fit_width]
-        way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        inside[:] = cv2.resize(self._kept, (fit_width, fit_height), interpolation=way)
-        return [Rect(0, 0, width, height)] if dirty else []
+        place = pointer.place.moved(-self._area.left_px, -self._area.top_px)
+        return Pointer(place, pointer.image) if place.intersect(self._bounds) else None
 
     @property
     def _bounds(self) -> Rect:
@@ -362,15 +291,12 @@ def list_monitors(display: str | None = None) -> tuple[Monitor, ...]:
     return tuple(_monitor(number, raw) for number, raw in enumerate(found, 1))
 
 
-def find_area(
-    monitors: Sequence[Monitor], screen: int | None, region: Rect | None
-) -> tuple[Rect, str]:
+def find_area(monitors: Sequence[Monitor], target: Screen | Desktop | Region) -> tuple[Rect, str]:
     """What to film, and what to call it.
 
     Args:
         monitors: As ``list_monitors()`` gives them.
-        screen: Monitor number; 0 is all together, ``None`` the primary one.
-        region: A part of the desktop instead.
+        target: All of them, one, or a part.
 
     Raises:
         DeviceNotFoundError: No such monitor, or the region is on none.
@@ -381,17 +307,19 @@ def find_area(
     desktop = monitors[0].rect
     for monitor in monitors[1:]:
         desktop = desktop.union(monitor.rect)
-    if region:
-        return _checked(region, desktop), f"region {region}"
-    if screen == 0:
+    if isinstance(target, Region):
+        return _checked(target.rect, desktop), f"region {target.rect}"
+    if isinstance(target, Desktop):
         return desktop, "all screens"
-    if screen is None:
+    if target.number is None:
         chosen = next((monitor for monitor in monitors if monitor.is_primary), monitors[0])
     else:
-        found = [monitor for monitor in monitors if monitor.id == screen]
+        found = [monitor for monitor in monitors if monitor.id == target.number]
         if not found:
             there = ", ".join(f"{monitor.id} ({monitor.rect})" for monitor in monitors)
-            raise DeviceNotFoundError(f"there is no screen {screen}", hint=f"there is {there}")
+            raise DeviceNotFoundError(
+                f"there is no screen {target.number}", hint=f"there is {there}"
+            )
         chosen = found[0]
     return chosen.rect, f"screen {chosen.id}" + (f" ({chosen.name})" if chosen.name else "")
 
@@ -430,9 +358,3 @@ def _no_screen(error: Exception) -> BackendUnavailableError:
 
 def _part(pixels: NDArray[np.uint8], rect: Rect) -> NDArray[np.uint8]:
     return pixels[rect.top_px : rect.bottom_px, rect.left_px : rect.right_px]
-
-
-def _is_same(a: Sprite | None, b: Sprite | None) -> bool:
-    if a is None or b is None:
-        return a is b
-    return a[0] == b[0] and a[1] is b[1]

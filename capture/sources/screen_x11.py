@@ -31,6 +31,7 @@ import xcffib.xproto
 from capture.clock import now_ns
 from capture.errors import DeviceLostError
 from capture.geometry import Rect
+from capture.model.signal import Pointer
 from capture.sources._x11_display import X11Display
 from capture.sources._x11_window import FollowedWindow, find_window, list_windows
 from capture.units import NS_PER_S
@@ -38,7 +39,7 @@ from capture.units import NS_PER_S
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from capture.model.devices import Window
+    from capture.model.devices import WindowInfo
 
 __all__ = ["X11Display", "X11Helper", "find_window", "list_windows", "merged"]
 
@@ -76,7 +77,7 @@ class X11Helper:
         display: X11Display,
         area: Rect,
         *,
-        window: Window | None = None,
+        window: WindowInfo | None = None,
         with_cursor: bool = True,
     ) -> None:
         self.notes: list[str] = []
@@ -91,8 +92,8 @@ class X11Helper:
             self.notes.append("no shared memory with the display: pixels are read more slowly")
         self._window: FollowedWindow | None = None
         self._damage: _Damage | None = None
-        self._pointer: _Pointer | None = None
-        self._sprite: tuple[Rect, NDArray[np.uint8]] | None = None
+        self._tracker: _PointerTracker | None = None
+        self._pointer: Pointer | None = None
         self._news_ns = self._asked_ns = 0
         # What is written to the rope can be read at the bell.
         self._bell, self._rope = socket.socketpair()
@@ -105,7 +106,7 @@ class X11Helper:
             self.close()
             raise
 
-    def _look_around(self, window: Window | None, *, with_cursor: bool) -> None:
+    def _look_around(self, window: WindowInfo | None, *, with_cursor: bool) -> None:
         """Take into use what the server has."""
         if window:
             # Only shared memory can read a pixmap.
@@ -117,26 +118,24 @@ class X11Helper:
         if self._damage is None:
             self.notes.append("no XDamage: the picture is read and compared every time")
         if with_cursor:
-            self._pointer = _Pointer.open(self._display)
-            if self._pointer is None:
+            self._tracker = _PointerTracker.open(self._display)
+            if self._tracker is None:
                 self.notes.append("no XFixes: the pointer is not in the picture")
 
-    def look(
-        self,
-    ) -> tuple[Rect | None, tuple[Rect, ...] | None, tuple[Rect, NDArray[np.uint8]] | None]:
+    def look(self) -> tuple[Rect | None, tuple[Rect, ...] | None, Pointer | None]:
         """What happened since the last call; see ``screen_mss.Helper``."""
         at_ns = now_ns()
         with self._display.guarded():
             if self._is_at_rest(at_ns):
-                return self.area, (), self._sprite
+                return self.area, (), self._pointer
             self._asked_ns = at_ns
             # Asked first: all damage up to the answers has arrived when they have.
-            pointer = self._pointer.ask() if self._pointer else None
+            question = self._tracker.ask() if self._tracker else None
             area: Rect | None = self.area
             is_replaced = False
             if self._window:
                 area, is_replaced = self._window.locate()
-            sprite = self._pointer.sprite(pointer) if self._pointer else None
+            pointer = self._tracker.answer(question) if self._tracker else None
             self._display.drain()
             if area is None:
                 return None, (), None
@@ -149,10 +148,10 @@ class X11Helper:
                 is_replaced = (area, self._display.desktop) != (self.area, self._desktop)
             if is_replaced:
                 changed = (area,)
-            if changed != () or sprite is not self._sprite:
+            if changed != () or pointer is not self._pointer:
                 self._news_ns = at_ns
-            self.area, self._desktop, self._sprite = area, self._display.desktop, sprite
-            return area, changed, sprite
+            self.area, self._desktop, self._pointer = area, self._display.desktop, pointer
+            return area, changed, pointer
 
     def rest(self, until_ns: int) -> bool:
         """Sleep until the server has something to say; see ``ScreenSource.rest``."""
@@ -177,7 +176,7 @@ class X11Helper:
         if self._window or self._damage is None or at_ns - self._news_ns < REST_AFTER_NS:
             return False
         self._display.drain()
-        if self._pointer and not self._pointer.watch():
+        if self._tracker and not self._tracker.watch():
             self._asked_ns = 0  # it is told of what comes now, not of what was
         return (
             at_ns - self._asked_ns < GLANCE_NS
@@ -299,7 +298,7 @@ class _Damage:
             self.is_pending = True
 
 
-class _Pointer:
+class _PointerTracker:
     """The pointer: its picture is fetched again only when it changes."""
 
     def __init__(self, display: X11Display, fixes: Any) -> None:
@@ -310,11 +309,11 @@ class _Pointer:
         self._is_stale = True
         self._hot_px = (0, 0)
         self._image = np.zeros((1, 1, 4), np.uint8)
-        self._last: tuple[Rect, NDArray[np.uint8]] | None = None
+        self._last: Pointer | None = None
         display.listen(self._on_event)
 
     @classmethod
-    def open(cls, display: X11Display) -> _Pointer | None:
+    def open(cls, display: X11Display) -> _PointerTracker | None:
         fixes = display.extension(xcffib.xfixes, 4, 0)
         if fixes is None:
             return None
@@ -329,8 +328,8 @@ class _Pointer:
         """Send the question where it is."""
         return self._display.core.QueryPointer(self._display.root)
 
-    def sprite(self, question: Any) -> tuple[Rect, NDArray[np.uint8]] | None:
-        """Its place on the desktop and premultiplied BGRA; ``None``: it is on another screen.
+    def answer(self, question: Any) -> Pointer | None:
+        """The pointer, placed on the desktop; ``None``: it is on another screen.
 
         The same object as long as nothing changes.
         """
@@ -344,9 +343,9 @@ class _Pointer:
                 self._fetch()
         height, width = self._image.shape[:2]
         left, top = answer.root_x - self._hot_px[0], answer.root_y - self._hot_px[1]
-        sprite = Rect(left, top, width, height), self._image
-        if self._last is None or self._last[0] != sprite[0] or self._last[1] is not sprite[1]:
-            self._last = sprite
+        place, last = Rect(left, top, width, height), self._last
+        if last is None or last.place != place or last.image is not self._image:
+            self._last = Pointer(place, self._image)
         return self._last
 
     def _fetch(self) -> None:

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 from capture.errors import ConfigError
 from capture.specs.checks import as_path, check_choice, check_limits, check_number, is_number, shown
+from capture.specs.target import Screen, Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
-
-    from capture.geometry import Rect
 
 __all__ = ["AudioSpec", "RecordingSpec", "Rule", "TrackMode", "VideoSpec"]
 
@@ -49,17 +48,11 @@ class VideoSpec:
     """What to film and how.
 
     Raises:
-        ConfigError: More than one of ``screen``, ``region``, ``window`` and ``synthetic`` is set,
-            or one of the values makes no sense.
+        ConfigError: One of the values makes no sense.
     """
 
-    screen: int | None = None
-    """Monitor number from 1; 0 is all of them together; ``None`` is the primary one."""
-    region: Rect | None = None
-    window: str | None = None
-    """Part of a window's title, case ignored, or its id as ``0x...``."""
-    synthetic: tuple[int, int] | None = None
-    """A test card of this width and height instead of a screen."""
+    target: Target = field(default_factory=Screen)
+    """By default the primary screen."""
     fps: float = 30.0
     is_cfr: bool = False
     """Constant frame rate: repeat pictures so that every slot of the grid is filled."""
@@ -70,18 +63,11 @@ class VideoSpec:
     with_cursor: bool = True
 
     def __post_init__(self) -> None:
-        wishes = ("screen", "region", "window", "synthetic")
-        wished = [name for name in wishes if getattr(self, name) is not None]
-        if len(wished) > 1:
+        if not isinstance(self.target, Target):
             raise ConfigError(
-                f"{' and '.join(wished)} contradict each other", hint="name one thing to film"
+                f"{self.target!r} cannot be filmed",
+                hint="a Screen, the Desktop, a Region, a Window and a TestCard can",
             )
-        if self.screen is not None:
-            check_number("the number of a screen", self.screen, least=0)
-        if self.window is not None and not self.window.strip():
-            raise ConfigError("the window has no name", hint="write a part of its title")
-        for side in self.synthetic or ():
-            check_number("a side of the test card", side, least=1)
         if not (is_number(self.fps) and MIN_FPS <= self.fps <= MAX_FPS):
             raise ConfigError(
                 f"{shown(self.fps)} pictures a second cannot be recorded",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from capture.cli.values import (
+    as_target,
     format_clock,
     format_dbfs,
     format_duration,
@@ -14,7 +17,11 @@ from capture.cli.values import (
     parse_rect,
     parse_size,
 )
+from capture.errors import ConfigError
 from capture.geometry import Rect
+from capture.specs.target import Desktop, Region, Screen, TestCard, Window
+
+CORNER = Rect(0, 0, 2, 2)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +75,31 @@ def test_dimensions() -> None:
     for text in ("1280", "0x5", "axb"):
         with pytest.raises(ValueError, match="is no size"):
             parse_dimensions(text)
+
+
+def test_what_to_film() -> None:
+    assert as_target() == Screen()
+    assert as_target(screen=0) == Desktop()
+    assert as_target(screen=2) == Screen(2)
+    assert as_target(region=CORNER) == Region(CORNER)
+    assert as_target(window="Mail") == Window("Mail")
+    assert as_target(test_card=(320, 240)) == TestCard(320, 240)
+
+
+@pytest.mark.parametrize(
+    "wishes",
+    [
+        {"screen": 1, "region": CORNER},
+        {"screen": 0, "window": "Mail"},
+        {"region": CORNER, "test_card": (320, 240)},
+        {"screen": 1, "region": CORNER, "window": "Mail", "test_card": (320, 240)},
+    ],
+)
+def test_two_things_to_film_contradict_each_other(wishes: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        as_target(**wishes)
+    for name in wishes:
+        assert f"--{name.replace('_', '-')}" in caught.value.message
 
 
 def test_what_is_shown() -> None:

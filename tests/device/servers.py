@@ -8,15 +8,17 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 START_WITHIN_S = 30.0
+TONES = Path(__file__).with_name("tones.py")
 PIPEWIRE_PROGRAMS = ("dbus-run-session", "pipewire", "wireplumber", "pipewire-pulse")
 
 
@@ -121,3 +123,26 @@ def talking(address: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("PULSE_SERVER", address)
     with pulsectl.Pulse("test") as client:
         yield client
+
+
+@contextmanager
+def tone(name: str, hz: float, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A program of this name that plays a tone until the end, where the variables say."""
+    command = [sys.executable, str(TONES), "--hz", str(hz), "--name", name, "--seconds", "3600"]
+    around = os.environ | {"PYTHONPATH": str(TONES.parents[2])} | variables
+    with subprocess.Popen(command, env=around) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def look_with_portaudio() -> None:
+    """Have PortAudio list the server of the environment; skips where it has no way there."""
+    import sounddevice  # noqa: PLC0415 - it loads PortAudio
+
+    portaudio: Any = sounddevice
+    portaudio._terminate()  # it looks once in a process, and this server may be new
+    portaudio._initialize()
+    if not any(each["name"] == "pulse" for each in portaudio.query_devices()):
+        pytest.skip("needs ALSA's way to PulseAudio (libasound2-plugins)")

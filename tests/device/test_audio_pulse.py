@@ -382,19 +382,6 @@ def test_no_server(tmp_path: Path) -> None:
     assert error.value.hint
 
 
-def test_a_microphone(pulse_server: Any) -> None:
-    module = pulse_server.module_load(
-        "module-remap-source",
-        "master=spk.monitor source_name=mic source_properties=device.class=sound",
-    )
-    take = Take()
-    with pulse.PulseMicrophone("mic") as source:
-        take.start(source)
-        counted("--seconds", "1", "--latency-ms", "50", "--device", "spk").communicate()
-        take.wait_for_sound()
-    pulse_server.module_unload(module)
-
-
 def test_what_is_listed(
     pulse_server: Any, pulse_tone: Callable[[str, float, float], subprocess.Popen[bytes]]
 ) -> None:
@@ -417,18 +404,3 @@ def test_what_is_listed(
     (app,) = (app for app in pulse.list_apps() if app.name == "gamma")
     assert app.pid == player.pid
     assert len(app.stream_ids) == 1
-
-
-@pytest.mark.usefixtures("pulse_server")
-def test_close_leaves_no_thread() -> None:
-    before = threading.active_count()
-    take = Take()
-    source = pulse.PulseOutput("spk")
-    take.start(source)
-    take.wait(lambda: take.blocks)
-    source.close()
-    source.close()
-    assert threading.active_count() == before
-    count = len(take.blocks)
-    time.sleep(0.1)
-    assert len(take.blocks) == count

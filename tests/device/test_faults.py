@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from capture import AudioSpec, EventKind, VideoSpec
+from capture import AudioSpec, EventKind, VideoSpec, Window
 from capture.desktop import PrivateDesktop
 from tests.device.measure import against_truth, measure_events, offsets
 from tests.device.recorded import PATIENCE_S, Film, check_whole, has_tone, holes_s, until_playing
@@ -249,7 +249,7 @@ def test_a_window_that_is_closed_ends_the_recording(
     with Canvas("a window to close", 320, 240) as canvas:
         canvas.prepare(np.full((240, 320, 3), 128, np.uint8))
         canvas.show()
-        film = Film(path, video=VideoSpec(window="a window to close"))
+        film = Film(path, video=VideoSpec(Window("a window to close")))
         film.session.start()
         closed_s = film.record(1.0)
     assert film.session.wait(PATIENCE_S) is not None

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import time
-from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any, Self
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -26,12 +24,14 @@ from capture.errors import (
     SourceEndedError,
 )
 from capture.geometry import Rect
-from capture.model.devices import Window
+from capture.model.devices import WindowInfo
 from capture.sources import list_monitors, list_windows, open_screen
 from capture.sources.screen_mss import MssScreen, differing
 from capture.sources.screen_x11 import GLANCE_NS, REST_AFTER_NS, X11Display, X11Helper, merged
 from capture.specs.recording import VideoSpec
+from capture.specs.target import Desktop, Region, Screen, Window
 from capture.units import NS_PER_S
+from tests.device.painter import BLUE, GREEN, GREY, HEIGHT, RED, WIDTH, Painter, x_server
 from tests.device.recorded import PATIENCE_S
 
 if TYPE_CHECKING:
@@ -42,32 +42,13 @@ if TYPE_CHECKING:
 
     from capture.model.signal import ScreenPicture
     from capture.sources.base import ScreenSource
+    from capture.specs.target import Target
 
 pytestmark = pytest.mark.device
 
-WIDTH, HEIGHT = 640, 480
+PRIMARY = Screen()
 EVERYWHERE = np.s_[:, :]
 MOTION_NOTIFY = 6  # of the X protocol
-RED, GREEN, BLUE, GREY = 0xFF0000, 0x00FF00, 0x0000FF, 0x404040
-
-
-@contextmanager
-def x_server(*options: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """An X server of our own and its DISPLAY."""
-    read, write = os.pipe()
-    size = ["-screen", "0", f"{WIDTH}x{HEIGHT}x24", "-nolisten", "tcp", "-noreset"]
-    server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(write), *size, *options],
-        pass_fds=[write],
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(write)
-    try:
-        with os.fdopen(read) as answer:
-            yield f":{answer.readline().strip()}", server
-    finally:
-        server.terminate()
-        server.wait(PATIENCE_S)
 
 
 @pytest.fixture(scope="session")
@@ -82,94 +63,8 @@ def painter(screen_display: str) -> Iterator[Painter]:
         yield painter
 
 
-class Painter:
-    """A small X client that makes windows and draws; every call is done when it returns."""
-
-    def __init__(self, display: str) -> None:
-        self.connection = xcffib.connect(display)
-        self.core = self.connection.core
-        self.screen = self.connection.setup.roots[0]
-        self.root: int = self.screen.root
-        self.gc = self.connection.generate_id()
-        mode = xcffib.xproto.SubwindowMode.IncludeInferiors
-        mask = xcffib.xproto.GC.SubwindowMode
-        self.core.CreateGCChecked(self.gc, self.root, mask, [mode]).check()
-        self.warp(WIDTH - 1, HEIGHT - 1)
-        self.fill(self.root, Rect(0, 0, WIDTH, HEIGHT), GREY)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.connection.disconnect()
-
-    def window(
-        self,
-        at: Rect,
-        colour: int | None,
-        title: str = "",
-        *,
-        border: int = 0,
-        parent: int | None = None,
-    ) -> int:
-        """Mapped; of a colour, or of none, so that the server doesn't draw it."""
-        id_: int = self.connection.generate_id()
-        self.core.CreateWindowChecked(
-            24,
-            id_,
-            parent or self.root,
-            at.left_px,
-            at.top_px,
-            at.width_px,
-            at.height_px,
-            border,
-            xcffib.xproto.WindowClass.InputOutput,
-            self.screen.root_visual,
-            0 if colour is None else xcffib.xproto.CW.BackPixel,
-            [] if colour is None else [colour],
-        ).check()
-        if title:
-            self.set(id_, "_NET_WM_NAME", "UTF8_STRING", title.encode())
-        self.core.MapWindowChecked(id_).check()
-        return id_
-
-    def set(self, window: int, name: str, kind: str, value: bytes, bits: int = 8) -> None:
-        property_, type_ = (
-            self.core.InternAtom(False, len(word), word).reply().atom  # noqa: FBT003
-            for word in (name, kind)
-        )
-        self.core.ChangePropertyChecked(
-            xcffib.xproto.PropMode.Replace,
-            window,
-            property_,
-            type_,
-            bits,
-            len(value) * 8 // bits,
-            value,
-        ).check()
-
-    def fill(self, drawable: int, at: Rect, colour: int) -> None:
-        self.core.ChangeGC(self.gc, xcffib.xproto.GC.Foreground, [colour])
-        area = xcffib.xproto.RECTANGLE.synthetic(at.left_px, at.top_px, at.width_px, at.height_px)
-        self.core.PolyFillRectangleChecked(drawable, self.gc, 1, [area]).check()
-
-    def place(self, window: int, **where: int) -> None:
-        fields = xcffib.xproto.ConfigWindow
-        mask = {"x": fields.X, "y": fields.Y, "width": fields.Width, "height": fields.Height}
-        values = [where[name] for name in mask if name in where]
-        bits = sum(mask[name] for name in where)
-        self.core.ConfigureWindowChecked(window, bits, values).check()
-
-    def warp(self, x: int, y: int) -> None:
-        self.core.WarpPointerChecked(0, self.root, 0, 0, 0, 0, x, y).check()
-
-
-def spec(**fields: Any) -> VideoSpec:
-    return VideoSpec(**{"with_cursor": False, **fields})
-
-
-def opened(display: str, **fields: Any) -> ScreenSource:
-    return open_screen(spec(**fields), {"DISPLAY": display})
+def opened(display: str, target: Target = PRIMARY, *, with_cursor: bool = False) -> ScreenSource:
+    return open_screen(VideoSpec(target, with_cursor=with_cursor), {"DISPLAY": display})
 
 
 def truth(display: str) -> NDArray[np.uint8]:
@@ -223,7 +118,7 @@ def test_no_change_is_missed(screen_display: str, painter: Painter, region: Rect
     rng = np.random.default_rng(11)
     area = region or Rect(0, 0, WIDTH, HEIGHT)
     windows = [painter.window(Rect(40 * n, 30 * n, 200, 150), GREY) for n in range(3)]
-    with opened(screen_display, region=region) as source:
+    with opened(screen_display, Region(region) if region else Screen()) as source:
         copy = source.grab().pixels.copy()
         for round_ in range(150):
             for _ in range(int(rng.integers(1, 6))):
@@ -249,20 +144,20 @@ def test_no_change_is_missed(screen_display: str, painter: Painter, region: Rect
 def test_monitors_and_labels(screen_display: str) -> None:
     monitors = list_monitors({"DISPLAY": screen_display})
     assert [(m.id, m.rect) for m in monitors] == [(1, Rect(0, 0, WIDTH, HEIGHT))]
-    with opened(screen_display, screen=0) as source:
+    with opened(screen_display, Desktop()) as source:
         assert source.label == "all screens"
-    with opened(screen_display, screen=1) as source:
+    with opened(screen_display, Screen(1)) as source:
         assert source.label.startswith("screen 1")
 
 
 def test_places_off_the_screen_are_refused(screen_display: str) -> None:
     with pytest.raises(ConfigError, match="partly outside") as caught:
-        opened(screen_display, region=Rect(WIDTH - 10, 0, 20, 20))
+        opened(screen_display, Region(Rect(WIDTH - 10, 0, 20, 20)))
     assert caught.value.hint == f"the part inside is --region {WIDTH - 10},0,10,20"
     with pytest.raises(DeviceNotFoundError, match="outside the desktop"):
-        opened(screen_display, region=Rect(WIDTH, 0, 20, 20))
+        opened(screen_display, Region(Rect(WIDTH, 0, 20, 20)))
     with pytest.raises(DeviceNotFoundError, match="no screen 7"):
-        opened(screen_display, screen=7)
+        opened(screen_display, Screen(7))
 
 
 # ------------------------------------------------------------------------------------ the pointer
@@ -277,48 +172,36 @@ def rest(source: ScreenSource) -> None:
             time.sleep(0.01)
 
 
-def part(pixels: NDArray[np.uint8], spot: Rect) -> NDArray[np.uint8]:
-    return pixels[spot.top_px : spot.bottom_px, spot.left_px : spot.right_px]
-
-
-def pointer_image(painter: Painter) -> tuple[int, int, NDArray[np.uint8]]:
+def pointer_image(painter: Painter) -> tuple[Rect, NDArray[np.uint8]]:
     fixes = painter.connection(xcffib.xfixes.key)
     fixes.QueryVersion(4, 0).reply()
     answer = fixes.GetCursorImage().reply()
     pixels = np.frombuffer(answer.cursor_image.buf(), np.uint8)
     image = pixels.reshape(answer.height, answer.width, 4)
-    return answer.x - answer.xhot, answer.y - answer.yhot, image
+    left, top = answer.x - answer.xhot, answer.y - answer.yhot
+    return Rect(left, top, answer.width, answer.height), image
 
 
-def test_the_pointer_is_drawn_and_leaves_no_trace(screen_display: str, painter: Painter) -> None:
+def test_the_pointer_is_beside_the_picture(screen_display: str, painter: Painter) -> None:
     with opened(screen_display, with_cursor=True) as source:
-        source.grab()
-        painter.warp(200, 100)
-        picture = source.grab()
-        left, top, image = pointer_image(painter)
-        height, width = image.shape[:2]
-        spot = Rect(left, top, width, height)
-        assert spot in picture.changed
-        shown = picture.pixels[top : top + height, left : left + width, :3].astype(int)
-        rest = 255 - image[..., 3:].astype(int)
-        assert np.abs(shown - (image[..., :3] + 0x40 * rest / 255)).max() <= 1
-        assert len(colours(picture.pixels)) > 1
-
-        assert source.grab().changed == ()
-        painter.fill(painter.root, Rect(left + 2, top + 2, 3, 3), GREEN)
-        assert source.grab().changed == (Rect(left + 2, top + 2, 3, 3),)
-
-        painter.warp(WIDTH - 1, HEIGHT - 1)
-        picture = source.grab()
-        assert spot in picture.changed
-        assert colours(picture.pixels[: HEIGHT - 20, : WIDTH - 20]) == {GREY, GREEN}
-        assert colours(picture.pixels[top + 2 : top + 5, left + 2 : left + 5]) == {GREEN}
+        for x in (200, 300, WIDTH - 1):
+            painter.warp(x, 100)
+            picture = source.grab()
+            spot, image = pointer_image(painter)
+            assert picture.pointer is not None
+            assert picture.pointer.place == spot
+            assert np.array_equal(picture.pointer.image, image)
+            assert colours(picture.pixels) == {GREY}
+            again = source.grab()
+            assert again.changed == ()
+            assert again.pointer is not None
+            assert again.pointer.image is picture.pointer.image
 
 
-def test_another_pointer_shape_is_a_change(screen_display: str, painter: Painter) -> None:
+def test_another_pointer_shape_is_another_image(screen_display: str, painter: Painter) -> None:
     painter.warp(200, 100)
     with opened(screen_display, with_cursor=True) as source:
-        before = source.grab().pixels.copy()
+        before = source.grab().pointer
         font, cursor = painter.connection.generate_id(), painter.connection.generate_id()
         painter.core.OpenFontChecked(font, len("cursor"), "cursor").check()
         shape = (font, font, 58, 59, 0, 0, 0, 65535, 0, 0)
@@ -326,18 +209,20 @@ def test_another_pointer_shape_is_a_change(screen_display: str, painter: Painter
         mask = xcffib.xproto.CW.Cursor
         painter.core.ChangeWindowAttributesChecked(painter.root, mask, [cursor]).check()
         try:
-            picture = source.grab()
-            assert picture.changed
-            assert not np.array_equal(before, picture.pixels)
+            after = source.grab().pointer
+            assert before
+            assert after
+            assert after.image is not before.image
         finally:
             painter.core.ChangeWindowAttributesChecked(painter.root, mask, [0]).check()
 
 
 def test_without_the_pointer_there_is_none(screen_display: str, painter: Painter) -> None:
-    with opened(screen_display, region=Rect(100, 100, 99, 77)) as source:
+    with opened(screen_display, Region(Rect(100, 100, 99, 77))) as source:
         source.grab()
         painter.warp(150, 150)
         picture = source.grab()
+        assert picture.pointer is None
         assert picture.changed == ()
         assert colours(picture.pixels) == {GREY}
 
@@ -358,13 +243,9 @@ def test_a_pointer_that_moves_after_a_rest_is_seen(
                 time.sleep(GLANCE_NS / 1e9)
             if how == "mouse while it sleeps":
                 source.rest(now_ns() + NS_PER_S // 100)
-            assert source.grab().changed
-            left, top, image = pointer_image(painter)
-            spot = Rect(left, top, *image.shape[1::-1])
-            picture = source.grab()
-            assert picture.changed == ()
-            assert len(colours(part(picture.pixels, spot))) > 1
-            assert colours(picture.pixels[:80]) == {GREY}
+            pointer = source.grab().pointer
+            assert pointer
+            assert pointer.place == pointer_image(painter)[0]
 
 
 def test_a_screen_at_rest_is_hardly_asked_and_misses_nothing(
@@ -426,13 +307,13 @@ def test_a_window_is_found_by_title_or_id(screen_display: str, painter: Painter)
     mail = painter.window(Rect(30, 40, 200, 100), RED, "Mail - Inbox")
     painter.window(Rect(30, 200, 100, 100), BLUE, "Mail - Draft")
     for wanted in ("inbox", hex(mail)):
-        with opened(screen_display, window=wanted) as source:
+        with opened(screen_display, Window(wanted)) as source:
             assert source.label == 'window "Mail - Inbox"'
             assert source.size_px == (200, 100)
             assert colours(source.grab().pixels) == {RED}
     for wanted in ("mail", "chess", "0x99", "0xnonsense"):
         with pytest.raises(DeviceNotFoundError) as caught:
-            opened(screen_display, window=wanted)
+            opened(screen_display, Window(wanted))
         assert "Mail - Draft" in (caught.value.hint or "")
 
 
@@ -441,7 +322,7 @@ def test_a_window_is_followed_to_its_end(
     screen_display: str, painter: Painter, border: int
 ) -> None:
     id_ = painter.window(Rect(30, 40, 200, 100), RED, "Followed", border=border)
-    with opened(screen_display, window="followed") as source:
+    with opened(screen_display, Window("followed")) as source:
         assert colours(source.grab().pixels) == {RED}
         assert source.grab().changed == ()
 
@@ -473,31 +354,26 @@ def test_a_window_is_followed_to_its_end(
             source.grab()
 
 
-def test_a_resized_window_keeps_the_recorded_size(screen_display: str, painter: Painter) -> None:
+def test_a_resized_window_has_pictures_of_its_new_size(
+    screen_display: str, painter: Painter
+) -> None:
     id_ = painter.window(Rect(30, 40, 200, 100), RED, "Elastic")
-    with opened(screen_display, window="elastic") as source:
+    with opened(screen_display, Window("elastic")) as source:
         source.grab()
-        painter.place(id_, width=100, height=100)
-        painter.fill(id_, Rect(0, 0, 100, 100), GREEN)
-        picture = eventually(source, np.s_[:, 50:150], GREEN)
-        assert picture.changed == (Rect(0, 0, 200, 100),)
-        assert picture.pixels.shape == (100, 200, 4)
-        assert colours(picture.pixels[:, :50]) == {0} == colours(picture.pixels[:, 150:])
-        assert source.grab().changed == ()
-
-        painter.place(id_, width=400, height=300)
-        painter.fill(id_, Rect(0, 0, 400, 300), BLUE)
-        eventually(source, np.s_[:, 40:160], BLUE)
-
-        painter.place(id_, width=200, height=100)
-        painter.fill(id_, Rect(0, 0, 200, 100), RED)
-        eventually(source, EVERYWHERE, RED)
+        for width, height, colour in ((100, 100, GREEN), (400, 300, BLUE), (200, 100, RED)):
+            painter.place(id_, width=width, height=height)
+            painter.fill(id_, Rect(0, 0, width, height), colour)
+            picture = eventually(source, EVERYWHERE, colour)
+            assert picture.changed == (Rect(0, 0, width, height),)
+            assert picture.pixels.shape == (height, width, 4)
+            assert source.grab().changed == ()
+        assert source.size_px == (200, 100)
 
 
 def test_what_lies_over_a_window_is_not_in_its_film(screen_display: str, painter: Painter) -> None:
     id_ = painter.window(Rect(30, 40, 200, 100), RED, "Below")
     painter.window(Rect(100, 60, 300, 200), BLUE)
-    with opened(screen_display, window="below") as source:
+    with opened(screen_display, Window("below")) as source:
         assert source.notes == []
         assert colours(source.grab().pixels) == {RED}
         secret = painter.window(Rect(50, 50, 60, 60), GREEN)
@@ -517,7 +393,7 @@ def test_a_window_that_draws_nothing_is_black_not_what_lies_over_it(
     child = painter.window(Rect(10, 20, 50, 40), GREEN, parent=id_)
     painter.window(Rect(100, 60, 300, 200), BLUE)
     painter.window(Rect(0, 0, 99, 200), BLUE)
-    with opened(screen_display, window="lazy") as source:
+    with opened(screen_display, Window("lazy")) as source:
         pixels = source.grab().pixels
         assert colours(pixels) == {0, GREEN}
         assert colours(pixels[20:60, 10:60]) == {GREEN}
@@ -525,36 +401,35 @@ def test_a_window_that_draws_nothing_is_black_not_what_lies_over_it(
         assert source.grab().changed == (Rect(10, 20, 5, 5),)
 
 
-def test_the_pointer_is_drawn_where_it_is_in_the_window(
-    screen_display: str, painter: Painter
-) -> None:
+def test_the_pointer_is_placed_in_the_window(screen_display: str, painter: Painter) -> None:
     painter.window(Rect(30, 40, 200, 100), RED, "Pointed")
-    with opened(screen_display, window="pointed", with_cursor=True) as source:
-        assert colours(source.grab().pixels) == {RED}
-        painter.warp(130, 90)
-        assert len(colours(source.grab().pixels[40:60, 90:110])) > 1
-        painter.warp(30, 40)  # half of it hangs over the edge
-        picture = source.grab()
-        assert colours(picture.pixels[40:60, 90:110]) == {RED}
-        assert len(colours(picture.pixels[:16, :16])) > 1
+    with opened(screen_display, Window("pointed"), with_cursor=True) as source:
+        assert source.grab().pointer is None
+        for x, y in ((130, 90), (30, 40)):  # the second hangs over the edge
+            painter.warp(x, y)
+            pointer = source.grab().pointer
+            assert pointer
+            assert pointer.place == pointer_image(painter)[0].moved(-30, -40)
         painter.warp(300, 300)
-        assert colours(source.grab().pixels) == {RED}
+        picture = source.grab()
+        assert picture.pointer is None
+        assert colours(picture.pixels) == {RED}
 
 
 def test_a_window_that_has_just_gone_is_not_found(
     screen_display: str, painter: Painter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gone = Window(painter.connection.generate_id(), "Gone", Rect(0, 0, 10, 10))
+    gone = WindowInfo(painter.connection.generate_id(), "Gone", Rect(0, 0, 10, 10))
     monkeypatch.setattr("capture.sources.screen_x11.find_window", lambda *_: gone)
     with pytest.raises(DeviceNotFoundError, match="closed"):
-        opened(screen_display, window="gone")
+        opened(screen_display, Window("gone"))
 
 
 def test_a_hidden_window_is_refused(screen_display: str, painter: Painter) -> None:
     id_ = painter.window(Rect(30, 40, 200, 100), RED, "Hidden")
     painter.core.UnmapWindowChecked(id_).check()
     with pytest.raises(DeviceNotFoundError, match="hidden"):
-        opened(screen_display, window=hex(id_))
+        opened(screen_display, Window(hex(id_)))
 
 
 # ------------------------------------------------------------------------ what servers don't have
@@ -575,7 +450,9 @@ def test_without_damage_pictures_are_compared() -> None:
         assert picture.changed == (Rect(10, 20, 30, 40), Rect(100, 200, 5, 4))
         assert colours(picture.pixels[20:60, 10:40]) == {RED}
         painter.warp(300, 300)
-        assert source.grab().changed
+        picture = source.grab()
+        assert picture.changed == ()
+        assert picture.pointer
 
 
 def test_a_bare_server_is_filmed_all_the_same() -> None:
@@ -589,7 +466,7 @@ def test_a_bare_server_is_filmed_all_the_same() -> None:
             assert picture.changed == (Rect(10, 20, 30, 40),)
             assert colours(picture.pixels[20:60, 10:40]) == {RED}
         painter.window(Rect(30, 40, 200, 100), RED, "Plain")
-        with opened(display, window="plain") as source:
+        with opened(display, Window("plain")) as source:
             assert [note for note in source.notes if "lies over" in note]
             assert colours(source.grab().pixels) == {RED}
 
@@ -597,7 +474,7 @@ def test_a_bare_server_is_filmed_all_the_same() -> None:
 def test_without_composite_the_screen_is_filmed_at_the_windows_place() -> None:
     with x_server("-extension", "Composite") as (display, _), Painter(display) as painter:
         id_ = painter.window(Rect(30, 40, 200, 100), RED, "Plain")
-        with opened(display, window="plain") as source:
+        with opened(display, Window("plain")) as source:
             assert [note for note in source.notes if "lies over" in note]
             assert colours(source.grab().pixels) == {RED}
             assert source.grab().changed == ()
@@ -607,11 +484,11 @@ def test_without_composite_the_screen_is_filmed_at_the_windows_place() -> None:
             assert colours(picture.pixels[50:]) == {0}
 
 
-@pytest.mark.parametrize("fields", [{}, {"window": "doomed"}])
-def test_a_dying_display_is_a_lost_device(fields: dict[str, str]) -> None:
+@pytest.mark.parametrize("target", [Screen(), Window("doomed")], ids=["screen", "window"])
+def test_a_dying_display_is_a_lost_device(target: Target) -> None:
     with x_server() as (display, server), Painter(display) as painter:
         painter.window(Rect(30, 40, 200, 100), RED, "Doomed")
-        with opened(display, with_cursor=True, **fields) as source:
+        with opened(display, target, with_cursor=True) as source:
             source.grab()
             server.kill()
             server.wait(PATIENCE_S)
@@ -626,7 +503,7 @@ def test_a_screen_that_shrinks_is_filmed_on_black_or_lost() -> None:
         x_server() as (display, _),
         Painter(display) as painter,
         opened(display) as whole,
-        opened(display, region=corner) as part,
+        opened(display, Region(corner)) as part,
     ):
         assert colours(whole.grab().pixels) == colours(part.grab().pixels) == {GREY}
         randr = painter.connection(xcffib.randr.key)
@@ -656,10 +533,10 @@ def test_a_dying_display_is_a_lost_device_for_mss_alone() -> None:
 
 def test_no_display_is_said_clearly() -> None:
     with pytest.raises(BackendUnavailableError, match="DISPLAY is not set"):
-        open_screen(spec(), {})
+        open_screen(VideoSpec(), {})
     for wayland in ({"WAYLAND_DISPLAY": "wayland-0"}, {"XDG_SESSION_TYPE": "wayland"}):
         with pytest.raises(BackendUnavailableError, match="Wayland") as caught:
-            open_screen(spec(), wayland)
+            open_screen(VideoSpec(), wayland)
         assert "--private-desktop" in (caught.value.hint or "")
     for nowhere in (":9876", "nonsense"):
         with pytest.raises(BackendUnavailableError, match="no X server"):
@@ -687,8 +564,8 @@ def test_a_locked_display_says_who_may(tmp_path: Path) -> None:
     with x_server("-auth", str(locked)) as (display, _):
         wrong = {"DISPLAY": display, "XAUTHORITY": str(tmp_path / "none")}
         with pytest.raises(AccessDeniedError, match="refuses"):
-            open_screen(spec(), wrong)
-        with open_screen(spec(), {**wrong, "XAUTHORITY": str(locked)}) as source:
+            open_screen(VideoSpec(), wrong)
+        with open_screen(VideoSpec(), {**wrong, "XAUTHORITY": str(locked)}) as source:
             assert source.grab().pixels.shape == (HEIGHT, WIDTH, 4)
 
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from capture import AudioSpec, RecordingSpec, Session, VideoSpec
+from capture import AudioSpec, RecordingSpec, Session, TestCard, VideoSpec
 from capture.media.write.mux import FileSink, container_of
 from capture.sources import synthetic
 from tests.media.handed import Handed
@@ -32,7 +32,7 @@ def main(kind: str, numbers: str, *names: str) -> None:
         module.SyntheticScreen = functools.partial(synthetic.SyntheticScreen, fps_change=1e-9)
     sessions = []
     for path in paths:
-        video = None if container_of(path).is_audio_only else VideoSpec(synthetic=CARD)
+        video = None if container_of(path).is_audio_only else VideoSpec(TestCard(*CARD))
         sessions.append(Session(RecordingSpec(path, video, (AudioSpec("synthetic"),))))
         sessions[-1].start()
     print("recording", flush=True)  # noqa: T201 - that is the result

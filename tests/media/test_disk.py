@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from capture import AudioSpec, Event, EventKind, RecordingSpec, Session, VideoSpec
+from capture import AudioSpec, Event, EventKind, RecordingSpec, Session, TestCard, VideoSpec
 from capture.errors import OutputError
 from capture.live.disk import DiskWatch
 from capture.media.check.recover import measure, recover
@@ -36,7 +36,7 @@ Usage = namedtuple("Usage", "total used free")  # noqa: PYI024 - what shutil.dis
 
 def spec(path: Path, **changes: Any) -> RecordingSpec:
     """A small film, or sound alone where the ending says so."""
-    video = None if container_of(path).is_audio_only else VideoSpec(synthetic=(640, 360))
+    video = None if container_of(path).is_audio_only else VideoSpec(TestCard(640, 360))
     return RecordingSpec(path, **({"video": video, "audio": (AudioSpec("synthetic"),)} | changes))
 
 

@@ -17,6 +17,7 @@ from capture import (
     RecordingSpec,
     Session,
     State,
+    TestCard,
     TrackMode,
     VideoSpec,
     record,
@@ -35,7 +36,7 @@ TONE = (AudioSpec("synthetic"),)
 
 
 def spec(path: Path, **changes: Any) -> RecordingSpec:
-    video = {"synthetic": CARD} | changes.pop("video", {})
+    video = {"target": TestCard(*CARD)} | changes.pop("video", {})
     values: dict[str, Any] = {"audio": TONE, "duration_s": 2.0} | changes
     return RecordingSpec(path, video=VideoSpec(**video), **values)
 
@@ -89,7 +90,7 @@ def test_pictures_alone(tmp_path: Path) -> None:
 
 def test_odd_sizes_are_recorded(tmp_path: Path) -> None:
     path = tmp_path / "film.mp4"
-    record(spec(path, video={"synthetic": (641, 361)}, duration_s=1.0))
+    record(spec(path, video={"target": TestCard(641, 361)}, duration_s=1.0))
     height, width, _ = read_pictures(path)[0][1].shape
     assert (width, height) == (642, 362)
 
@@ -277,7 +278,7 @@ def test_stopping_twice_and_aborting_end_with_a_whole_file(tmp_path: Path) -> No
 def test_bounded_boxes_drop_pictures_never_sound(tmp_path: Path) -> None:
     # lossless 1080p of a full-screen change at 120 fps is more than this machine can do
     path = tmp_path / "film.mkv"
-    video = {"synthetic": (1920, 1080), "fps": 120, "quality": "lossless"}
+    video = {"target": TestCard(1920, 1080), "fps": 120, "quality": "lossless"}
     result = record(spec(path, video=video, duration_s=3.0, tracks=TrackMode.MIXED))
     assert read_sound(path).end_s == pytest.approx(3.0, abs=0.03)
     assert result.tracks[1].silence_inserted_s == 0

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from capture import AudioSpec, Event, EventKind, RecordingSpec, Session, VideoSpec
+from capture import AudioSpec, Event, EventKind, RecordingSpec, Session, TestCard, VideoSpec
 from capture.media.write.anchor import Anchor
 from capture.media.write.encode import pcm16
 from capture.recording import segments
@@ -107,7 +107,7 @@ def test_a_writer_that_stops_costs_pictures_not_memory_and_no_sound(
         may_write.wait(30)  # as a disk that does not answer
 
     monkeypatch.setattr(Anchor, "tick", look)
-    video = VideoSpec(synthetic=(1920, 1080), quality="lossless", fps=60)
+    video = VideoSpec(TestCard(1920, 1080), quality="lossless", fps=60)
     spec = RecordingSpec(path, video=video, audio=(AudioSpec("synthetic"),))
     events: list[Event] = []
     weights, memory = [], []

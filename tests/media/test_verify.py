@@ -14,7 +14,7 @@ import av
 import numpy as np
 import pytest
 
-from capture import AudioSpec, RecordingSpec, VideoSpec, record
+from capture import AudioSpec, RecordingSpec, TestCard, VideoSpec, record
 from capture.errors import DamagedFileError
 from capture.media.certificate import certificate_text, parse, room, seal
 from capture.media.check.probe import probe
@@ -45,7 +45,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         with_picture = not container_of(folder / f"film{suffix}").is_audio_only
         spec = RecordingSpec(
             folder / f"film{suffix}",
-            video=VideoSpec(synthetic=(256, 144)) if with_picture else None,
+            video=VideoSpec(TestCard(256, 144)) if with_picture else None,
             audio=(AudioSpec("synthetic"),),
             duration_s=LENGTH_S,
             tags={"comment": "Grüße"},
@@ -186,7 +186,7 @@ def test_the_checksum_of_matroska_tags_stays_true(films: dict[str, Path]) -> Non
 def test_files_of_a_split_recording_each_have_their_own_ends(tmp_path: Path) -> None:
     spec = RecordingSpec(
         tmp_path / "talk.mp4",
-        video=VideoSpec(synthetic=(256, 144)),
+        video=VideoSpec(TestCard(256, 144)),
         audio=(AudioSpec("synthetic"),),
         duration_s=1.5,
         split_every_s=1.0,

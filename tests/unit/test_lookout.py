@@ -21,7 +21,7 @@ from capture.voice import VoiceKeeper
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from capture.model.devices import Window
+    from capture.model.devices import WindowInfo
     from capture.model.events import Event
 
 WITHIN_S = 20.0
@@ -100,7 +100,7 @@ def test_a_screen_that_dies_while_it_is_waited_for_is_an_error(
     monkeypatch.setattr(lookout, "ASK_EVERY_NS", 1)
     asked: list[int] = []
 
-    def windows(_environment: object = None) -> tuple[Window, ...]:
+    def windows(_environment: object = None) -> tuple[WindowInfo, ...]:
         asked.append(1)
         return unanswered() if len(asked) > 3 else ()
 
@@ -115,7 +115,7 @@ def test_one_that_answers_again_in_time_is_no_error(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(lookout, "ASK_EVERY_NS", 1)
     answers = [(), None, (), None]
 
-    def windows(_environment: object = None) -> tuple[Window, ...]:
+    def windows(_environment: object = None) -> tuple[WindowInfo, ...]:
         return unanswered() if answers.pop() is None else ()
 
     monkeypatch.setattr("capture.sources.list_windows", windows)

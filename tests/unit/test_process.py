@@ -15,7 +15,7 @@ import pytest
 from capture.errors import MediaError
 from capture.journal import Journal, find_orphans, is_recording, journal_path, require_ended
 from capture.naming import clear_parts
-from capture.process import boot_id, is_alive, is_still, process_start
+from capture.process import boot_id, is_alive, is_still, lineage, process_start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,6 +70,18 @@ def test_one_that_nobody_has_waited_for_has_ended(ended: subprocess.Popen[bytes]
 def test_what_is_no_number_of_a_process_is_no_process(pid: int) -> None:
     assert not is_alive(pid)
     assert process_start(pid) is None
+
+
+def test_a_process_is_seen_with_its_ancestors() -> None:
+    with subprocess.Popen(SLEEP) as process:
+        try:
+            numbers = [number for number, _ in lineage(process.pid)]
+            assert numbers[:2] == [process.pid, os.getpid()]
+            assert all(name for _, name in lineage(process.pid))
+        finally:
+            process.kill()
+    for gone in (process.pid, -1, 1 << 80):
+        assert lineage(gone) == []
 
 
 def test_a_number_that_was_given_again(system: str) -> None:

@@ -14,6 +14,7 @@ from capture.live.lookout import Ear
 from capture.live.rules import Ending, Facts, has_all, parse_start, parse_stop, with_rules
 from capture.model.signal import AudioBlock
 from capture.specs.recording import AudioSpec, RecordingSpec, Rule, VideoSpec
+from capture.specs.target import Window
 from capture.specs.voice import VoiceSpec
 from capture.units import NS_PER_S
 
@@ -78,7 +79,7 @@ def test_sizes_and_durations_become_limits_and_the_lower_one_counts() -> None:
 def test_the_name_is_that_of_what_is_recorded_or_was_waited_for() -> None:
     stop = (Rule("window-closed"), Rule("app-ended"))
     audio = (AudioSpec("app:Firefox"),)
-    spec = with_rules(RecordingSpec(OUTPUT, VideoSpec(window="Zoom"), audio, stop_when=stop))
+    spec = with_rules(RecordingSpec(OUTPUT, VideoSpec(Window("Zoom")), audio, stop_when=stop))
     assert [rule.name for rule in spec.stop_when] == ["Zoom", "Firefox"]
     waited = (Rule("window", "Call"), Rule("app", "mpv"))
     spec = with_rules(RecordingSpec(OUTPUT, start_when=waited, stop_when=stop))

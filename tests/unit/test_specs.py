@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from capture.errors import ConfigError
 from capture.geometry import Rect
 from capture.specs.extraction import ExtractJob
 from capture.specs.recording import AudioSpec, RecordingSpec, Rule, VideoSpec
+from capture.specs.target import Region, Screen, TestCard, Window
 from capture.specs.voice import GateSpec, VoiceSpec
 
 if TYPE_CHECKING:
@@ -39,9 +41,11 @@ def job(**changes: Any) -> ExtractJob:
     [
         (VideoSpec, "fps", (0, -1, 0.5, 241, *NOT_FINITE, True, "30")),
         (VideoSpec, "quality", ("best", "", None)),
-        (VideoSpec, "screen", (-1, math.nan)),
-        (VideoSpec, "window", ("", "  ")),
-        (VideoSpec, "synthetic", ((0, 240), (320, -1))),
+        (VideoSpec, "target", (None, 1, "Mail", Rect(0, 0, 2, 2))),
+        (Screen, "number", (0, -1, 1.5, True, *NOT_FINITE, "1")),
+        (Region, "rect", (None, (0, 0, 2, 2))),
+        (Window, "title", ("", "  ", None, 3)),
+        (partial(TestCard, height_px=240), "width_px", (0, -1, 320.5, None)),
         (lambda **changes: AudioSpec("mic", **changes), "gain_db", (*NOT_FINITE, "loud")),
         (recording, "duration_s", (0, -5, *NOT_FINITE)),
         (recording, "delay_s", (-5, *NOT_FINITE)),
@@ -79,22 +83,6 @@ def test_a_value_that_makes_no_sense_is_refused(
         with pytest.raises(ConfigError) as caught:
             make(**{name: value})
         assert caught.value.hint, value
-
-
-@pytest.mark.parametrize(
-    "wishes",
-    [
-        {"screen": 1, "region": Rect(0, 0, 2, 2)},
-        {"screen": 0, "window": "Mail"},
-        {"region": Rect(0, 0, 2, 2), "synthetic": (320, 240)},
-        {"screen": 1, "region": Rect(0, 0, 2, 2), "window": "Mail", "synthetic": (320, 240)},
-    ],
-)
-def test_two_things_to_film_contradict_each_other(wishes: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError) as caught:
-        VideoSpec(**wishes)
-    for name in wishes:
-        assert name in caught.value.message
 
 
 def test_a_job_ends_after_it_starts() -> None:

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["KeptPicture", "PackedPicture", "PlanarPicture", "kept_picture"]
+    from capture.model.signal import Pointer
+
+__all__ = ["KeptPicture", "PackedPicture", "PlanarPicture", "kept_picture", "pointed"]
 
 # The values of H.273, which codec contexts and frames of av share by attribute name. A screen is
 # sRGB: its primaries are BT.709's and its curve has a number of its own. The matrix is free, and
@@ -93,27 +95,36 @@ class KeptPicture(ABC):
         for plane, black in zip(self._planes, self._black, strict=True):
             plane[:] = black
 
-    def update(self, pixels_bgra: NDArray[np.uint8], rects: Sequence[Rect]) -> None:
-        """Take over what changed.
+    def update(
+        self, pixels_bgra: NDArray[np.uint8], rects: Sequence[Rect], pointer: Pointer | None = None
+    ) -> None:
+        """Take over what changed, and draw the pointer where that touches it.
 
         Args:
             pixels_bgra: The whole screen picture, shape ``(height, width, 4)`` of the size given
                 to the constructor; only ``rects`` of it, grown to even borders, are read.
-            rects: Where it changed, inside the picture.
+            rects: Where it changed, inside the picture; also where the pointer was and is.
+            pointer: In picture coordinates.
         """
         if not rects:
             return
         changed = [_grown(rect) for rect in rects]
+        spot = _grown(pointer.place).intersect(Rect(0, 0, *self.size_px)) if pointer else None
+        if spot and any(rect.intersect(spot) for rect in changed):
+            changed = [rect for rect in changed if not _covers(spot, rect)] + [spot]  # over them
         self._renew(changed)
         for rect in changed:
-            self._take_over(pixels_bgra, rect)
+            if pointer and rect is spot:
+                self._take_over(pointed(pixels_bgra, rect, pointer), rect)
+            else:
+                self._take_over(pixels_bgra[_part(rect)], rect)
         self._changes.extend(changed)
         self._change_count += len(changed)
         self._shown = self._planes  # whole again
 
     @abstractmethod
-    def _take_over(self, pixels_bgra: NDArray[np.uint8], rect: Rect) -> None:
-        """Do that; ``rect`` has even borders, and may reach beyond an odd picture."""
+    def _take_over(self, part_bgra: NDArray[np.uint8], rect: Rect) -> None:
+        """Do that; ``rect`` has even borders, and reaches beyond the part of an odd picture."""
 
     @abstractmethod
     def _planes_of(self, frame: av.VideoFrame) -> tuple[NDArray[np.uint8], ...]:
@@ -213,17 +224,18 @@ class PlanarPicture(KeptPicture):
         self._channel_scratch = np.empty((5, area // 4), np.uint8)
         self._edge_scratch = np.empty(area * 4 if self.size_px != self._screen_px else 0, np.uint8)
 
-    def _take_over(self, pixels_bgra: NDArray[np.uint8], rect: Rect) -> None:
+    def _take_over(self, part_bgra: NDArray[np.uint8], rect: Rect) -> None:
         """Convert one rectangle, band by band."""
         rows = max(BAND_PX // rect.width_px & ~1, 2)
-        for top in range(rect.top_px, rect.bottom_px, rows):
-            height = min(rows, rect.bottom_px - top)
-            self._convert(pixels_bgra, Rect(rect.left_px, top, rect.width_px, height))
+        for top in range(0, rect.height_px, rows):
+            height = min(rows, rect.height_px - top)
+            band = Rect(rect.left_px, rect.top_px + top, rect.width_px, height)
+            self._convert(part_bgra[top : top + height], band)
 
-    def _convert(self, pixels_bgra: NDArray[np.uint8], rect: Rect) -> None:
+    def _convert(self, part_bgra: NDArray[np.uint8], rect: Rect) -> None:
         left, top, right, bottom = rect.left_px, rect.top_px, rect.right_px, rect.bottom_px
         width, height = rect.width_px, rect.height_px
-        source = self._with_edge(pixels_bgra[top:bottom, left:right], width, height)
+        source = self._with_edge(part_bgra, width, height)
 
         # Luma comes with a chroma that is left behind in the scratch memory.
         i420 = _shaped(self._i420_scratch, (height * 3 // 2, width))
@@ -276,13 +288,13 @@ class PackedPicture(KeptPicture):
     _px_per_sample = (1,)
     _black = (0,)
 
-    def _take_over(self, pixels_bgra: NDArray[np.uint8], rect: Rect) -> None:
+    def _take_over(self, part_bgra: NDArray[np.uint8], rect: Rect) -> None:
         """Copy one rectangle."""
         width, height = self._screen_px
         (pixels,) = self._planes
         rows = slice(rect.top_px, min(rect.bottom_px, height))
         columns = slice(rect.left_px, min(rect.right_px, width))
-        pixels[rows, columns] = pixels_bgra[rows, columns]
+        pixels[rows, columns] = part_bgra
         if rect.right_px > width:
             pixels[rows, width] = pixels[rows, width - 1]
         if rect.bottom_px > height:
@@ -296,6 +308,20 @@ class PackedPicture(KeptPicture):
     @property
     def _light(self) -> NDArray[np.uint8]:
         return self._shown[0][..., :3]
+
+
+def pointed(pixels_bgra: NDArray[np.uint8], rect: Rect, pointer: Pointer) -> NDArray[np.uint8]:
+    """A copy of a part of a picture, with as much of the pointer over it as lies there."""
+    part = pixels_bgra[_part(rect)].copy()
+    place = pointer.place.moved(-rect.left_px, -rect.top_px)
+    spot = place.intersect(Rect(0, 0, part.shape[1], part.shape[0]))
+    if spot is None:
+        return part
+    over = pointer.image[_part(spot.moved(-place.left_px, -place.top_px))].astype(np.uint16)
+    see_through = 255 - over[..., 3:]
+    under = part[_part(spot)]
+    under[:] = np.minimum(over + (under * see_through + 127) // 255, 255)
+    return part
 
 
 def _grown(rect: Rect) -> Rect:
@@ -328,7 +354,7 @@ def _rows(plane: av.video.plane.VideoPlane) -> NDArray[np.uint8]:
     return np.frombuffer(memoryview(plane), np.uint8)[: height * stride].reshape(height, stride)
 
 
-def _part(rect: Rect, per_px: int) -> tuple[slice, slice]:
+def _part(rect: Rect, per_px: int = 1) -> tuple[slice, slice]:
     """Where a rectangle is in a plane that has one sample for so many pixels each way."""
     rows = slice(rect.top_px // per_px, rect.bottom_px // per_px)
     return rows, slice(rect.left_px // per_px, rect.right_px // per_px)
