@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from capture.errors import BackendUnavailableError, ConfigError, UnsupportedError
+from capture.hints import Advice
 from capture.libraries import needed
 from capture.sources.base import MIX_STREAM
 from capture.specs.target import TestCard, Window
@@ -172,7 +173,7 @@ def _no_apps() -> UnsupportedError:
 
 # --------------------------------------------------------------------------------------- pictures
 
-_PRIVATE_HINT = "log in to an X11 session, or record a private one: --private-desktop 1280x720"
+_PRIVATE_HINT = Advice.PRIVATE_DESKTOP.with_()
 """Of X11, that is on Linux."""
 
 
@@ -336,5 +337,5 @@ def _has_x11() -> bool:
 def _no_windows() -> UnsupportedError:
     return UnsupportedError(
         "recording one window is not yet possible on this system",
-        hint="record its place on the screen with --region",
+        hint=Advice.RECORD_REGION.with_(),
     )

@@ -18,6 +18,7 @@ import xcffib.xproto
 
 from capture.errors import AccessDeniedError, BackendUnavailableError, DeviceLostError
 from capture.geometry import Rect
+from capture.hints import Advice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -151,6 +152,6 @@ def _refusal(name: str, error: Exception) -> AccessDeniedError | BackendUnavaila
             )
     return BackendUnavailableError(
         f"no X server answers at DISPLAY={name}",
-        hint="set DISPLAY to the running one, or use --private-desktop 1280x720",
+        hint=Advice.PRIVATE_DISPLAY.with_(),
         details=details,
     )

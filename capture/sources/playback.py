@@ -22,6 +22,7 @@ from capture.errors import (
     DeviceNotFoundError,
     LibraryMissingError,
 )
+from capture.hints import Advice
 from capture.sources.base import Closing
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def open_playback(rate_hz: int, channels: int, *, name: str = "capture") -> Play
         except BackendUnavailableError:
             raise DeviceNotFoundError(
                 "there is no sound output here",
-                hint="plug one in, or start the sound server; `capture devices` lists them",
+                hint="plug one in, or start the sound server",
                 details={"portaudio": error.message},
             ) from error
 
@@ -272,7 +273,7 @@ class _PortAudioPlayback(Playback):
         except (self._sd.PortAudioError, ValueError) as error:
             raise DeviceError(
                 f"the sound output does not open: {error}",
-                hint="see `capture devices` for what there is",
+                hint=Advice.SHOW_DEVICES.with_(),
             ) from error
 
     def close(self) -> None:

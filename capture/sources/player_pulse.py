@@ -19,6 +19,7 @@ import numpy as np
 
 from capture.clock import now_ns
 from capture.errors import BackendUnavailableError
+from capture.hints import Advice
 from capture.sources import _libpulse as lp
 from capture.sources.base import Closing
 from capture.units import NS_PER_S
@@ -237,7 +238,7 @@ class PulseStream(Closing):
             # In both enumerations what follows ready is failed and terminated.
             if now > ready or time.monotonic() > deadline_s:
                 raise BackendUnavailableError(
-                    "no sound server answers", hint="see `capture doctor` for what works here"
+                    "no sound server answers", hint=Advice.CHECK_MACHINE.with_()
                 )
             self._lib.pa_mainloop_prepare(self._loop, TURN_US)
             self._lib.mainloop_poll(self._loop)

@@ -24,6 +24,7 @@ from capture.errors import (
     DeviceNotFoundError,
 )
 from capture.geometry import Rect
+from capture.hints import Advice
 from capture.model.devices import Monitor
 from capture.model.signal import Pointer, ScreenPicture
 from capture.sources.base import ScreenSource
@@ -46,7 +47,7 @@ if sys.platform == "win32":
 elif sys.platform == "darwin":
     _SCREEN_HINT = "allow the terminal to record the screen: System Settings, Privacy & Security"
 else:
-    _SCREEN_HINT = "log in to a desktop, or record a private one: --private-desktop 1280x720"
+    _SCREEN_HINT: str = Advice.PRIVATE_DESKTOP.with_()
 
 
 class Helper(Protocol):
@@ -330,9 +331,9 @@ def _checked(region: Rect, desktop: Rect) -> Rect:
         return region
     message = f"the region {region} lies outside the desktop, which is {desktop}"
     if inside is None:
-        raise DeviceNotFoundError(message, hint="see `capture devices` for the screens there are")
+        raise DeviceNotFoundError(message, hint=Advice.SHOW_DEVICES.with_())
     numbers = (inside.left_px, inside.top_px, inside.width_px, inside.height_px)
-    hint = f"the part inside is --region {','.join(map(str, numbers))}"
+    hint = Advice.REGION_INSIDE.with_(region=",".join(map(str, numbers)))
     raise ConfigError(message.replace("lies", "lies partly"), hint=hint)
 
 

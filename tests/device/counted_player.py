@@ -121,15 +121,17 @@ def play(options: argparse.Namespace) -> dict[str, Any]:
     player = Player(options.name, options.device, options.latency_ms)
     total, written = int(options.seconds * RATE_HZ), 0
     pause_at = resume_at = end = None
+    corked_s = paused_s = 0.0
     starts: list[int] = []
     while end is None or time.monotonic() < end:
         now = time.monotonic()
         if pause_at is not None and now >= pause_at:
             player.cork(is_corked=True)
+            corked_s = time.monotonic()
             pause_at, resume_at = None, now + options.pause_s
         if resume_at is not None and now >= resume_at:
             player.cork(is_corked=False)
-            resume_at = None
+            resume_at, paused_s = None, time.monotonic() - corked_s
         room = min(player.lib.pa_stream_writable_size(player.stream) // 8, total - written)
         if room > 0:
             data = encode(written, room)
@@ -146,7 +148,8 @@ def play(options: argparse.Namespace) -> dict[str, Any]:
         player.turn()
     player.close()
     low, truth, high = np.percentile(starts, [5, 75, 95])
-    return {"heard_ns": int(truth), "spread_ms": float(high - low) / 1e6}
+    spread_ms = float(high - low) / 1e6
+    return {"heard_ns": int(truth), "spread_ms": spread_ms, "paused_s": paused_s}
 
 
 if __name__ == "__main__":

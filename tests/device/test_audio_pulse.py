@@ -261,7 +261,7 @@ def test_a_pause_of_an_application_keeps_its_length() -> None:
         player = counted(
             "--seconds", "2", "--latency-ms", "50", "--device", "spk", "--pause-at", "1"
         )
-        player.communicate()
+        paused_s = json.loads(player.communicate()[0].splitlines()[-1])["paused_s"]
         take.wait(lambda: take.has(EventKind.STREAM_ENDED))
     times = np.concatenate(
         [
@@ -272,7 +272,8 @@ def test_a_pause_of_an_application_keeps_its_length() -> None:
     played = numbers(take.samples())
     # PulseAudio takes back what it had rendered, and plays it again after the pause.
     assert np.diff(played[played >= 0]).min() > -0.1 * RATE_HZ
-    assert np.diff(times).max() == pytest.approx(1.0, abs=0.15)
+    # A busy machine lets the player go on later than it wants to.
+    assert paused_s - 0.15 <= np.diff(times).max() <= paused_s + 0.5
 
 
 def test_an_application_is_followed_to_another_output(pulse_either: Any) -> None:

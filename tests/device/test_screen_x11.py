@@ -153,7 +153,7 @@ def test_monitors_and_labels(screen_display: str) -> None:
 def test_places_off_the_screen_are_refused(screen_display: str) -> None:
     with pytest.raises(ConfigError, match="partly outside") as caught:
         opened(screen_display, Region(Rect(WIDTH - 10, 0, 20, 20)))
-    assert caught.value.hint == f"the part inside is --region {WIDTH - 10},0,10,20"
+    assert caught.value.hint == f"the part inside is {WIDTH - 10},0,10,20"
     with pytest.raises(DeviceNotFoundError, match="outside the desktop"):
         opened(screen_display, Region(Rect(WIDTH, 0, 20, 20)))
     with pytest.raises(DeviceNotFoundError, match="no screen 7"):
