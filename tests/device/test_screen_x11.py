@@ -537,7 +537,7 @@ def test_no_display_is_said_clearly() -> None:
     for wayland in ({"WAYLAND_DISPLAY": "wayland-0"}, {"XDG_SESSION_TYPE": "wayland"}):
         with pytest.raises(BackendUnavailableError, match="Wayland") as caught:
             open_screen(VideoSpec(), wayland)
-        assert "--private-desktop" in (caught.value.hint or "")
+        assert "private desktop" in (caught.value.hint or "")
     for nowhere in (":9876", "nonsense"):
         with pytest.raises(BackendUnavailableError, match="no X server"):
             list_windows({"DISPLAY": nowhere})
