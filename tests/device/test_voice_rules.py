@@ -136,8 +136,8 @@ def test_silence_ends_it_so_long_after_the_last_sound(tmp_path: Path) -> None:
             result = listening.result()
     assert result.stopped_by == "silence"
     (message,) = result.messages
-    assert message.length_s == pytest.approx(3.0, abs=0.3)
-    assert result.listened_s >= 5.0
+    assert message.length_s >= 2.7  # a player that a busy machine holds up plays longer
+    assert result.listened_s >= message.length_s + 2.0 - 0.3
 
 
 @pytest.mark.usefixtures("_slow")
