@@ -305,7 +305,7 @@ def test_an_output_that_is_unloaded_and_loaded_again(pulse: Any, tone: Any, tmp_
     samples = check_whole(path)
     ((start_s, length_s),) = holes_s(samples)
     assert start_s == pytest.approx(unloaded_s, abs=LATENCY_S)
-    assert length_s > 0.7 - LATENCY_S
+    assert length_s > 0.6
     assert 0.7 - LATENCY_S < film.result.tracks[1].silence_inserted_s < length_s + LATENCY_S
     assert any("went away" in warning for warning in film.result.warnings)
 
@@ -329,7 +329,7 @@ def test_a_microphone_that_is_unplugged_and_back(pulse: Any, tone: Any, tmp_path
     samples = check_whole(path)
     ((start_s, length_s),) = holes_s(samples)
     assert start_s == pytest.approx(unloaded_s, abs=LATENCY_S)
-    assert length_s > 0.7 - LATENCY_S
+    assert length_s > 0.6
     assert film.result.warnings
 
 
