@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from capture.clock import now_ns
 from capture.errors import DeviceLostError, SourceEndedError
 from capture.media.write.picture import kept_picture
-from capture.pipeline import Mailbox, WhenFull
+from capture.pipeline import Mailbox, MailboxClosedError, WhenFull
 from capture.recording.compositor import Compositor
 from capture.units import NS_PER_S
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from capture.clock import SessionClock
     from capture.pipeline import StopFlag
+    from capture.recording.segments import PictureLane
     from capture.sources.base import ScreenSource
 
 __all__ = ["Film", "Picture"]
@@ -218,6 +219,15 @@ class Film:
         """Wake ``run``: its end was brought forward. Any thread."""
         if (screen := self._screen) is not None:
             screen.hurry()
+
+    def encode(self, lane: PictureLane) -> None:
+        """The thread that encodes: pictures out of the box into a lane, until it is closed."""
+        while True:
+            try:
+                picture = self.box.get()
+            except MailboxClosedError:
+                return
+            lane.put(picture.frame, picture.media_ns, is_key=picture.is_key)
 
     def close(self) -> None:
         """Close the source; the kept picture stays."""

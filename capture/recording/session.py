@@ -12,7 +12,6 @@ Pictures are dropped where they are taken when the encoder or the disk is slow; 
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -33,19 +32,18 @@ from capture.live.running import Running
 from capture.media.certificate import certify
 from capture.model.events import Event, EventKind
 from capture.model.recording import RecordingResult, Snapshot, State, TrackReport
-from capture.pipeline import MailboxClosedError, Pipeline
+from capture.pipeline import Pipeline
+from capture.recording.health import Health
+from capture.recording.inputs import Inputs
 from capture.recording.place import Place
 from capture.recording.plan import audio_codec_of, check_spec, find_doubled, plan_segments
-from capture.recording.sound import Sound
-from capture.recording.watchdog import GridWatch, PictureCounts, Watchdog
-from capture.sources import open_audio, open_screen
+from capture.recording.start import Start
 from capture.units import NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from capture.recording.film import Film
     from capture.recording.segments import Segments
     from capture.specs.recording import RecordingSpec
 
@@ -61,10 +59,6 @@ PREPARE_S = 1.5
 """The sources and the encoder are opened so long before a time that was set: it takes 0.5 s."""
 PLACE_S = 2.5
 """A private desktop is started so long before that: it is up in 1 s."""
-WALL_LOOK_S = 1.0
-"""How often the machine's clock is looked at while waiting for a time: somebody may set it."""
-PRE_ROLL_NS = NS_PER_S // 4
-"""What of the sound before a sound is kept where that starts the recording."""
 LISTENING = {"sound", "silence"}
 """Rules that are about what is heard."""
 DEVICE_CHANGES = {EventKind.DEVICE_LOST, EventKind.DEVICE_BACK, EventKind.DEFAULT_CHANGED}
@@ -93,9 +87,7 @@ class Session(Running[Snapshot, RecordingResult]):
         self._patience = Patience(spec, self._events, self.wait_for_stop)
         self._pipeline = Pipeline()
         self._place = Place(spec)
-        self._film: Film | None = None
-        self._sound: Sound | None = None
-        self._dead: list[str] = []
+        self._inputs = Inputs(spec)
         self._disk = DiskWatch(spec)
         self._free_bytes: int | None = None
         self._clock = SessionClock(now_ns())
@@ -112,28 +104,28 @@ class Session(Running[Snapshot, RecordingResult]):
             NothingRecordedError: It was stopped before it began.
             CaptureError: Something that is needed is not there. Nothing is left behind.
         """
-        asked_ns = now_ns()
+        start = Start(self.spec, self._patience, self._on_wait)
         try:
             if not self._place.is_private:
                 self._check_rules()
             for warning in find_doubled(self.spec):
                 self._events.warn(warning)
             self._disk.check_start()
-            self._wait_for_time(asked_ns, PREPARE_S + PLACE_S * self._place.is_private)
+            start.wait_for_time(PREPARE_S + PLACE_S * self._place.is_private)
             self._place.open()
             if self._place.is_private:
                 self._check_rules()
             if self.spec.start_when:
                 self._place.start_command()
-            self._wait_for_time(asked_ns, PREPARE_S)
-            self._wait_for_others()
-            self._open_sources()
+            start.wait_for_time(PREPARE_S)
+            start.wait_for_others(self._place.environment)
+            self._inputs.open(self._place.environment, self._patience.check)
             self._prepare()
-            self._wait_for_time(asked_ns)
-            self._begin(self._wait_for_sound())
+            start.wait_for_time()
+            self._begin(start.wait_for_sound(self._ear))
         except BaseException:
             self._state = State.FAILED
-            self._close_sources()
+            self._inputs.close()
             self._place.close()
             self._end_events()
             raise
@@ -167,16 +159,13 @@ class Session(Running[Snapshot, RecordingResult]):
     def _before_stop(self) -> None:
         planned_ns = self._planned_end()
         self._end_ns = now_ns() if planned_ns is None else min(planned_ns, now_ns())
-        if self._film is not None:
-            self._film.hurry()
+        if self._inputs.film is not None:
+            self._inputs.film.hurry()
 
     def abort(self) -> None:
         """End at once, without waiting for what is still in the boxes; the file stays whole."""
         self.stop("abort")
-        if self._film is not None:
-            self._film.box.close(discard=True)
-        if self._sound is not None:
-            self._sound.abort()
+        self._inputs.abort()
 
     @property
     def state(self) -> State:
@@ -186,13 +175,12 @@ class Session(Running[Snapshot, RecordingResult]):
     @property
     def notes(self) -> tuple[str, ...]:
         """Why a slower or poorer path was taken, one sentence each."""
-        sources = [part for part in (self._film, self._sound) if part is not None]
-        return tuple(note for part in sources for note in part.notes)
+        return self._inputs.notes
 
     def snapshot(self) -> Snapshot:
         """The session at this moment; cheap, made to be polled."""
         at_ns = min(now_ns(), self._end_ns or (1 << 63))
-        film, sound, segments = self._film, self._sound, self._segments
+        film, sound, segments = self._inputs.film, self._inputs.sound, self._segments
         return Snapshot(
             state=self._state,
             recorded_ns=self._clock.recorded_ns(at_ns) if segments else 0,
@@ -212,101 +200,33 @@ class Session(Running[Snapshot, RecordingResult]):
     def _check_rules(self) -> None:
         check_rules((*self.spec.start_when, *self.spec.stop_when), self._place.environment)
 
-    def _wait_for_time(self, asked_ns: int, before_s: float = 0.0) -> None:
-        """Until the delay is over and the wall clock shows the time that was set."""
-        self._patience.check()
-        while True:
-            left_s = (asked_ns - now_ns()) / NS_PER_S + self.spec.delay_s
-            if self.spec.begin_at_s is not None:
-                left_s = max(left_s, self.spec.begin_at_s - time.time())
-            if left_s <= before_s:
-                return
-            self._state = State.WAITING
-            self._patience.rest(min(left_s - before_s, WALL_LOOK_S))
-
-    def _wait_for_others(self) -> None:
-        """Until the windows and applications of the start rules are there; nothing is open yet."""
-        rules = [rule for rule in self.spec.start_when if rule.kind != "sound"]
-        if rules:
-            self._state = State.WAITING
-            self._patience.wait_for_others(rules, self._place.environment)
-
-    def _wait_for_sound(self) -> int | None:
-        """Until there is sound, if a rule says so; gives when the recording begins.
-
-        What the sources give meanwhile waits in the box of their blocks, ten seconds of it: the
-        sound before the sound is there when the recording begins with it.
-        """
-        rules = [rule for rule in self.spec.start_when if rule.kind == "sound"]
-        if not rules or self._ear is None:
-            return None
+    def _on_wait(self) -> None:
         self._state = State.WAITING
-        self._patience.begin(rules)
-        ready_ns = now_ns()
-        while (self._ear.heard_ns or 0) < ready_ns:
-            self._patience.rest()
-        assert self._ear.onset_ns is not None
-        return max(self._ear.onset_ns - PRE_ROLL_NS, ready_ns)
 
     # ------------------------------------------------------------------------------------- starting
-
-    def _open_sources(self) -> None:
-        spec = self.spec
-        self._patience.check()
-        if spec.video is not None:
-            screen = open_screen(spec.video, self._place.environment)
-            try:
-                from capture.recording.film import Film  # noqa: PLC0415 - av and cv2 are slow to load
-
-                is_lossless = spec.video.quality == "lossless"
-                self._film = Film(screen, spec.video.fps, is_lossless=is_lossless)
-            except BaseException:
-                screen.close()
-                raise
-        self._patience.check()
-        with contextlib.ExitStack() as opened:  # closes those before one that cannot be opened
-            sources = [
-                opened.enter_context(
-                    open_audio(
-                        audio,
-                        rate_hz=spec.rate_hz,
-                        follow_default=spec.follow_default,
-                        environment=self._place.environment,
-                    )
-                )
-                for audio in spec.audio
-            ]
-            opened.pop_all()
-        if sources:
-            self._sound = Sound(sources, spec.audio, spec.tracks, spec.rate_hz)
 
     def _prepare(self) -> None:
         """All that takes its time before media time 0."""
         self._patience.check()
+        film, sound = self._inputs.film, self._inputs.sound
         self._segments = plan_segments(
             self.spec,
-            like=self._film.like if self._film else None,
-            tracks=self._sound.tracks if self._sound else (),
+            like=film.like if film else None,
+            tracks=sound.tracks if sound else (),
             on_choice=lambda message: self._events.emit(EventKind.CHOICE, message),
             on_done=lambda path: self._events.emit(EventKind.FILE_DONE, str(path)),
             certify=self._certify,
         )
-        if self._sound is None:
+        if sound is None:
             return
         if {rule.kind for rule in (*self.spec.start_when, *self.spec.stop_when)} & LISTENING:
             self._ear = Ear(self.spec.rate_hz)
-        self._sound.start(
-            self._on_source_event, self._on_overflow, self._ear.take if self._ear else None
-        )
+        sound.start(self._on_source_event, self._on_overflow, self._ear.take if self._ear else None)
 
     def _begin(self, start_ns: int | None) -> None:
         """Record from a moment on; ``None``: from the first picture on, which is taken now."""
         assert self._segments is not None
-        if start_ns is None and self._film is None:
-            start_ns = now_ns()
-        self._clock = SessionClock(self._film.begin(start_ns) if self._film else start_ns or 0)
-        if self._sound is not None:
-            self._sound.begin(self._clock)
+        self._clock = self._inputs.begin(start_ns)
         with self._lock:  # stopped before this: nothing is left; after it: it ends in order
             self._patience.check()
             self._state = State.RECORDING
@@ -318,12 +238,13 @@ class Session(Running[Snapshot, RecordingResult]):
 
     def _start_threads(self) -> None:
         assert self._segments is not None
-        pipeline, segments, film = self._pipeline, self._segments, self._film
+        pipeline, segments = self._pipeline, self._segments
+        film, sound = self._inputs.film, self._inputs.sound
         if film is not None:
             pipeline.add("screen", self._run_film, film.box.close)
             pipeline.add("encode", self._encode, lambda: film.box.close(discard=True))
-        if self._sound is not None:
-            pipeline.add("sound", self._run_sound, self._sound.abort)
+        if sound is not None:
+            pipeline.add("sound", self._run_sound, sound.abort)
         # Ends last: the watchdog closes its box when all others have ended.
         pipeline.add("mux", segments.write_all, lambda: segments.box.close(discard=True))
         pipeline.start()
@@ -341,8 +262,9 @@ class Session(Running[Snapshot, RecordingResult]):
 
     def _run_film(self) -> None:
         """capture-screen: keep the grid, ask what changed, hand pictures over."""
-        assert self._film is not None
-        self._film.run(self._clock, self._planned_end, self._stop_asked, self._on_screen_gone)
+        film = self._inputs.film
+        assert film is not None
+        film.run(self._clock, self._planned_end, self._stop_asked, self._on_screen_gone)
 
     def _on_screen_gone(self, error: SourceEndedError | DeviceLostError) -> bool:
         """Whether the recording goes on without its screen."""
@@ -350,7 +272,7 @@ class Session(Running[Snapshot, RecordingResult]):
             self._events.emit(EventKind.FINISHING, str(error))
             self.stop("source-ended")
             return False
-        if self._sound is not None and not self.spec.is_strict:
+        if self._inputs.sound is not None and not self.spec.is_strict:
             # What can still be kept is kept: the sound goes on over the last picture.
             self._events.warn(f"{error.message}; the sound is still recorded")
             return True
@@ -364,8 +286,8 @@ class Session(Running[Snapshot, RecordingResult]):
 
         assert self.spec.video is not None
         assert self._segments is not None
-        assert self._film is not None
-        video, film, segments = self.spec.video, self._film, self._segments
+        assert self._inputs.film is not None
+        video, film, segments = self.spec.video, self._inputs.film, self._segments
         assert segments.video is not None
         duration_s = self.spec.duration_s
         lane = PictureLane(
@@ -376,12 +298,7 @@ class Session(Running[Snapshot, RecordingResult]):
             end_ns=None if duration_s is None else round(duration_s * NS_PER_S),
             on_free=film.recycle,
         )
-        while True:
-            try:
-                picture = film.box.get()
-            except MailboxClosedError:
-                break
-            lane.put(picture.frame, picture.media_ns, is_key=picture.is_key)
+        film.encode(lane)
         lane.end(self._recorded_until_ns())
 
     def _run_sound(self) -> None:
@@ -389,18 +306,18 @@ class Session(Running[Snapshot, RecordingResult]):
         from capture.recording.segments import SoundLane  # noqa: PLC0415 - loads av
 
         assert self._segments is not None
-        assert self._sound is not None
-        self._sound.run(SoundLane(self._segments), self._planned_end, self._stop_asked)
+        assert self._inputs.sound is not None
+        self._inputs.sound.run(SoundLane(self._segments), self._planned_end, self._stop_asked)
 
     def _watch(self) -> None:
         """capture-watchdog: end the recording when it is time, then finish it."""
         next_disk_ns = 0
-        watchdog = Watchdog(now_ns(), self._film.is_black if self._film else None)
-        grid = GridWatch(self.spec.video.fps) if self.spec.video else None
+        video = self.spec.video
+        health = Health(self._inputs, None if video is None else video.fps, self._events)
         while not self._stop_asked.wait(WATCH_TICK_S):
             at_ns = now_ns()
             end_ns = self._planned_end()
-            self._watch_signals(watchdog, grid, at_ns)
+            health.step(at_ns, is_recording=self._state is State.RECORDING)
             if self._pipeline.failed.is_set():
                 self.stop("error")
             elif end_ns is not None and at_ns >= end_ns:
@@ -411,7 +328,7 @@ class Session(Running[Snapshot, RecordingResult]):
                 next_disk_ns = at_ns + DISK_EVERY_NS
                 self._watch_disk()
         try:
-            self._finish(watchdog)
+            self._finish(health)
         except BaseException as error:  # noqa: BLE001 - the owner gets it
             self._fail(error)
         finally:
@@ -419,27 +336,6 @@ class Session(Running[Snapshot, RecordingResult]):
             self._state = State.FAILED if self._error else State.DONE
             self._events.emit(EventKind.DONE, self._stopped_by)
             self._end_events()
-
-    def _watch_signals(self, watchdog: Watchdog, grid: GridWatch | None, at_ns: int) -> None:
-        if self._state is not State.RECORDING:
-            watchdog.rest(at_ns)
-            return
-        film, pictures = self._film, None
-        if film is not None and grid is not None and not film.is_gone:
-            pictures = PictureCounts(film.captured + film.unchanged, film.dropped)
-            event = grid.step(at_ns, pictures)
-            if event is not None:
-                film.divisor = grid.divisor
-                self._note(event)
-        for event in watchdog.step(at_ns, self._sound.facts() if self._sound else [], pictures):
-            self._note(event)
-
-    def _note(self, event: Event) -> None:
-        """Keep what the watchdog found for the result, and tell it."""
-        self._events.add_warning(event.message)
-        if event.kind is EventKind.DEAD_SIGNAL and event.source is not None:
-            self._dead.append(event.source)
-        self._events.publish(event)
 
     def _watch_disk(self) -> None:
         assert self._segments is not None
@@ -458,7 +354,7 @@ class Session(Running[Snapshot, RecordingResult]):
 
     # ----------------------------------------------------------------------------------- finishing
 
-    def _finish(self, watchdog: Watchdog) -> None:
+    def _finish(self, health: Health) -> None:
         assert self._segments is not None
         self._state = State.FINISHING
         self._events.emit(EventKind.FINISHING, "finishing the file")
@@ -474,13 +370,11 @@ class Session(Running[Snapshot, RecordingResult]):
                     hint="the file plays up to the last second or two that reached the disk",
                 )
             )
-        self._close_sources()
+        self._inputs.close()
         self._place.close()
         if self._pipeline.first_error is not None:
             self._fail(self._pipeline.first_error)
-        if self._sound is not None and self._sound.has_recorded:
-            for event in watchdog.end(now_ns(), self._sound.facts()):
-                self._note(event)
+        health.end()
         # A folder that was deleted took finished files of a split recording along.
         paths = tuple(path for path in self._segments.paths if path.exists())
         if not paths:
@@ -493,15 +387,15 @@ class Session(Running[Snapshot, RecordingResult]):
             paths=paths,
             duration_s=length_s,
             size_bytes=sum(path.stat().st_size for path in paths if path.exists()),
-            captured_pictures=self._film.captured if self._film else 0,
-            unchanged_pictures=self._film.unchanged if self._film else 0,
-            dropped_pictures=self._film.dropped if self._film else 0,
+            captured_pictures=self._inputs.film.captured if self._inputs.film else 0,
+            unchanged_pictures=self._inputs.film.unchanged if self._inputs.film else 0,
+            dropped_pictures=self._inputs.film.dropped if self._inputs.film else 0,
             tracks=self._track_reports(),
             warnings=(*self._events.warnings, *self._command_warnings()),
             stopped_by=self._stopped_by,
             pauses_s=self._clock.pauses_s,
             markers_s=tuple(m / NS_PER_S for m in self._segments.markers_ns),
-            dead=tuple(dict.fromkeys(self._dead)),
+            dead=tuple(health.dead),
             command_exit_code=self._place.exit_code,
         )
 
@@ -523,17 +417,9 @@ class Session(Running[Snapshot, RecordingResult]):
 
     def _certify(self) -> dict[str, Any]:
         """capture-mux: what was done to the recording so far, for the file that ends now."""
-        film, video = self._film, self.spec.video
         return certify(
             tracks=self._track_reports(),
-            pictures={
-                "fps": video.fps,
-                "captured": film.captured,
-                "unchanged": film.unchanged,
-                "dropped": film.dropped,
-            }
-            if film is not None and video is not None
-            else None,
+            pictures=self._inputs.picture_counts(),
             device_changes=self._device_changes,
             pauses_s=self._clock.pauses_s,
             warnings=self._events.warnings,
@@ -541,19 +427,12 @@ class Session(Running[Snapshot, RecordingResult]):
 
     def _track_reports(self) -> tuple[TrackReport, ...]:
         assert self._segments is not None
-        reports: tuple[TrackReport, ...] = ()
-        if self._segments.video is not None:
-            codec = self._segments.video.codec
-            end_s = self._recorded_until_ns() / NS_PER_S
-            reports = (TrackReport("picture", "video", codec, 0.0, end_s),)
-        if self._sound is not None:
-            reports += self._sound.reports(audio_codec_of(self.spec))
-        return reports
-
-    def _close_sources(self) -> None:
-        for part in (self._sound, self._film):
-            if part is not None:
-                part.close()
+        video = self._segments.video
+        return self._inputs.reports(
+            video.codec if video is not None else None,
+            audio_codec_of(self.spec),
+            self._recorded_until_ns() / NS_PER_S,
+        )
 
     # --------------------------------------------------------------------------------------- small
 
@@ -572,7 +451,8 @@ class Session(Running[Snapshot, RecordingResult]):
 
     def _next_slot_ns(self) -> int:
         """The next picture of the grid; now, where there is no grid."""
-        return self._film.slot_after(self._clock, now_ns()) if self._film else now_ns()
+        film = self._inputs.film
+        return film.slot_after(self._clock, now_ns()) if film else now_ns()
 
     def _on_source_event(self, event: Event) -> None:
         if event.kind in DEVICE_CHANGES:

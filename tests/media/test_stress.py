@@ -112,7 +112,7 @@ def test_a_writer_that_stops_costs_pictures_not_memory_and_no_sound(
     events: list[Event] = []
     weights, memory = [], []
     with Session(spec, events.append) as session:
-        assert session._film is not None
+        assert session._inputs.film is not None
         assert session._segments is not None
         time.sleep(2)
         may_write.clear()
@@ -121,7 +121,7 @@ def test_a_writer_that_stops_costs_pictures_not_memory_and_no_sound(
             time.sleep(0.1)
             weights.append(session._segments.box.weight)
             memory.append(_memory_bytes() - before_bytes)
-        dropped = session._film.dropped
+        dropped = session._inputs.film.dropped
         may_write.set()
         time.sleep(1.5)
     result = session.result

@@ -1,0 +1,65 @@
+"""Whether a recording still records something: dead tracks, a grid that is not kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from capture.clock import now_ns
+from capture.model.events import EventKind
+from capture.recording.watchdog import GridWatch, PictureCounts, Watchdog
+
+if TYPE_CHECKING:
+    from capture.live.event_log import EventLog
+    from capture.model.events import Event
+    from capture.recording.inputs import Inputs
+
+__all__ = ["Health"]
+
+
+class Health:
+    """Asks the inputs how they are, and publishes what is wrong. Used from one thread.
+
+    Args:
+        inputs: Open, and recording.
+        fps: Pictures per second of the grid; ``None`` without pictures.
+        events: Gets what is found.
+
+    Attributes:
+        dead: Sources that recorded nothing of use, each once.
+    """
+
+    def __init__(self, inputs: Inputs, fps: float | None, events: EventLog) -> None:
+        self._inputs = inputs
+        self._events = events
+        self._watchdog = Watchdog(now_ns(), inputs.film.is_black if inputs.film else None)
+        self._grid = None if fps is None else GridWatch(fps)
+        self.dead: list[str] = []
+
+    def step(self, at_ns: int, *, is_recording: bool) -> None:
+        """Look; while it is paused nothing is expected of any source."""
+        if not is_recording:
+            self._watchdog.rest(at_ns)
+            return
+        film, pictures = self._inputs.film, None
+        if film is not None and self._grid is not None and not film.is_gone:
+            pictures = PictureCounts(film.captured + film.unchanged, film.dropped)
+            event = self._grid.step(at_ns, pictures)
+            if event is not None:
+                film.divisor = self._grid.divisor
+                self._publish(event)
+        sound = self._inputs.sound
+        for event in self._watchdog.step(at_ns, sound.facts() if sound else [], pictures):
+            self._publish(event)
+
+    def end(self) -> None:
+        """Look for the last time: at what was so from beginning to end."""
+        sound = self._inputs.sound
+        if sound is not None and sound.has_recorded:
+            for event in self._watchdog.end(now_ns(), sound.facts()):
+                self._publish(event)
+
+    def _publish(self, event: Event) -> None:
+        self._events.add_warning(event.message)
+        if event.kind is EventKind.DEAD_SIGNAL and event.source not in {None, *self.dead}:
+            self.dead.append(str(event.source))
+        self._events.publish(event)
