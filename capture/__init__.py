@@ -101,7 +101,8 @@ if TYPE_CHECKING:
         VoiceState as VoiceState,
     )
     from capture.player import Player as Player
-    from capture.recording.session import Session as Session, record as record
+    from capture.recording.record import record as record
+    from capture.recording.session import Session as Session
     from capture.sources import (
         list_audio_apps as list_audio_apps,
         list_audio_devices as list_audio_devices,
@@ -161,7 +162,8 @@ _PLACES = {
     "capture.model.signal": "Level",
     "capture.model.voice": "VoiceMessage VoiceResult VoiceSnapshot VoiceState",
     "capture.player": "Player",
-    "capture.recording.session": "Session record",
+    "capture.recording.record": "record",
+    "capture.recording.session": "Session",
     "capture.sources": "list_audio_apps list_audio_devices list_monitors list_windows",
     "capture.specs.extraction": "ExtractJob",
     "capture.specs.recording": "AudioSpec RecordingSpec Rule TrackMode VideoSpec",

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DiskLook", "DiskWatch", "check_room"]
 
+MAX_SIZE_MARGIN_S = 2.0
+"""What is still in the boxes when the size is looked at."""
 MARGIN_S = 10
 """So many seconds of recording stay free: the end of the file needs room, and so do others."""
 FORECAST_AFTER_S = 10.0
@@ -27,8 +29,8 @@ class DiskLook:
 
     free_bytes: int | None
     """``None`` where the system does not tell."""
-    is_full: bool = False
-    """The recording has to end now."""
+    stop_reason: str | None = None
+    """Why the recording has to end now: ``disk``, or ``size`` where the files are large enough."""
     warning: str | None = None
     """Something new to be told."""
 
@@ -59,15 +61,17 @@ class DiskWatch:
             written_bytes: Size of all files so far.
             recorded_s: Media time so far.
         """
+        per_s, limit = written_bytes / max(1.0, recorded_s), self._spec.max_size_bytes
+        is_enough = limit is not None and written_bytes + per_s * MAX_SIZE_MARGIN_S >= limit
+        reason = "size" if is_enough else None
         free = _free_bytes(self._spec.output.parent)
         if free is None:
-            return DiskLook(None)
-        per_s = written_bytes / max(1.0, recorded_s)
+            return DiskLook(None, reason)
         floor = max(self._spec.min_free_bytes, MARGIN_S * per_s)
         if free < floor:
-            told = f"the disk is almost full: {_megabytes(free)} left"
-            return DiskLook(free, is_full=True, warning=told)
-        return DiskLook(free, warning=self._forecast(free - floor, per_s, recorded_s))
+            warning = f"the disk is almost full: {_megabytes(free)} left"
+            return DiskLook(free, "disk", warning)
+        return DiskLook(free, reason, self._forecast(free - floor, per_s, recorded_s))
 
     def _forecast(self, room_bytes: float, per_s: float, recorded_s: float) -> str | None:
         """Once: that the disk will be full before the recording is over."""

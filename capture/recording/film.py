@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from capture.clock import SessionClock
     from capture.pipeline import StopFlag
-    from capture.recording.segments import PictureLane
+    from capture.recording.lanes import PictureLane
     from capture.sources.base import ScreenSource
 
 __all__ = ["Film", "Picture"]

@@ -24,7 +24,6 @@ from capture.errors import (
     OutputError,
     SourceEndedError,
 )
-from capture.hints import Advice
 from capture.live.disk import DiskWatch
 from capture.live.lookout import Ear, Patience, check_rules, watch_for_end
 from capture.live.rules import with_rules
@@ -37,22 +36,20 @@ from capture.recording.health import Health
 from capture.recording.inputs import Inputs
 from capture.recording.place import Place
 from capture.recording.plan import audio_codec_of, check_spec, find_doubled, plan_segments
+from capture.recording.segments import what_is_kept
 from capture.recording.start import Start
 from capture.units import NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from capture.recording.segments import Segments
     from capture.specs.recording import RecordingSpec
 
-__all__ = ["Session", "record"]
+__all__ = ["Session"]
 
 WATCH_TICK_S = 0.1
 DISK_EVERY_NS = NS_PER_S
-MAX_SIZE_MARGIN_S = 2.0
-"""What is still in the boxes when the size is checked."""
 DRAIN_WITHIN_S = 20.0
 """After the end; a disk that takes longer to answer is given up."""
 PREPARE_S = 1.5
@@ -282,7 +279,7 @@ class Session(Running[Snapshot, RecordingResult]):
 
     def _encode(self) -> None:
         """capture-encode: pictures into packets."""
-        from capture.recording.segments import PictureLane  # noqa: PLC0415 - loads av
+        from capture.recording.lanes import PictureLane  # noqa: PLC0415 - loads av
 
         assert self.spec.video is not None
         assert self._segments is not None
@@ -303,7 +300,7 @@ class Session(Running[Snapshot, RecordingResult]):
 
     def _run_sound(self) -> None:
         """capture-sound: blocks onto the timelines, tracks into packets."""
-        from capture.recording.segments import SoundLane  # noqa: PLC0415 - loads av
+        from capture.recording.lanes import SoundLane  # noqa: PLC0415 - loads av
 
         assert self._segments is not None
         assert self._inputs.sound is not None
@@ -339,18 +336,13 @@ class Session(Running[Snapshot, RecordingResult]):
 
     def _watch_disk(self) -> None:
         assert self._segments is not None
-        written = self._segments.written_bytes
-        recorded_s = max(1.0, self._clock.recorded_ns(now_ns()) / NS_PER_S)
-        per_s = written / recorded_s
-        limit = self.spec.max_size_bytes
-        if limit is not None and written + per_s * MAX_SIZE_MARGIN_S >= limit:
-            self.stop("size")
-        look = self._disk.look(written, recorded_s)
+        recorded_s = self._clock.recorded_ns(now_ns()) / NS_PER_S
+        look = self._disk.look(self._segments.written_bytes, recorded_s)
         self._free_bytes = look.free_bytes
         if look.warning is not None:
             self._events.warn(look.warning)
-        if look.is_full:
-            self.stop("disk")
+        if look.stop_reason is not None:
+            self.stop(look.stop_reason)
 
     # ----------------------------------------------------------------------------------- finishing
 
@@ -382,7 +374,8 @@ class Session(Running[Snapshot, RecordingResult]):
             return
         length_s = self._recorded_until_ns() / NS_PER_S
         if isinstance(self._error, OutputError) and not mux.is_alive:
-            length_s = min(length_s, self._say_what_is_kept(self._error, paths))
+            kept_s, self._error = what_is_kept(self._error, paths)
+            length_s = min(length_s, kept_s)
         self._result = RecordingResult(
             paths=paths,
             duration_s=length_s,
@@ -402,18 +395,6 @@ class Session(Running[Snapshot, RecordingResult]):
     def _command_warnings(self) -> list[str]:
         code = self._place.exit_code
         return [f"the command ended with exit code {code}"] if code else []
-
-    def _say_what_is_kept(self, error: OutputError, paths: tuple[Path, ...]) -> float:
-        """Read how much reached the disk, in s, and add it to the error."""
-        from capture.media.check.recover import length_of_all  # noqa: PLC0415 - loads av
-
-        kept_s = length_of_all(paths)
-        self._error = OutputError(
-            error.message,
-            hint=Advice.KEPT_IN.with_(length_s=kept_s, path=paths[-1], then=error.hint),
-            details=error.details,
-        ).with_traceback(error.__traceback__)
-        return kept_s
 
     def _certify(self) -> dict[str, Any]:
         """capture-mux: what was done to the recording so far, for the file that ends now."""
@@ -470,19 +451,3 @@ class Session(Running[Snapshot, RecordingResult]):
     def _fail(self, error: BaseException) -> None:
         with self._lock:
             self._error = self._error or error
-
-
-def record(spec: RecordingSpec, on_event: Callable[[Event], None] | None = None) -> RecordingResult:
-    """Record until the spec's duration is over, its window closes, or ^C; gives what was kept.
-
-    Raises:
-        CaptureError: It could not start, or failed on the way.
-    """
-    with Session(spec, on_event) as session:
-        try:
-            session.wait()
-        except KeyboardInterrupt:
-            session.stop("interrupt")
-    result = session.wait()
-    assert result is not None
-    return result

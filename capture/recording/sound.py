@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from capture.model.recording import TrackReport
     from capture.model.signal import Level
     from capture.pipeline import StopFlag
-    from capture.recording.segments import SoundLane
+    from capture.recording.lanes import SoundLane
     from capture.sources.base import AudioSource
     from capture.specs.recording import AudioSpec, TrackMode
 

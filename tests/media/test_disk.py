@@ -295,7 +295,7 @@ def test_a_disk_too_small_for_the_duration_is_told_once(
     look = watch.look(20_000_000, 20.0)
     assert look.warning is not None
     assert "17.0 of 60.0 minutes" in look.warning
-    assert not look.is_full
+    assert look.stop_reason is None
     assert watch.look(21_000_000, 21.0).warning is None
     for changes in ({"duration_s": 900.0}, {"duration_s": None}):
         assert DiskWatch(spec(tmp_path / "a.mp4", **changes)).look(20_000_000, 20).warning is None

@@ -11,7 +11,8 @@ import pytest
 
 from capture.media.write.encode import AudioEncoder, VideoEncoder
 from capture.media.write.mux import CODEC_NAMES, container_of, open_file
-from capture.recording.segments import PictureLane, Segments
+from capture.recording.lanes import PictureLane
+from capture.recording.segments import Segments
 from capture.units import NS_PER_S
 from tests.media.films import read_picture_times, read_sound
 from tests.media.writing import open_writing

@@ -1,0 +1,32 @@
+"""A recording in one call, and what is left of one that failed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from capture.recording.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from capture.model.events import Event
+    from capture.model.recording import RecordingResult
+    from capture.specs.recording import RecordingSpec
+
+__all__ = ["record"]
+
+
+def record(spec: RecordingSpec, on_event: Callable[[Event], None] | None = None) -> RecordingResult:
+    """Record until the spec's duration is over, its window closes, or ^C; gives what was kept.
+
+    Raises:
+        CaptureError: It could not start, or failed on the way.
+    """
+    with Session(spec, on_event) as session:
+        try:
+            session.wait()
+        except KeyboardInterrupt:
+            session.stop("interrupt")
+    result = session.wait()
+    assert result is not None
+    return result
