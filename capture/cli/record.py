@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from capture.cli.app import EXIT_FAILED, EXIT_INTERRUPTED, print_error, say
+from capture.cli.app import print_error, say
 from capture.cli.memory import return_large_blocks
 from capture.cli.recover import mention_orphans
 from capture.cli.signals import StopSignals
@@ -25,6 +25,7 @@ from capture.errors import (
     LibraryMissingError,
     NothingRecordedError,
 )
+from capture.exit_codes import EXIT_DEAD_SOURCE, EXIT_FAILED, EXIT_INTERRUPTED
 from capture.live.rules import parse_start, parse_stop
 from capture.specs.recording import AudioSpec, RecordingSpec, TrackMode, VideoSpec
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["record"]
 
-EXIT_DEAD_SOURCE = 4
 READY_S = 4.0
 """So long before a time that was set the screen is opened; a private desktop is up in 1 s."""
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from capture.cli.app import EXIT_FAILED, EXIT_INTERRUPTED, print_error, say
+from capture.cli.app import print_error, say
 from capture.cli.schedule_views import (
     as_found,
     ended,
@@ -33,6 +33,7 @@ from capture.cli.streams import detached_output
 from capture.cli.values import Duration
 from capture.cli.views import print_json
 from capture.errors import ConfigError
+from capture.exit_codes import EXIT_DEAD_SOURCE, EXIT_FAILED, EXIT_INTERRUPTED
 from capture.schedule.jobs import Job, Missed, Overlap, Run, Status
 from capture.schedule.when import local_zone, parse_moment
 
@@ -47,8 +48,6 @@ schedule = App(name="schedule", help="Record at set times, unattended.", help_fo
 
 NEXT_SHOWN = 10
 LOG_SHOWN = 20
-EXIT_DEAD_SOURCE = 4
-"""As ``record --strict``, whose module is slow to load."""
 _EXIT_CODES = {
     Status.DONE: 0,
     Status.SILENT: EXIT_DEAD_SOURCE,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from capture.cli.app import EXIT_FAILED, EXIT_INTERRUPTED, print_error, say
+from capture.cli.app import print_error, say
 from capture.cli.recover import mention_orphans
 from capture.cli.signals import StopSignals
 from capture.cli.streams import detached_output
@@ -17,6 +17,7 @@ from capture.cli.values import Duration, parse_duration
 from capture.cli.voice_views import choose_view
 from capture.config import default_voice_folder
 from capture.errors import CaptureError, ConfigError, NothingRecordedError
+from capture.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SOME_FAILED
 from capture.live.rules import parse_start, parse_stop
 from capture.specs.voice import GateSpec, SoundFileSpec, VoiceSpec
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["voice"]
 
-EXIT_SOME_MISSING = 3
 MESSENGERS = ("whatsapp", "telegram")
 DEFAULT_GATE = GateSpec()
 
@@ -186,7 +186,7 @@ def _exit_code(spec: VoiceSpec, result: VoiceResult) -> int:
     kept = sum(message.part in {None, 1} for message in result.messages)
     if spec.count is not None and 0 < kept < spec.count and result.stopped_by != "interrupt":
         print_error(f"only {kept} of {spec.count} messages came")
-        return EXIT_SOME_MISSING
+        return EXIT_SOME_FAILED
     if kept:
         return 0
     if result.stopped_by in {"interrupt", "terminate", "key", "abort"}:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from capture.exit_codes import EXIT_DEAD_SOURCE
 from capture.process import END_SIGNAL, apart, is_still, process_start
 from capture.schedule.jobs import Job, Run, Status
 
@@ -48,8 +49,6 @@ RUN_VARIABLE = "CAPTURE_RUN"
 """In the recorder's environment: which run it is, so that it is found without its number."""
 LOOK_EVERY_S = 1.0
 """Where a process that is not a child cannot be waited for."""
-EXIT_DEAD_SOURCE = 4
-"""Recorded, but a source was dead (``capture record --strict``)."""
 KEPT = "message-kept"
 """The event of ``voice`` that names a finished file."""
 HEARD_OUT = {"duration", "idle", "silence", "window-closed", "app-ended"}
