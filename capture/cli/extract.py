@@ -19,13 +19,13 @@ from capture.batch.names import name_jobs
 from capture.batch.run import BatchReport, JobError, JobResult, error_of, run_batch
 from capture.cli.app import say
 from capture.cli.extract_views import Tally, choose_batch_view, show_failures
-from capture.cli.memory import return_large_blocks
 from capture.cli.signals import StopSignals
 from capture.cli.streams import detached_output
 from capture.cli.values import Duration
 from capture.clock import now_ns
 from capture.errors import CaptureError, ConfigError
 from capture.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SOME_FAILED
+from capture.memory import return_large_blocks
 from capture.messages.extracted import remembered
 from capture.model.extraction import ExtractedPart, ExtractResult
 from capture.naming import clear_parts

@@ -20,11 +20,13 @@ from capture.schedule.runner import ON_TIME_S, Clock, Runner
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from capture.schedule.child import Child
     from capture.schedule.store import Store
+    from capture.specs.recording import RecordingSpec
+    from capture.specs.voice import VoiceSpec
 
 __all__ = ["Daemon"]
 
@@ -53,7 +55,7 @@ class Daemon:
         store: Store,
         *,
         clock: Clock | None = None,
-        launch: Callable[[Sequence[str], Run, Path], Child] | None = None,
+        launch: Callable[[RecordingSpec | VoiceSpec, Run, Path], Child] | None = None,
         on_change: Callable[[Run], None] = lambda _run: None,
     ) -> None:
         self._store = store

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from capture.config import default_folder
 from capture.naming import safe_name
 from capture.schedule.when import When, parse_when, zone_of
+from capture.specs.recording import RecordingSpec
+from capture.specs.voice import VoiceSpec
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from zoneinfo import ZoneInfo
 
-__all__ = ["FINAL", "Job", "Missed", "Overlap", "Recording", "Run", "Status", "utc"]
+__all__ = [
+    "FINAL",
+    "Job",
+    "Missed",
+    "Overlap",
+    "Recording",
+    "Run",
+    "Status",
+    "default_place",
+    "utc",
+]
 
 
 class Missed(enum.StrEnum):
@@ -62,9 +74,6 @@ class Status(enum.StrEnum):
         return self is Status.DONE
 
 
-_ENDERS = frozenset({"--", "--stop-when", "--max-size", "--window", "--count", "--once", "--idle"})
-"""Words with which a recorder ends by itself; ``--`` is followed by a program that does."""
-
 FINAL = frozenset(Status) - {Status.CLAIMED, Status.QUEUED, Status.RUNNING}
 """Runs that have ended."""
 
@@ -77,12 +86,9 @@ class Job:
     when: str
     """As it was written (``capture.schedule.when``)."""
     zone: str
-    words: tuple[str, ...] = ()
-    """Options of the command, and after ``--`` what it starts."""
-    command: str = "record"
-    """record or voice."""
-    for_s: float | None = None
-    """How long each recording is; ``None``: until it ends by itself."""
+    spec: RecordingSpec | VoiceSpec
+    """What each run does. Its output is a folder, or a file whose name every recording gets with
+    its time; its folder, of ``voice``, is where all messages go. When it begins a run decides."""
     until_s: float | None = None
     """Wall time after which it is not due any more; ``None``: for ever."""
     runs_left: int | None = None
@@ -97,16 +103,13 @@ class Job:
     """Before the first time; twice as long before each further one."""
     keep: int | None = None
     """How many recordings stay; ``None``: all."""
-    target: str | None = None
-    """A folder, or a file whose name every recording gets with its time; ``None``: a folder of the
-    job's name in the usual place."""
-    with_picture: bool = True
-    """Decides the ending where the target is a folder."""
     on_done: str | None = None
     """A shell command after a run that went well."""
     on_fail: str | None = None
     """A shell command after one that did not."""
     is_paused: bool = False
+    problem: str | None = None
+    """Why it cannot run as it is, one sentence; it is paused then."""
     created_s: float = 0.0
     """Wall time; intervals that do not fit into an hour or a day count from it."""
     active_s: float = 0.0
@@ -128,27 +131,64 @@ class Job:
         return None if is_over else due
 
     @property
+    def for_s(self) -> float | None:
+        """How long each recording is; ``None``: until it ends by itself."""
+        return self.spec.duration_s
+
+    @property
+    def is_voice(self) -> bool:
+        """Whether it keeps voice messages."""
+        return isinstance(self.spec, VoiceSpec)
+
+    @property
     def has_end(self) -> bool:
         """Whether something ends each recording: its length, or what the recorder waits for."""
-        words = {word.partition("=")[0] for word in self.words}
-        return self.for_s is not None or not words.isdisjoint(_ENDERS)
+        spec = self.spec
+        ends: tuple[object, ...] = (spec.duration_s, spec.max_size_bytes, spec.stop_when)
+        if isinstance(spec, VoiceSpec):
+            ends += (spec.count, spec.idle_s)
+        else:
+            ends += (spec.command, spec.video and spec.video.window)
+        return any(ends)
+
+    @property
+    def place(self) -> Path:
+        """A folder, or a file whose name every recording gets with its time."""
+        return self.spec.folder if isinstance(self.spec, VoiceSpec) else self.spec.output
+
+    def at_place(self, place: Path) -> Job:
+        """The job with another ``place``."""
+        if isinstance(self.spec, VoiceSpec):
+            return replace(self, spec=replace(self.spec, folder=place))
+        return replace(self, spec=replace(self.spec, output=place))
 
     @property
     def folder(self) -> Path:
         """Where its recordings go."""
-        if self.target is None:
-            return default_folder() / safe_name(self.name)
-        path = Path(self.target).expanduser()
-        return path.parent if path.suffix and not path.is_dir() else path
+        return self.place.parent if self.place.suffix and not self.place.is_dir() else self.place
 
     def output(self, at: datetime) -> Path:
         """The name of a recording that begins at an aware moment; it may be taken already."""
-        path = Path(self.target).expanduser() if self.target else self.folder
-        is_file = path != self.folder
-        suffix = path.suffix if is_file else (".mp4" if self.with_picture else ".m4a")
-        stem = path.stem if is_file else safe_name(self.name)
-        shown = at.astimezone(self.rule_zone)
-        return self.folder / f"{stem} {shown:%Y-%m-%d %H.%M.%S}{suffix}"
+        place = self.place
+        if place == self.folder:
+            has_picture = isinstance(self.spec, RecordingSpec) and self.spec.video is not None
+            place /= f"{safe_name(self.name)}{'.mp4' if has_picture else '.m4a'}"
+        return place.with_stem(f"{place.stem} {at.astimezone(self.rule_zone):%Y-%m-%d %H.%M.%S}")
+
+    def spec_of_run(
+        self, output: Path, begin_at: datetime | None, length_s: float | None
+    ) -> RecordingSpec | VoiceSpec:
+        """What one run does.
+
+        Args:
+            output: The file; of voice messages the folder.
+            begin_at: When a recording begins; ``None``: at once.
+            length_s: How long it is; ``None``: until it ends by itself.
+        """
+        if isinstance(self.spec, VoiceSpec):
+            return replace(self.spec, folder=output, duration_s=length_s)
+        begin_at_s = None if begin_at is None else begin_at.timestamp()
+        return replace(self.spec, output=output, duration_s=length_s, begin_at_s=begin_at_s)
 
     @property
     def rule_zone(self) -> ZoneInfo:
@@ -209,3 +249,8 @@ class Recording:
 def utc(wall_s: float) -> datetime:
     """An aware moment from wall time."""
     return datetime.fromtimestamp(wall_s, UTC)
+
+
+def default_place(name: str) -> Path:
+    """Where the recordings of a job go that says nothing else: a folder of its name."""
+    return default_folder() / safe_name(name)

@@ -94,10 +94,8 @@ def forecast(store: Store, job: Job, length_s: float | None) -> str | None:
 
 def forget_old_runs(store: Store, job: Job) -> None:
     """Drop the oldest part of a long history, with its logs."""
-    from capture.schedule.jobs import Run, Status  # noqa: PLC0415 - only where needed
-
     for run_id in store.prune(job):
-        for path in log_paths(store.runs_folder, Run(run_id, job.id, job.name, 0.0, Status.DONE)):
+        for path in log_paths(store.runs_folder, run_id):
             path.unlink(missing_ok=True)
 
 

@@ -13,21 +13,32 @@ import os
 import shutil
 import sqlite3
 import threading
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from capture.config import data_folder
 from capture.errors import CaptureError, ConfigError, DamagedFileError, OutputError
-from capture.schedule.jobs import FINAL, Job, Missed, Overlap, Recording, Run, Status
+from capture.schedule.jobs import (
+    FINAL,
+    Job,
+    Missed,
+    Overlap,
+    Recording,
+    Run,
+    Status,
+    default_place,
+)
+from capture.specs.as_json import from_json, to_json
+from capture.specs.recording import RecordingSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import TracebackType
 
-__all__ = ["Store"]
+__all__ = ["EarlierVersionError", "Store", "default_path"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 LOCKED_AFTER_S = 10.0
 """Writing takes milliseconds: who waits this long waits for something that hangs."""
 HISTORY_PER_JOB = 1000
@@ -42,7 +53,8 @@ CREATE TABLE jobs (
     name TEXT NOT NULL UNIQUE,
     settings TEXT NOT NULL,
     is_paused INTEGER NOT NULL,
-    runs_left INTEGER
+    runs_left INTEGER,
+    spec TEXT
 );
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -76,13 +88,17 @@ CREATE TABLE recordings (
 );
 CREATE INDEX recordings_by_job ON recordings (job_id);
 """
-_OWN_COLUMNS = {"id", "name", "is_paused", "runs_left"}
+_OWN_COLUMNS = {"id", "name", "is_paused", "runs_left", "spec"}
 """Fields of a job that are not among its settings, which are JSON."""
 _LISTS = {"paths", "findings"}
 _IS_UNFINISHED = f"status NOT IN ({', '.join(repr(status.value) for status in FINAL)})"
 _UNFINISHED = f"SELECT * FROM runs WHERE {_IS_UNFINISHED}"  # noqa: S608 - only words of this file
 _BEYOND = f"""SELECT id FROM runs WHERE job_id = ? AND NOT ({_IS_UNFINISHED})
     ORDER BY due_ms DESC LIMIT -1 OFFSET ?"""  # noqa: S608 - only words of this file
+
+
+class EarlierVersionError(ConfigError):
+    """The database is of an earlier version of this program."""
 
 
 class Store:
@@ -94,11 +110,12 @@ class Store:
     Raises:
         DamagedFileError: It is no database of this program; a copy is beside it.
         ConfigError: A newer version of this program has made it.
+        EarlierVersionError: An earlier one has, which ``carry_over`` changes.
         OutputError: It cannot be opened.
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self.path = (path or data_folder() / "schedule.sqlite").absolute()
+        self.path = (path or default_path()).absolute()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -299,7 +316,13 @@ class Store:
             return self._connection.execute(query, _kept(values)).fetchall()
 
     def _open(self) -> None:
-        if self._read("PRAGMA user_version")[0][0] > SCHEMA_VERSION:
+        version = self._read("PRAGMA user_version")[0][0]
+        if 0 < version < SCHEMA_VERSION:
+            raise EarlierVersionError(
+                f"{self.path} was made by an earlier version of this program",
+                hint="`capture schedule list` carries it over",
+            )
+        if version > SCHEMA_VERSION:
             raise ConfigError(
                 f"{self.path} was made by a newer version of this program",
                 hint="update it, or name another --database; nothing in it was changed",
@@ -360,6 +383,11 @@ class Store:
         return f"; a copy is {copy.name}"
 
 
+def default_path() -> Path:
+    """The usual schedule."""
+    return data_folder() / "schedule.sqlite"
+
+
 def _kept(values: Iterable[Any]) -> tuple[Any, ...]:
     """Values as SQLite takes them: a name that is no Unicode as the bytes that it is."""
     return tuple(
@@ -403,23 +431,36 @@ def _taken(name: str) -> ConfigError:
 
 
 def _row_of(job: Job) -> dict[str, Any]:
-    settings = {key: value for key, value in asdict(job).items() if key not in _OWN_COLUMNS}
+    names = {field.name for field in fields(Job)} - _OWN_COLUMNS
+    settings = {name: getattr(job, name) for name in sorted(names)}
     return {
         "name": job.name,
         "settings": json.dumps(settings),
         "is_paused": job.is_paused,
         "runs_left": job.runs_left,
+        "spec": json.dumps(to_json(job.spec)),
     }
 
 
 def _job_of(row: sqlite3.Row) -> Job:
+    name, is_paused = os.fsdecode(row["name"]), bool(row["is_paused"])
     known = {field.name for field in fields(Job)} - _OWN_COLUMNS
     settings = {key: v for key, v in json.loads(row["settings"]).items() if key in known}
-    settings["words"] = tuple(settings["words"])
     settings["missed"] = Missed(settings["missed"])
     settings["overlap"] = Overlap(settings["overlap"])
-    own: dict[str, Any] = {"name": os.fsdecode(row["name"]), "is_paused": bool(row["is_paused"])}
-    return Job(id=row["id"], runs_left=row["runs_left"], **own, **settings)
+    try:
+        spec = from_json(json.loads(row["spec"]))
+    except ConfigError as error:  # one job must not keep the others from running
+        spec, is_paused = RecordingSpec(default_place(name)), True
+        settings["problem"] = f"its options cannot be read: {error.message}"
+    return Job(
+        id=row["id"],
+        name=name,
+        spec=spec,
+        is_paused=is_paused,
+        runs_left=row["runs_left"],
+        **settings,
+    )
 
 
 def _packed(values: dict[str, Any]) -> dict[str, Any]:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from capture.errors import DeviceLostError
+from capture.json_lines import of_error
 from capture.schedule.child import ATTEMPT, log_paths
 from capture.schedule.daemon import Daemon
 from capture.schedule.engine import LEAD_S, JobTrigger
 from capture.schedule.runner import Clock
+from capture.specs.recording import RecordingSpec
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Sequence
+    from pathlib import Path
 
     from capture.schedule.jobs import Job, Run
     from capture.schedule.store import Store
+    from capture.specs.voice import VoiceSpec
 
 LEAD = timedelta(seconds=LEAD_S)
 
@@ -41,9 +44,15 @@ class StepClock(Clock):
 class Launch:
     """What was started, and how it is to end."""
 
-    words: list[str]
+    spec: RecordingSpec | VoiceSpec
     run: Run
     started: datetime
+
+    @property
+    def output(self) -> Path:
+        """The file."""
+        assert isinstance(self.spec, RecordingSpec)
+        return self.spec.output
 
 
 @dataclass
@@ -63,17 +72,17 @@ class Actor:
     """Recorders go on until it is set."""
     launches: list[Launch] = field(default_factory=list)
 
-    def __call__(self, words: Sequence[str], run: Run, folder: Path) -> _Acting:
-        self.launches.append(Launch(list(words), run, self.clock.now()))
+    def __call__(self, spec: RecordingSpec | VoiceSpec, run: Run, folder: Path) -> _Acting:
+        self.launches.append(Launch(spec, run, self.clock.now()))
         exit_code = self.exit_codes.pop(0) if self.exit_codes else 0
         folder.mkdir(exist_ok=True)
-        events, log = log_paths(folder, run)
+        events, _ = log_paths(folder, run.id)
         said: list[dict[str, Any]] = [{"event": ATTEMPT}]
         if exit_code:
-            log.write_text("$ capture\nerror: the screen has gone\n", encoding="utf-8")
+            said.append(of_error(DeviceLostError("the screen has gone")))
         else:
-            output = Path(words[4])
-            if output.suffix:
+            output = spec.output if isinstance(spec, RecordingSpec) else spec.folder
+            if isinstance(spec, RecordingSpec):
                 output.write_bytes(bytes(1000))
             code = self.command_codes.pop(0) if self.command_codes else None
             result = {"event": "result", "paths": [str(output)], "duration_s": 10.0}

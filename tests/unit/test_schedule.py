@@ -20,7 +20,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from capture.cli.app import app, run
+from capture.cli.record import check
 from capture.errors import CaptureError, ConfigError, DamagedFileError, OutputError
+from capture.json_lines import of_error
 from capture.messages import Facts, Library, Origin, describe
 from capture.schedule import daemon, keep, runner, store
 from capture.schedule.child import ATTEMPT, log_paths, read_outcome
@@ -31,11 +33,14 @@ from capture.schedule.lock import Lock, serving_pid
 from capture.schedule.runner import Runner
 from capture.schedule.store import Store
 from capture.schedule.when import parse_when
+from capture.specs.recording import AudioSpec, RecordingSpec, VideoSpec
+from capture.specs.voice import VoiceSpec
 from tests.unit.stepped import LEAD, Actor, StepClock, Stepped, at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+SPEC = RecordingSpec(Path("out"))
 MONDAY = at("2026-11-23 00:00")
 DOC = Path(__file__).parents[2] / "docs" / "scheduling.md"
 
@@ -50,7 +55,7 @@ def stepped(tmp_path: Path) -> Iterator[Stepped]:
 def job_of(stepped: Stepped, tmp_path: Path, when: str = "daily 09:00", **values: Any) -> Job:
     """A job that is in the store."""
     start_s = stepped.clock.now().timestamp()
-    job = Job("talk", when, "UTC", for_s=60.0, target=str(tmp_path / "out"), **values)
+    job = Job("talk", when, "UTC", RecordingSpec(tmp_path / "out", duration_s=60.0), **values)
     return stepped.store.add(replace(job, created_s=start_s, active_s=start_s))
 
 
@@ -63,7 +68,7 @@ def test_a_year_of_weekdays_in_two_zones_is_recorded_at_the_right_times(
     zones = ("Europe/Berlin", "America/New_York")
     jobs = [
         stepped.store.add(
-            Job(zone.split("/")[1], "weekdays 09:00", zone, for_s=60.0, target=str(tmp_path))
+            Job(zone.split("/")[1], "weekdays 09:00", zone, RecordingSpec(tmp_path, duration_s=60))
         )
         for zone in zones
     ]
@@ -76,7 +81,8 @@ def test_a_year_of_weekdays_in_two_zones_is_recorded_at_the_right_times(
     for launch in stepped.actor.launches:
         # Each is started a little ahead, and told when to begin.
         assert launch.run.due - launch.started == LEAD
-        assert launch.words[launch.words.index("--at") + 1] == launch.run.due.isoformat()
+        assert isinstance(launch.spec, RecordingSpec)
+        assert launch.spec.begin_at_s == launch.run.due.timestamp()
     assert len(list(tmp_path.glob("*.mp4"))) == 2 * 261
 
 
@@ -143,23 +149,23 @@ def move_alarms(opened: Store, by_s: float) -> None:
         connection.execute("UPDATE alarms SET next_run_time = next_run_time + ?", (by_s,))
 
 
-def real_job(name: str, due: datetime, **values: Any) -> Job:
+def real_job(name: str, due: datetime, place: Path = Path("out")) -> Job:
     now_s = datetime.now(UTC).timestamp()
-    return Job(name, due.isoformat(), "UTC", created_s=now_s, active_s=now_s, **values)
+    spec = RecordingSpec(place)
+    return Job(name, due.isoformat(), "UTC", spec, created_s=now_s, active_s=now_s)
 
 
 def test_a_daemon_sees_what_other_programs_change(
     stepped: Stepped, serving: Callable[[], None], tmp_path: Path
 ) -> None:
     soon = datetime.now(UTC) + timedelta(seconds=2)
-    target = str(tmp_path)
     gone, paused = (
         stepped.store.add(real_job(name, soon + timedelta(hours=1))) for name in ("gone", "paused")
     )
     serving()
     wait_until(lambda: len(alarms(stepped.store)) == 2)
     with Store(stepped.store.path) as other:
-        new = other.add(real_job("new", soon, target=target))
+        new = other.add(real_job("new", soon, tmp_path))
         other.remove(gone)
         other.update(replace(paused, is_paused=True))
     wait_until(lambda: bool(stepped.store.runs(new)) and not alarms(stepped.store))
@@ -172,8 +178,9 @@ def test_what_was_due_before_the_daemon_came_is_noted(
 ) -> None:
     hour_ago = datetime.now(UTC) - timedelta(hours=1)
     wall_s = hour_ago.timestamp() - 60
-    once = Job("once", hour_ago.isoformat(), "UTC", created_s=wall_s, active_s=wall_s)
-    late = replace(once, name="late", missed=Missed.RUN_LATE, grace_s=7200.0, target=str(tmp_path))
+    spec = RecordingSpec(tmp_path)
+    once = Job("once", hour_ago.isoformat(), "UTC", spec, created_s=wall_s, active_s=wall_s)
+    late = replace(once, name="late", missed=Missed.RUN_LATE, grace_s=7200.0)
     once, late = stepped.store.add(once), stepped.store.add(late)
     serving()
     for job, status in ((once, Status.MISSED), (late, Status.DONE)):
@@ -198,7 +205,7 @@ def test_a_database_that_is_locked_at_the_wrong_moment_does_not_deafen_the_daemo
     alarm = Alarm(path, on_due)
     alarm.load()
     jobs = [
-        Job(name, (now + LEAD + timedelta(seconds=in_s)).isoformat(), "UTC", id=number)
+        Job(name, (now + LEAD + timedelta(seconds=in_s)).isoformat(), "UTC", SPEC, id=number)
         for number, (name, in_s) in enumerate({"first": 1, "second": 3}.items(), 1)
     ]
     alarm.set(tuple(replace(job, active_s=now.timestamp()) for job in jobs), {})
@@ -213,7 +220,7 @@ def test_a_clock_that_is_set_back_and_forth_neither_loses_nor_doubles(
     stepped: Stepped, serving: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now_s = datetime.now(UTC).timestamp()
-    job = Job("daily", "daily 09:00", "UTC", created_s=now_s, active_s=now_s)
+    job = Job("daily", "daily 09:00", "UTC", SPEC, created_s=now_s, active_s=now_s)
     job = stepped.store.add(job)
     due = job.next_due(datetime.now(UTC))
     assert due is not None
@@ -268,8 +275,8 @@ def test_the_last_missed_run_is_made_up_for_within_its_grace(
     assert (late.status, late.due) == (Status.DONE, at("2026-11-25 09:00"))
     assert (missed.status, missed.due) == (Status.MISSED, at("2026-11-24 09:00"))
     (launch,) = stepped.actor.launches
-    assert "--at" not in launch.words
-    assert launch.words[-2:] == ["--duration", "60s"]
+    assert isinstance(launch.spec, RecordingSpec)
+    assert (launch.spec.begin_at_s, launch.spec.duration_s) == (None, 60.0)
     stepped.clock.time = at("2026-11-26 10:40")  # too late
     stepped.daemon.on_due(job.id, [at("2026-11-26 09:00")])
     stepped.daemon.runner.wait()
@@ -292,7 +299,8 @@ def test_a_run_that_is_due_while_another_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(runner, "OVERLAP_SLACK_S", 0.0)
-    job = replace(job_of(stepped, tmp_path, "every 1h", overlap=policy), for_s=None)
+    job = job_of(stepped, tmp_path, "every 1h", overlap=policy)
+    job = replace(job, spec=replace(job.spec, duration_s=None))
     first, second = at("2026-11-23 09:00"), at("2026-11-23 10:00")
     gate = stepped.actor.gate = threading.Event()
     stepped.clock.time = first
@@ -303,7 +311,7 @@ def test_a_run_that_is_due_while_another_goes_on(
     following.start(job, second)
     if policy is Overlap.PARALLEL:
         wait_until(lambda: len(stepped.actor.launches) == 2)
-        outputs = {launch.words[4] for launch in stepped.actor.launches}
+        outputs = {launch.output for launch in stepped.actor.launches}
         assert len(outputs) == 2
     elif policy is Overlap.QUEUE:
         wait_until(lambda: stepped.store.runs(job)[0].status is Status.QUEUED)
@@ -318,7 +326,8 @@ def test_a_run_that_is_due_while_another_goes_on(
 def test_a_run_that_ends_just_when_the_next_begins_is_not_in_its_way(
     stepped: Stepped, tmp_path: Path
 ) -> None:
-    job = replace(job_of(stepped, tmp_path, "every 1h"), for_s=3600.0)
+    job = job_of(stepped, tmp_path, "every 1h")
+    job = replace(job, spec=replace(job.spec, duration_s=3600.0))
     gate = stepped.actor.gate = threading.Event()
     for due in (at("2026-11-23 09:00"), at("2026-11-23 10:00")):
         stepped.clock.time = due - LEAD
@@ -360,15 +369,15 @@ def test_a_command_that_fails_is_tried_again_and_its_files_stay(
     stepped.go(at("2026-11-23 12:00"))
     (done,) = stepped.store.runs(job)
     assert (done.status, done.attempt, done.exit_code) == (Status.DONE, 2, 0)
-    first, second = (launch.words[4] for launch in stepped.actor.launches)
-    assert done.paths == (second, first)  # the good one is the one that hooks get
+    first, second = (launch.output for launch in stepped.actor.launches)
+    assert done.paths == (str(second), str(first))  # the good one is the one that hooks get
     stepped.actor.command_codes = [3, 4]
     stepped.go(at("2026-11-24 12:00"))
     failed = stepped.store.runs(job, 1)[0]
     assert (failed.status, failed.attempt, failed.exit_code) == (Status.FAILED, 2, 4)
     assert failed.message == "the command ended with exit code 4"
-    third, fourth = (launch.words[4] for launch in stepped.actor.launches[2:])
-    assert failed.paths == (fourth, third)
+    third, fourth = (launch.output for launch in stepped.actor.launches[2:])
+    assert failed.paths == (str(fourth), str(third))
     assert all(Path(path).stat().st_size for path in (*done.paths, *failed.paths))
     assert told.read_text().splitlines() == [f"done 0 {second}", f"failed 4 {fourth}"]
 
@@ -392,8 +401,8 @@ def test_what_tries_have_left_is_known_after_the_daemon_was_killed(
     stepped.daemon.runner.take_over(left)
     stepped.daemon.runner.wait()
     (failed,) = stepped.store.runs(job)
-    first, second = (launch.words[4] for launch in stepped.actor.launches)
-    assert (failed.status, failed.paths) == (Status.FAILED, (second, first))
+    first, second = (launch.output for launch in stepped.actor.launches)
+    assert (failed.status, failed.paths) == (Status.FAILED, (str(second), str(first)))
 
 
 @pytest.mark.parametrize(
@@ -412,33 +421,33 @@ def test_what_recorded_nothing_of_use_is_marked(
 
 
 @pytest.mark.parametrize(
-    ("result", "exit_code", "status"),
+    ("result", "error", "status"),
     [
-        ({"messages": [{"path": "a"}], "stopped_by": "duration"}, 0, Status.DONE),
-        ({"messages": [], "stopped_by": "duration"}, 1, Status.SILENT),
-        ({"messages": [], "stopped_by": "app-ended"}, 1, Status.SILENT),
-        ({"messages": [], "stopped_by": "error"}, 1, Status.FAILED),
-        ({"paths": ["a"], "stopped_by": "duration"}, 4, Status.DONE),
-        ({"paths": ["a"], "stopped_by": "terminate"}, 0, Status.INTERRUPTED),
-        ({"paths": ["a"], "stopped_by": "disk"}, 0, Status.INTERRUPTED),
-        ({"paths": ["a"], "stopped_by": "error"}, 1, Status.FAILED),
+        ({"messages": [{"path": "a"}], "stopped_by": "duration"}, None, Status.DONE),
+        ({"messages": [], "stopped_by": "duration"}, None, Status.SILENT),
+        ({"messages": [], "stopped_by": "app-ended"}, None, Status.SILENT),
+        ({"messages": [], "stopped_by": "error"}, "no server", Status.FAILED),
         ({"paths": ["a"], "stopped_by": "duration"}, None, Status.DONE),
-        (None, 0, Status.FAILED),
+        ({"paths": ["a"], "stopped_by": "terminate"}, None, Status.INTERRUPTED),
+        ({"paths": ["a"], "stopped_by": "disk"}, "the disk is full", Status.INTERRUPTED),
+        ({"paths": ["a"], "stopped_by": "error"}, "no screen", Status.FAILED),
+        (None, "no screen", Status.FAILED),
         (None, None, Status.FAILED),
     ],
 )
-def test_how_a_run_ended_is_read_from_what_its_recorder_said(
-    result: dict[str, Any] | None, exit_code: int | None, status: Status, tmp_path: Path
+def test_how_a_run_ended_is_read_from_what_its_recorder_reported(
+    result: dict[str, Any] | None, error: str | None, status: Status, tmp_path: Path
 ) -> None:
     recorded = Run(1, 1, "talk", 0.0, Status.RUNNING)
-    events, said = log_paths(tmp_path, recorded)
-    lines = [{"event": "result", "paths": ["of an earlier attempt"]}, {"event": ATTEMPT}]
+    before = OutputError("of an earlier attempt")
+    lines = [{"event": "result", "paths": ["of an earlier attempt"]}, of_error(before)]
+    lines += [{"event": ATTEMPT}] + ([] if error is None else [of_error(OutputError(error))])
     lines += [] if result is None else [{"event": "result", **result}]
     torn = '{"event": "result", "pa'  # it was killed in the middle of a line
-    events.write_text("".join(f"{json.dumps(line)}\n" for line in lines) + torn)
-    said.write_text("$ capture\nerror: of an earlier attempt\n$ capture\n")
-    outcome = read_outcome(tmp_path, recorded, exit_code)
+    log_paths(tmp_path, 1)[0].write_text("".join(f"{json.dumps(line)}\n" for line in lines) + torn)
+    outcome = read_outcome(tmp_path, recorded, None)
     assert outcome.status is status
+    assert error is None or outcome.message == error
     assert outcome.paths == tuple(map(Path, (result or {}).get("paths", ())))
 
 
@@ -578,8 +587,7 @@ def test_a_store_gives_back_what_was_put_in(tmp_path: Path) -> None:
         "Ünï 1",
         "cron: 0 9 * * 1-5",
         "Asia/Kolkata",
-        words=("--audio", "system", "--", "mpv", "a b"),
-        for_s=1.5,
+        RecordingSpec(Path("out"), duration_s=1.5, command=("mpv", "a b")),
         runs_left=4,
         missed=Missed.RUN_LATE,
         overlap=Overlap.QUEUE,
@@ -601,7 +609,7 @@ def test_a_store_gives_back_what_was_put_in(tmp_path: Path) -> None:
 
 def test_names_are_unique(tmp_path: Path) -> None:
     with Store(tmp_path / "s.sqlite") as opened:
-        one, two = (opened.add(Job(name, "daily 09:00", "UTC")) for name in ("one", "two"))
+        one, two = (opened.add(Job(name, "daily 09:00", "UTC", SPEC)) for name in ("one", "two"))
         with pytest.raises(ConfigError, match="'one' already"):
             opened.add(replace(one, id=0))
         with pytest.raises(ConfigError, match="'one' already"):
@@ -642,9 +650,9 @@ def test_a_locked_database_is_one_sentence(tmp_path: Path, monkeypatch: pytest.M
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(OutputError, match="locked"):
-            opened.add(Job("a", "daily 09:00", "UTC"))
+            opened.add(Job("a", "daily 09:00", "UTC", SPEC))
         other.close()
-        opened.add(Job("a", "daily 09:00", "UTC"))
+        opened.add(Job("a", "daily 09:00", "UTC", SPEC))
 
 
 def test_there_is_one_daemon_a_schedule(tmp_path: Path) -> None:
@@ -694,36 +702,37 @@ def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-KIOSK = "chromium --kiosk https://example.org/dashboard"
-AHEAD = "--json --at DUE --duration"
-EXPECTED: dict[str, tuple[timedelta, Counter[str], str]] = {
+KIOSK = ("chromium", "--kiosk", "https://example.org/dashboard")
+OUT = Path("out")
+SYSTEM, MIC = AudioSpec("system"), AudioSpec("mic")
+EXPECTED: dict[str, tuple[timedelta, Counter[str], RecordingSpec | VoiceSpec]] = {
     "a weekly lecture": (
         timedelta(days=200),
         Counter({"Tue 10:15": 14}),
-        f"--window Zoom --audio system --audio mic {AHEAD} 5400s",
+        RecordingSpec(OUT, VideoSpec(window="Zoom"), (SYSTEM, MIC), duration_s=5400.0),
     ),
     "a page every night, on a desktop that nobody sees": (
         timedelta(days=40),
         Counter({f"{day} 03:00": 6 for day in DAYS[:5]} | {f"{day} 03:00": 5 for day in DAYS[5:]}),
-        f"--private-desktop 1280x720 {AHEAD} 600s -- {KIOSK}",
+        RecordingSpec(OUT, duration_s=600.0, private_desktop=(1280, 720), command=KIOSK),
     ),
     "the voicemail inbox": (
         timedelta(days=7),
         Counter({f"{day} 08:00": 1 for day in DAYS[:5]}),
-        "--from app:Firefox --json --for 36000s",
+        VoiceSpec(OUT, "app:Firefox", duration_s=36000.0),
     ),
     "ten minutes of every hour": (
         timedelta(days=1),
         Counter({f"Mon {hour:02d}:00": 1 for hour in range(1, 24)} | {"Tue 00:00": 1}),
-        f"--no-video --audio system {AHEAD} 600s",
+        RecordingSpec(OUT, None, (SYSTEM,), duration_s=600.0),
     ),
 }
-"""For each recipe: how long to go on, when it is due how often, what its recorders get."""
+"""For each recipe: how long to go on, when it is due how often, what its recorders do."""
 
 
 @pytest.mark.parametrize("title", EXPECTED)
 def test_a_recipe_does_what_it_says(title: str, at_home: Path) -> None:
-    length, times, words = EXPECTED[title]
+    length, times, spec = EXPECTED[title]
     command = shlex.split(recipes()[title])
     assert command[:3] == ["capture", "schedule", "add"]
     assert run(command[1:]) == 0
@@ -738,11 +747,14 @@ def test_a_recipe_does_what_it_says(title: str, at_home: Path) -> None:
         dues = stepped.dues(job)
         assert Counter(f"{due.astimezone(job.rule_zone):%a %H:%M}" for due in dues) == times
         for launch in stepped.actor.launches:
-            due = launch.run.due.isoformat()
-            assert launch.words[5:] == [due if word == "DUE" else word for word in words.split()]
-            assert launch.words[4].startswith(str(at_home))
+            if isinstance(launch.spec, VoiceSpec):
+                assert replace(launch.spec, folder=OUT) == spec
+                continue
+            assert launch.spec.begin_at_s == launch.run.due.timestamp()
+            assert replace(launch.spec, output=OUT, begin_at_s=None) == spec
+            assert launch.spec.output.is_relative_to(at_home)
         kept = [path for path in job.folder.glob("*.*") if path.is_file()]
-        assert job.command == "voice" or len(kept) == min(len(dues), job.keep or len(dues))
+        assert job.is_voice or len(kept) == min(len(dues), job.keep or len(dues))
 
 
 def test_the_recipe_for_cron_does_what_it_says(at_home: Path) -> None:
@@ -752,12 +764,12 @@ def test_the_recipe_for_cron_does_what_it_says(at_home: Path) -> None:
     dues = parse_when(f"cron: {' '.join(fields)}", "UTC", MONDAY).due_times(MONDAY)
     assert f"{next(iter(dues)):%a %H:%M}" == "Mon 08:59"
     words = shlex.split(os.path.expandvars(command).replace("$(date +%F)", "2026-11-23"))
-    function, bound, _ = app.parse_args(words[1:], print_error=False, exit_on_error=False)
-    bound.arguments["is_trial"] = True
-    assert function(*bound.args, **bound.kwargs) == 0
-    assert bound.arguments["output"] == at_home / "standup 2026-11-23.mp4"
-    assert bound.arguments["duration"] == 900
-    assert f"{datetime.fromtimestamp(bound.arguments['at']).astimezone():%H:%M}" == "09:00"
+    _, bound, _ = app.parse_args(words[1:], print_error=False, exit_on_error=False)
+    spec = bound.arguments["options"].spec(bound.arguments["output"], ())
+    check(spec)
+    assert spec.output == at_home / "standup 2026-11-23.mp4"
+    assert spec.duration_s == 900
+    assert f"{datetime.fromtimestamp(spec.begin_at_s).astimezone():%H:%M}" == "09:00"
 
 
 def test_every_recipe_is_tested() -> None:
