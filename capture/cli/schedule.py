@@ -389,7 +389,7 @@ def serve(*, database: Database = None) -> int:
     """
     import logging  # noqa: PLC0415 - only where needed
 
-    from capture.schedule.daemon import Daemon  # noqa: PLC0415 - APScheduler is slow to load
+    from capture.schedule.daemon import Daemon  # noqa: PLC0415 - only where needed
     from capture.schedule.lock import serving_pid  # noqa: PLC0415 - only where needed
 
     stop = threading.Event()

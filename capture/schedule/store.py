@@ -2,7 +2,7 @@
 
 Any process may use it at any time: the daemon, and commands beside it. What must not happen twice
 is decided here, by keys that are unique. A database that cannot be read, or that a newer version
-has made, is never written to. APScheduler keeps its alarms in a table of its own beside these.
+has made, is never written to.
 """
 
 from __future__ import annotations

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from capture.errors import DeviceLostError
 from capture.json_lines import of_error
 from capture.schedule.child import ATTEMPT, log_paths
-from capture.schedule.daemon import Daemon
-from capture.schedule.engine import LEAD_S, JobTrigger
+from capture.schedule.daemon import LEAD_S, Daemon
 from capture.schedule.runner import Clock
 from capture.specs.recording import RecordingSpec
 
@@ -110,32 +109,21 @@ class _Acting:
 
 
 class Stepped:
-    """Rings for a store's jobs as APScheduler does, by their real triggers."""
+    """A daemon that looks whenever something is due."""
 
     def __init__(self, store: Store, start: datetime) -> None:
         self.store = store
         self.clock = StepClock(start)
         self.actor = Actor(self.clock)
         self.daemon = Daemon(store, clock=self.clock, launch=self.actor)
-        self._rings: dict[int, datetime] = {}
 
     def go(self, until: datetime) -> None:
         """Let time pass, doing what is due on the way."""
-        jobs = {job.id: JobTrigger(job) for job in self.store.jobs()}
-        rings = {
-            job_id: trigger.get_next_fire_time(self._rings.get(job_id), self.clock.now())
-            for job_id, trigger in jobs.items()
-        }
-        while True:
-            coming = [(ring, job_id) for job_id, ring in rings.items() if ring is not None]
-            if not coming or min(coming)[0] > until:
-                break
-            ring, job_id = min(coming)
-            self.clock.time = max(self.clock.time, ring)
-            self.daemon.on_due(job_id, [ring + LEAD])
+        self.daemon.load()
+        while (due := self.daemon.next_due) is not None and due - LEAD <= until:
+            self.clock.time = max(self.clock.time, due - LEAD)
+            self.daemon.look()
             self.daemon.runner.wait()
-            self._rings[job_id] = ring
-            rings[job_id] = jobs[job_id].get_next_fire_time(ring, self.clock.now())
         self.clock.time = until
 
     def dues(self, job: Job) -> list[datetime]:

@@ -27,7 +27,6 @@ from capture.messages import Facts, Library, Origin, describe
 from capture.schedule import daemon, keep, runner, store
 from capture.schedule.child import ATTEMPT, log_paths, read_outcome
 from capture.schedule.daemon import Daemon
-from capture.schedule.engine import Alarm
 from capture.schedule.jobs import Job, Missed, Overlap, Run, Status
 from capture.schedule.lock import Lock, serving_pid
 from capture.schedule.runner import Runner
@@ -66,9 +65,16 @@ def test_a_year_of_weekdays_in_two_zones_is_recorded_at_the_right_times(
     stepped: Stepped, tmp_path: Path
 ) -> None:
     zones = ("Europe/Berlin", "America/New_York")
+    now_s = MONDAY.timestamp()
     jobs = [
         stepped.store.add(
-            Job(zone.split("/")[1], "weekdays 09:00", zone, RecordingSpec(tmp_path, duration_s=60))
+            Job(
+                zone.split("/")[1],
+                "weekdays 09:00",
+                zone,
+                RecordingSpec(tmp_path, duration_s=60),
+                active_s=now_s,
+            )
         )
         for zone in zones
     ]
@@ -119,34 +125,26 @@ def test_a_run_of_one_due_time_is_taken_on_once(stepped: Stepped, tmp_path: Path
 
 
 @pytest.fixture
-def serving(stepped: Stepped, tmp_path: Path) -> Iterator[Callable[[], None]]:
-    """Starts a daemon in this process, APScheduler and all, on the real clock."""
+def serving(stepped: Stepped) -> Iterator[Callable[[], Daemon]]:
+    """Starts a daemon in this process, on the real clock."""
     stop = threading.Event()
-    recorders = Actor(StepClock(stepped.clock.now()))
-    daemon = Daemon(stepped.store, launch=recorders)
-    stepped.actor = recorders
+    stepped.actor = Actor(StepClock(stepped.clock.now()))
+    daemon = Daemon(stepped.store, launch=stepped.actor)
     thread = threading.Thread(target=daemon.serve, args=(stop,), name="capture-daemon")
-    yield thread.start
+
+    def start() -> Daemon:
+        thread.start()
+        return daemon
+
+    yield start
     stop.set()
     if thread.ident is not None:
         thread.join(20)
-    del tmp_path
 
 
-def alarms(opened: Store) -> dict[str, float | None]:
-    """When APScheduler will ring, by the name of the job; wall time. Empty before it is up."""
-    names = {str(job.id): job.name for job in opened.jobs()}
-    try:
-        rows = opened._read("SELECT id, next_run_time FROM alarms")
-    except OutputError:
-        return {}
-    return {names[row["id"]]: row["next_run_time"] for row in rows if row["id"] in names}
-
-
-def move_alarms(opened: Store, by_s: float) -> None:
-    """Shift all alarms, as if the machine's clock had been wrong when they were set."""
-    with contextlib.closing(sqlite3.connect(opened.path, timeout=10)) as connection, connection:
-        connection.execute("UPDATE alarms SET next_run_time = next_run_time + ?", (by_s,))
+def coming(serving_daemon: Daemon) -> list[str]:
+    """The jobs of which something is due next."""
+    return sorted(each.job.name for each in serving_daemon._next.values())
 
 
 def real_job(name: str, due: datetime, place: Path = Path("out")) -> Job:
@@ -156,25 +154,25 @@ def real_job(name: str, due: datetime, place: Path = Path("out")) -> Job:
 
 
 def test_a_daemon_sees_what_other_programs_change(
-    stepped: Stepped, serving: Callable[[], None], tmp_path: Path
+    stepped: Stepped, serving: Callable[[], Daemon], tmp_path: Path
 ) -> None:
     soon = datetime.now(UTC) + timedelta(seconds=2)
     gone, paused = (
         stepped.store.add(real_job(name, soon + timedelta(hours=1))) for name in ("gone", "paused")
     )
-    serving()
-    wait_until(lambda: len(alarms(stepped.store)) == 2)
+    daemon = serving()
+    wait_until(lambda: coming(daemon) == ["gone", "paused"])
     with Store(stepped.store.path) as other:
         new = other.add(real_job("new", soon, tmp_path))
         other.remove(gone)
         other.update(replace(paused, is_paused=True))
-    wait_until(lambda: bool(stepped.store.runs(new)) and not alarms(stepped.store))
+    wait_until(lambda: bool(stepped.store.runs(new)) and not coming(daemon))
     wait_until(lambda: stepped.store.runs(new)[0].status is Status.DONE)
     assert len(stepped.actor.launches) == 1
 
 
 def test_what_was_due_before_the_daemon_came_is_noted(
-    stepped: Stepped, serving: Callable[[], None], tmp_path: Path
+    stepped: Stepped, serving: Callable[[], Daemon], tmp_path: Path
 ) -> None:
     hour_ago = datetime.now(UTC) - timedelta(hours=1)
     wall_s = hour_ago.timestamp() - 60
@@ -187,55 +185,76 @@ def test_what_was_due_before_the_daemon_came_is_noted(
         wait_until(lambda: [run.status for run in stepped.store.runs(job)] == [status])  # noqa: B023 - called at once
 
 
-def test_a_database_that_is_locked_at_the_wrong_moment_does_not_deafen_the_daemon(
+def test_a_run_by_hand_hides_nothing_that_was_missed(stepped: Stepped, tmp_path: Path) -> None:
+    job = job_of(stepped, tmp_path)
+    stepped.go(at("2026-11-24 08:00"))
+    stepped.clock.time = at("2026-11-25 10:30")  # nothing ran the schedule since
+    by_hand = stepped.daemon.runner.run_here(job)
+    stepped.go(at("2026-11-26 12:00"))
+    assert [(run.due, run.status) for run in stepped.store.runs(job)] == [
+        (at("2026-11-26 09:00"), Status.DONE),
+        (by_hand.due, Status.DONE),
+        (at("2026-11-25 09:00"), Status.MISSED),
+        (at("2026-11-23 09:00"), Status.DONE),
+    ]
+
+
+def test_a_database_that_is_locked_at_the_wrong_moment_neither_loses_nor_doubles(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("capture.schedule.engine.LOCKED_AFTER_S", 0.1)
-    path = tmp_path / "alarms.sqlite"
-    told: list[int] = []
-    somebody = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-
-    def on_due(job_id: int, _dues: list[datetime]) -> None:
-        told.append(job_id)
-        if len(told) == 1:
-            somebody.execute("BEGIN EXCLUSIVE")  # the alarm cannot be taken away
-            threading.Timer(0.5, somebody.rollback).start()
-
-    now = datetime.now(UTC)
-    alarm = Alarm(path, on_due)
-    alarm.load()
-    jobs = [
-        Job(name, (now + LEAD + timedelta(seconds=in_s)).isoformat(), "UTC", SPEC, id=number)
-        for number, (name, in_s) in enumerate({"first": 1, "second": 3}.items(), 1)
-    ]
-    alarm.set(tuple(replace(job, active_s=now.timestamp()) for job in jobs), {})
-    alarm.start()
-    wait_until(lambda: 2 in told)
-    alarm.close()
-    somebody.close()
-    assert told == [1, 1, 2], "told again, since nobody knows whether it was heard"
+    monkeypatch.setattr(store, "LOCKED_AFTER_S", 0.1)
+    with Store(tmp_path / "s.sqlite") as opened:
+        stepped = Stepped(opened, MONDAY)
+        job = job_of(stepped, tmp_path)
+        stepped.daemon.load()
+        stepped.clock.time = at("2026-11-23 09:00")
+        with contextlib.closing(sqlite3.connect(opened.path, isolation_level=None)) as somebody:
+            somebody.execute("BEGIN IMMEDIATE")
+            assert stepped.daemon.look() == daemon.LOOK_EVERY_S
+            assert stepped.store.runs(job) == ()
+        stepped.daemon.look()
+        stepped.daemon.runner.wait()
+        assert stepped.dues(job) == [at("2026-11-23 09:00")]
+        assert stepped.daemon.next_due == at("2026-11-24 09:00")
 
 
 def test_a_clock_that_is_set_back_and_forth_neither_loses_nor_doubles(
-    stepped: Stepped, serving: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+    stepped: Stepped, tmp_path: Path
 ) -> None:
-    now_s = datetime.now(UTC).timestamp()
-    job = Job("daily", "daily 09:00", "UTC", SPEC, created_s=now_s, active_s=now_s)
-    job = stepped.store.add(job)
-    due = job.next_due(datetime.now(UTC))
-    assert due is not None
-    ring_s = (due - LEAD).timestamp()
-    serving()
-    wait_until(lambda: alarms(stepped.store) == {"daily": ring_s})
-    # The clock was years ahead, and the alarm with it; then somebody sets it right.
-    move_alarms(stepped.store, 1e8)
-    monkeypatch.setattr(daemon, "_offset_s", lambda: -1e8)
-    wait_until(lambda: alarms(stepped.store) == {"daily": ring_s})
-    # Set forward, maybe beyond the due time: not to be noticed only when the old wait is over.
-    woken = threading.Event()
-    monkeypatch.setattr(Alarm, "wake", lambda _alarm: woken.set())
-    monkeypatch.setattr(daemon, "_offset_s", lambda: 0.0)
-    assert woken.wait(10)
+    job = job_of(stepped, tmp_path)
+    stepped.go(at("2026-11-23 12:00"))
+    # Three years ahead: what lies between was missed.
+    stepped.clock.time = at("2029-11-23 12:00")
+    stepped.daemon.look()
+    stepped.daemon.runner.wait()
+    assert stepped.daemon.next_due == at("2029-11-24 09:00")
+    # Then somebody sets it right, with the daemon there, and without it.
+    for beginning in (stepped.daemon.look, stepped.daemon.load):
+        stepped.clock.time = at("2026-11-23 08:00")
+        beginning()
+        assert stepped.daemon.next_due == at("2026-11-23 09:00")
+    stepped.go(at("2026-11-24 12:00"))
+    statuses = {run.due: run.status for run in stepped.store.runs(job)}
+    assert statuses == {
+        at("2026-11-23 09:00"): Status.DONE,
+        at("2026-11-24 09:00"): Status.DONE,
+        at("2029-11-23 09:00"): Status.MISSED,
+    }
+    assert len(stepped.actor.launches) == 2
+    # Forward again, by little: that is still on time.
+    stepped.clock.time = at("2026-11-25 09:00:20")
+    assert stepped.daemon.look() == daemon.LOOK_EVERY_S
+    stepped.daemon.runner.wait()
+    assert stepped.store.runs(job, 2)[1].status is Status.DONE
+
+
+def test_it_sleeps_until_something_is_due(stepped: Stepped, tmp_path: Path) -> None:
+    job_of(stepped, tmp_path)
+    stepped.daemon.load()
+    assert stepped.daemon.look() == daemon.LOOK_EVERY_S
+    stepped.clock.time = at("2026-11-23 09:00") - LEAD - timedelta(seconds=0.25)
+    assert stepped.daemon.look() == pytest.approx(0.25)
+    assert not stepped.actor.launches
 
 
 # -------------------------------------------------------------------------------------- policies
