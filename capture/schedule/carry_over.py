@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from capture.errors import CaptureError, OutputError
 from capture.schedule.jobs import default_place
 from capture.schedule.lock import serving_pid
-from capture.schedule.store import LOCKED_AFTER_S
 from capture.specs.as_json import to_json
 from capture.specs.recording import RecordingSpec
 from capture.specs.voice import VoiceSpec
+from capture.sqlite import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,9 +54,7 @@ def carry_over(path: Path, parse: Parse) -> Path | None:
         )
     copy = path.with_name(f"{path.name}.version-1")
     try:
-        with closing(
-            sqlite3.connect(path, timeout=LOCKED_AFTER_S, isolation_level=None)
-        ) as connection:
+        with closing(connect(path)) as connection:
             connection.execute("BEGIN IMMEDIATE")  # whoever else does so waits here
             if connection.execute("PRAGMA user_version").fetchone()[0] != 1:
                 return None

@@ -12,10 +12,9 @@ import json
 import os
 import shutil
 import sqlite3
-import threading
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from capture.config import data_folder
 from capture.errors import CaptureError, ConfigError, DamagedFileError, OutputError
@@ -31,16 +30,14 @@ from capture.schedule.jobs import (
 )
 from capture.specs.as_json import from_json, to_json
 from capture.specs.recording import RecordingSpec
+from capture.sqlite import LOCKED_AFTER_S, Database, connect, is_locked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from types import TracebackType
+    from collections.abc import Iterable
 
 __all__ = ["EarlierVersionError", "Store", "default_path"]
 
 SCHEMA_VERSION = 2
-LOCKED_AFTER_S = 10.0
-"""Writing takes milliseconds: who waits this long waits for something that hangs."""
 HISTORY_PER_JOB = 1000
 """Runs of one job that are remembered: a year of weekdays four times over, 40 days of hours."""
 
@@ -101,7 +98,7 @@ class EarlierVersionError(ConfigError):
     """The database is of an earlier version of this program."""
 
 
-class Store:
+class Store(Database):
     """The database, open; any thread may call any method.
 
     Args:
@@ -115,6 +112,7 @@ class Store:
     """
 
     def __init__(self, path: Path | None = None) -> None:
+        super().__init__()
         self.path = (path or default_path()).absolute()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -122,35 +120,16 @@ class Store:
             raise OutputError(
                 f"there is no place for the schedule: {error}", hint="name another --database"
             ) from error
-        self._lock = threading.RLock()
         try:
-            self._connection = sqlite3.connect(
-                self.path, timeout=LOCKED_AFTER_S, isolation_level=None, check_same_thread=False
-            )
+            self._connection = connect(self.path)
         except sqlite3.Error as error:
-            raise self._translated(str(error)) from error
+            raise self._translated(error) from error
         self._connection.row_factory = sqlite3.Row
         try:
             self._open()
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give the database back; idempotent."""
-        with self._lock:
-            self._connection.close()
 
     @property
     def runs_folder(self) -> Path:
@@ -170,7 +149,7 @@ class Store:
             ConfigError: There is none.
         """
         by_id, by_name = "SELECT * FROM jobs WHERE id = ?", "SELECT * FROM jobs WHERE name = ?"
-        rows = self._read(by_id if isinstance(name, int) else by_name, name)
+        rows = self._read(by_id if isinstance(name, int) else by_name, *_kept([name]))
         if not rows:
             raise ConfigError(
                 f"there is no job {name!r}", hint="`capture schedule list` shows them all"
@@ -311,10 +290,6 @@ class Store:
 
     # --------------------------------------------------------------------------------------- small
 
-    def _read(self, query: str, *values: Any) -> list[sqlite3.Row]:
-        with self._lock, self._translating():
-            return self._connection.execute(query, _kept(values)).fetchall()
-
     def _open(self) -> None:
         version = self._read("PRAGMA user_version")[0][0]
         if 0 < version < SCHEMA_VERSION:
@@ -336,27 +311,9 @@ class Store:
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
-    @contextlib.contextmanager
-    def _begin(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that may write; the library's errors become ours."""
-        with self._lock, self._translating():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-            except BaseException:
-                self._connection.rollback()
-                raise
-            self._connection.commit()
-
-    @contextlib.contextmanager
-    def _translating(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.DatabaseError as error:
-            raise self._translated(str(error)) from error
-
-    def _translated(self, said: str) -> CaptureError:
-        if "locked" in said or "busy" in said:
+    def _translated(self, error: sqlite3.Error) -> CaptureError:
+        said = str(error)
+        if is_locked(error):
             return OutputError(
                 f"the schedule is locked: another program has held {self.path} for "
                 f"{LOCKED_AFTER_S:.0f} s",

@@ -202,7 +202,7 @@ def test_a_run_by_hand_hides_nothing_that_was_missed(stepped: Stepped, tmp_path:
 def test_a_database_that_is_locked_at_the_wrong_moment_neither_loses_nor_doubles(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "LOCKED_AFTER_S", 0.1)
+    monkeypatch.setattr("capture.sqlite.LOCKED_AFTER_S", 0.1)
     with Store(tmp_path / "s.sqlite") as opened:
         stepped = Stepped(opened, MONDAY)
         job = job_of(stepped, tmp_path)
@@ -663,7 +663,7 @@ def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_locked_database_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "LOCKED_AFTER_S", 0.1)
+    monkeypatch.setattr("capture.sqlite.LOCKED_AFTER_S", 0.1)
     path = tmp_path / "s.sqlite"
     with Store(path) as opened:
         other = sqlite3.connect(path, isolation_level=None)
