@@ -34,6 +34,7 @@ from capture.cli.values import Duration
 from capture.cli.views import print_json
 from capture.errors import ConfigError
 from capture.exit_codes import EXIT_DEAD_SOURCE, EXIT_FAILED, EXIT_INTERRUPTED
+from capture.json_lines import json_line
 from capture.schedule.jobs import Job, Missed, Overlap, Run, Status, default_place
 from capture.schedule.when import local_zone, parse_moment
 
@@ -356,7 +357,7 @@ def log(
     Args:
         name: The job.
         last: How many runs.
-        text: What the recorder said in the last run, too.
+        text: What the recorder did and reported in the last run, too.
         json: One JSON object on stdout.
         database: Another schedule than the usual one.
     """
@@ -373,8 +374,10 @@ def log(
     print_runs(runs)
     if text and runs:
         for event in read_events(folder, runs[0].id):
-            if text_of := event.get("message") or event.get("spec"):
-                say(f"{event['event']}: {text_of}")
+            if "message" in event:
+                say(f"{event['event']}: {event['message']}")
+            elif "spec" in event:
+                say(json_line(event).rstrip())
         words = log_paths(folder, runs[0].id)[1]
         say(words.read_text(encoding="utf-8", errors="replace") if words.exists() else "")
     return 0

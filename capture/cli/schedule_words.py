@@ -57,9 +57,9 @@ def parse_words(words: Sequence[str], name: str, place: Path) -> RecordingSpec |
             [command, *tokens], print_error=False, exit_on_error=False
         )
     except CycloptsError as error:
-        said = str(error).strip().splitlines()[-1]
+        reason = str(error).strip().splitlines()[-1]
         raise ConfigError(
-            f"the recorder does not take this: {said}", hint=f"see `capture {command} --help`"
+            f"the recorder does not take this: {reason}", hint=f"see `capture {command} --help`"
         ) from error
     if program and "words" not in ignored:
         raise ConfigError(f"{command} takes no command", hint="leave out the second `--`")

@@ -118,12 +118,10 @@ class Store(Database):
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(
-                f"there is no place for the schedule: {error}", hint="name another --database"
+                f"there is no place for the schedule: {error}", hint="use another file"
             ) from error
-        try:
+        with self._translating():
             self._connection = connect(self.path)
-        except sqlite3.Error as error:
-            raise self._translated(error) from error
         self._connection.row_factory = sqlite3.Row
         try:
             self._open()
@@ -300,7 +298,7 @@ class Store(Database):
         if version > SCHEMA_VERSION:
             raise ConfigError(
                 f"{self.path} was made by a newer version of this program",
-                hint="update it, or name another --database; nothing in it was changed",
+                hint="update it, or use another file; nothing in it was changed",
             )
         # Readers do not wait for a writer, and what was written survives a power cut.
         self._read("PRAGMA journal_mode = WAL")
@@ -383,7 +381,7 @@ def _touch(connection: sqlite3.Connection) -> None:
 def _taken(name: str) -> ConfigError:
     return ConfigError(
         f"there is a job {name!r} already",
-        hint="choose another --name, or change it with `capture schedule edit`",
+        hint="choose another name, or change that job",
     )
 
 

@@ -43,6 +43,7 @@ from capture.specs.voice import VoiceSpec
 
 if TYPE_CHECKING:
     from capture.live.running import Running
+    from capture.model.events import Event
 
 __all__ = ["main"]
 
@@ -96,6 +97,12 @@ class _Worker:
         if running is not None:
             running.abort() if is_second else running.stop("terminate")
 
+    def on_save_signal(self, *_: object) -> None:
+        """Save what sounded last, as ``capture voice`` does."""
+        save_last = getattr(self._running, "save_last", None)
+        if save_last is not None:
+            save_last()
+
     @property
     def is_stuck(self) -> bool:
         """Whether it was to end, and something keeps it from even beginning."""
@@ -134,13 +141,17 @@ class _Worker:
 
 def _make(spec: RecordingSpec | VoiceSpec, output: _Output) -> Running[Any, Any]:
     """What records, or listens; only one of the two is loaded."""
+
+    def on_event(event: Event) -> None:
+        output.put(json_lines.of_event(event))
+
     if isinstance(spec, RecordingSpec):
         from capture.recording.session import Session  # noqa: PLC0415 - see above
 
-        return Session(spec, lambda event: output.put(json_lines.of_event(event)))
+        return Session(spec, on_event)
     from capture.voice import VoiceKeeper  # noqa: PLC0415 - see above
 
-    return VoiceKeeper(spec, lambda event: output.put(json_lines.of_event(event)))
+    return VoiceKeeper(spec, on_event)
 
 
 def _explained(error: Exception) -> CaptureError:
@@ -164,9 +175,10 @@ def main() -> int:
     output = _Output()
     output.put({"event": "protocol", "version": json_lines.VERSION})
     worker = _Worker(output)
-    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), worker.on_signal)
+    handlers = dict.fromkeys(("SIGINT", "SIGTERM", "SIGBREAK"), worker.on_signal)
+    for name, handler in (handlers | {"SIGUSR1": worker.on_save_signal}).items():
+        if hasattr(signal, name):  # not every system has them all
+            signal.signal(getattr(signal, name), handler)
     worker.thread.start()
     while worker.thread.is_alive():
         worker.thread.join(LOOK_EVERY_S)

@@ -166,7 +166,7 @@ def test_a_run_by_hand_records_and_is_in_the_log(
     assert len(told(capsys, "log", "card")["runs"]) == 2
     assert schedule("log", "card", "--text") == 0
     said = capsys.readouterr().err
-    assert "'synthetic': [320, 240]" in said
+    assert '"synthetic": [320, 240]' in said
     assert "started: recording to" in said
 
 
