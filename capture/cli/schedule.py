@@ -35,7 +35,7 @@ from capture.cli.views import print_json
 from capture.errors import ConfigError
 from capture.exit_codes import EXIT_DEAD_SOURCE, EXIT_FAILED, EXIT_INTERRUPTED
 from capture.json_lines import json_line
-from capture.schedule.jobs import Job, Missed, Overlap, Run, Status, default_place
+from capture.schedule.jobs import Job, Missed, Overlap, Run, Status, place_of
 from capture.schedule.when import local_zone, parse_moment
 
 if TYPE_CHECKING:
@@ -126,7 +126,8 @@ def add(
         taken = {known.name for known in store.jobs()}
         free = next(n for n in map(str, range(1, len(taken) + 2)) if f"job-{n}" not in taken)
         name = name or f"job-{free}"
-        spec = parse_words(words, name, _place(options) or default_place(name))
+        to = None if options is None else options.to
+        spec = parse_words(words, name, place_of(to, name))
         job = _changed(Job(name, when, local_zone(), spec, created_s=now, active_s=now), options)
         warnings = check_job(job)
         job = store.add(job)
@@ -168,15 +169,19 @@ def edit(
         job = dataclasses.replace(before, name=rename or name, when=when or before.when, **cleared)
         if "for" in clear:
             job = dataclasses.replace(job, spec=dataclasses.replace(job.spec, duration_s=None))
-        is_default = "to" in clear or before.place == default_place(name)
-        job = job.at_place(
-            _place(options) or (default_place(job.name) if is_default else before.place)
-        )
+        place, usual = before.place, place_of(None, job.name)
+        if options is not None and options.to is not None:
+            place = place_of(options.to, job.name)
+        elif "to" in clear:
+            place = usual
+        elif place.folder == place_of(None, name).folder:
+            place = place._replace(folder=usual.folder)
         if words:
-            spec = dataclasses.replace(
-                parse_words(words, job.name, job.place), duration_s=job.for_s
-            )
-            job = dataclasses.replace(job, spec=spec, problem=None)
+            spec = parse_words(words, job.name, place)
+            job = dataclasses.replace(job, problem=None)
+        else:
+            spec = place.put(job.spec, job.name)
+        job = dataclasses.replace(job, spec=dataclasses.replace(spec, duration_s=job.for_s))
         job = _changed(job, options)
         if when is not None:
             job = dataclasses.replace(job, created_s=time.time())
@@ -460,13 +465,6 @@ def _open(database: Path | None) -> Store:
         if copy is not None:
             say(f"note: the schedule was of an earlier version; as it was it is in {copy}")
         return store.Store(database)
-
-
-def _place(options: Options | None) -> Path | None:
-    """Where recordings are to go, if that was given."""
-    if options is None or options.to is None:
-        return None
-    return Path(options.to).expanduser().absolute()
 
 
 def _refuse_broken(job: Job) -> None:

@@ -45,7 +45,7 @@ def tell(store: Store, job: Job, warnings: Sequence[str] = ()) -> None:
     due = job.next_due(datetime.now(UTC), rule)
     shown = "paused" if job.is_paused else "over" if due is None else local(due, job.zone)
     length = f"{length_of(job)} " if job.for_s is not None else ""
-    say(f"{job.name}: next run {shown}, {length}to {job.folder}")
+    say(f"{job.name}: next run {shown}, {length}to {job.place.folder}")
     for line in warnings:
         say(f"warning: {line}")
     odd = oddity_of(job.when, job.zone) if rule.once else None

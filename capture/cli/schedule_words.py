@@ -17,9 +17,8 @@ from capture.specs.voice import VoiceSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
-    from capture.schedule.jobs import Job
+    from capture.schedule.jobs import Job, Place
 
 __all__ = ["check_job", "parse_words"]
 
@@ -37,13 +36,13 @@ _OWN_OPTIONS = {
 _NO_END = "nothing ends these recordings: give them a length, such as --for 45m"
 
 
-def parse_words(words: Sequence[str], name: str, place: Path) -> RecordingSpec | VoiceSpec:
+def parse_words(words: Sequence[str], name: str, place: Place) -> RecordingSpec | VoiceSpec:
     """The spec that a job's words amount to; its length is the schedule's to set.
 
     Args:
         words: Options of ``record``, or ``voice`` and its own; after ``--`` a command.
         name: What the job is called.
-        place: A folder, or a file whose name every recording gets with its time.
+        place: Where its recordings go.
 
     Raises:
         ConfigError: They make no sense, or say what the schedule decides.
@@ -71,7 +70,7 @@ def parse_words(words: Sequence[str], name: str, place: Path) -> RecordingSpec |
                 hint=f"write {instead} before the `--`" if instead else "leave it out",
             )
     if command == "voice":
-        listening = (options or voice.DEFAULTS).spec(place)
+        listening = (options or voice.DEFAULTS).spec(place.folder)
         if listening.duration_s is not None:
             raise ConfigError(
                 "how long it listens is the schedule's to decide",
@@ -79,10 +78,7 @@ def parse_words(words: Sequence[str], name: str, place: Path) -> RecordingSpec |
             )
         return listening
     wished = options or record.DEFAULTS
-    # What is recorded goes by the ending, which a folder has not.
-    is_file = place.suffix and not place.is_dir()
-    file = place if is_file else place / f"{name}{'.m4a' if wished.video is False else '.mp4'}"
-    return dataclasses.replace(wished.spec(file, program), output=place)
+    return wished.spec(place.of_job(name, with_picture=wished.video is not False), program)
 
 
 def check_job(job: Job) -> tuple[str, ...]:

@@ -8,11 +8,10 @@ import shlex
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capture.errors import CaptureError, OutputError
-from capture.schedule.jobs import default_place
+from capture.schedule.jobs import place_of
 from capture.schedule.lock import serving_pid
 from capture.specs.as_json import to_json
 from capture.specs.recording import RecordingSpec
@@ -21,8 +20,11 @@ from capture.sqlite import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
-    Parse = Callable[[Sequence[str], str, Path], RecordingSpec | VoiceSpec]
+    from capture.schedule.jobs import Place
+
+    Parse = Callable[[Sequence[str], str, Place], RecordingSpec | VoiceSpec]
     """Words, the job's name and its place into a spec; ConfigError: they make none."""
 
 __all__ = ["carry_over"]
@@ -76,18 +78,15 @@ def _carry_job(connection: sqlite3.Connection, row: tuple[Any, ...], parse: Pars
     job_id, name, text, is_paused = row
     name, settings = os.fsdecode(name), json.loads(text)
     words, command, for_s, target, _ = (settings.pop(key, None) for key in _GONE)
-    place = default_place(name) if target is None else Path(target).expanduser()
+    place = place_of(target, name)
     try:
         spec = replace(parse((command, *words), name, place), duration_s=for_s)
     except CaptureError as error:
         options = shlex.join(words)
         settings["problem"] = f"its options make no sense any more: {error.message}: {options}"
         is_paused = True
-        spec = (
-            VoiceSpec(place, duration_s=for_s)
-            if command == "voice"
-            else RecordingSpec(place, duration_s=for_s)
-        )
+        kind = VoiceSpec if command == "voice" else RecordingSpec
+        spec = place.put(kind(place.folder, duration_s=for_s), name)
     connection.execute(
         "UPDATE jobs SET settings = ?, is_paused = ?, spec = ? WHERE id = ?",
         (json.dumps(settings), is_paused, json.dumps(to_json(spec)), job_id),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from capture.config import default_folder
 from capture.naming import safe_name
@@ -14,7 +15,6 @@ from capture.specs.recording import RecordingSpec
 from capture.specs.voice import VoiceSpec
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from zoneinfo import ZoneInfo
 
 __all__ = [
@@ -22,10 +22,11 @@ __all__ = [
     "Job",
     "Missed",
     "Overlap",
+    "Place",
     "Recording",
     "Run",
     "Status",
-    "default_place",
+    "place_of",
     "utc",
 ]
 
@@ -74,8 +75,29 @@ class Status(enum.StrEnum):
         return self is Status.DONE
 
 
+ENDINGS = (".mp4", ".m4a")
+"""With a picture, and without one, where no file was named."""
 FINAL = frozenset(Status) - {Status.CLAIMED, Status.QUEUED, Status.RUNNING}
 """Runs that have ended."""
+
+
+class Place(NamedTuple):
+    """Where the recordings of a job go."""
+
+    folder: Path
+    file: str | None = None
+    """What they are called, but for their time; ``None``: as the job. Voice messages have names
+    of their own."""
+
+    def of_job(self, name: str, *, with_picture: bool) -> Path:
+        """The file."""
+        return self.folder / (self.file or f"{name}{ENDINGS[not with_picture]}")
+
+    def put(self, spec: RecordingSpec | VoiceSpec, name: str) -> RecordingSpec | VoiceSpec:
+        """The spec of a job of this name, here."""
+        if isinstance(spec, VoiceSpec):
+            return replace(spec, folder=self.folder)
+        return replace(spec, output=self.of_job(name, with_picture=spec.video is not None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +109,7 @@ class Job:
     """As it was written (``capture.schedule.when``)."""
     zone: str
     spec: RecordingSpec | VoiceSpec
-    """What each run does. Its output is a folder, or a file whose name every recording gets with
-    its time; its folder, of ``voice``, is where all messages go. When it begins a run decides."""
+    """What each run does, but for its beginning and for its output, whose name gets the time."""
     until_s: float | None = None
     """Wall time after which it is not due any more; ``None``: for ever."""
     runs_left: int | None = None
@@ -152,28 +173,19 @@ class Job:
         return any(ends)
 
     @property
-    def place(self) -> Path:
-        """A folder, or a file whose name every recording gets with its time."""
-        return self.spec.folder if isinstance(self.spec, VoiceSpec) else self.spec.output
-
-    def at_place(self, place: Path) -> Job:
-        """The job with another ``place``."""
-        if isinstance(self.spec, VoiceSpec):
-            return replace(self, spec=replace(self.spec, folder=place))
-        return replace(self, spec=replace(self.spec, output=place))
-
-    @property
-    def folder(self) -> Path:
+    def place(self) -> Place:
         """Where its recordings go."""
-        return self.place.parent if self.place.suffix and not self.place.is_dir() else self.place
+        if isinstance(self.spec, VoiceSpec):
+            return Place(self.spec.folder)
+        output = self.spec.output
+        is_as_job = output.stem == self.name and output.suffix in ENDINGS
+        return Place(output.parent, None if is_as_job else output.name)
 
     def output(self, at: datetime) -> Path:
         """The name of a recording that begins at an aware moment; it may be taken already."""
-        place = self.place
-        if place == self.folder:
-            has_picture = isinstance(self.spec, RecordingSpec) and self.spec.video is not None
-            place /= f"{safe_name(self.name)}{'.mp4' if has_picture else '.m4a'}"
-        return place.with_stem(f"{place.stem} {at.astimezone(self.rule_zone):%Y-%m-%d %H.%M.%S}")
+        assert isinstance(self.spec, RecordingSpec)
+        output = self.spec.output
+        return output.with_stem(f"{output.stem} {at.astimezone(self.rule_zone):%Y-%m-%d %H.%M.%S}")
 
     def spec_of_run(
         self, output: Path, begin_at: datetime | None, length_s: float | None
@@ -251,6 +263,14 @@ def utc(wall_s: float) -> datetime:
     return datetime.fromtimestamp(wall_s, UTC)
 
 
-def default_place(name: str) -> Path:
-    """Where the recordings of a job go that says nothing else: a folder of its name."""
-    return default_folder() / safe_name(name)
+def place_of(to: str | None, name: str) -> Place:
+    """What people name as the place of a job's recordings: a folder, or a file.
+
+    Args:
+        to: Its path; ``None``: a folder of the job's name in the usual place.
+        name: Of the job.
+    """
+    if to is None:
+        return Place(default_folder() / safe_name(name))
+    path = Path(to).expanduser().absolute()
+    return Place(path.parent, path.name) if path.suffix and not path.is_dir() else Place(path)

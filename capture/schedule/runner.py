@@ -238,7 +238,7 @@ class Runner:
         """One recorder, from its start to its end."""
         now = self._clock.now()
         begins = max(now, run.due)
-        output = job.folder if job.is_voice else self._free_name(job, begins)
+        output = job.place.folder if job.is_voice else self._free_name(job, begins)
         spec = job.spec_of_run(output, run.due if run.due > now else None, length_s)
         self._expect_end(job, run, begins, length_s)
         if job.is_voice and run.due > now:

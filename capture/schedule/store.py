@@ -16,18 +16,9 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capture.config import data_folder
+from capture.config import data_folder, default_output
 from capture.errors import CaptureError, ConfigError, DamagedFileError, OutputError
-from capture.schedule.jobs import (
-    FINAL,
-    Job,
-    Missed,
-    Overlap,
-    Recording,
-    Run,
-    Status,
-    default_place,
-)
+from capture.schedule.jobs import FINAL, Job, Missed, Overlap, Recording, Run, Status
 from capture.specs.as_json import from_json, to_json
 from capture.specs.recording import RecordingSpec
 from capture.sqlite import LOCKED_AFTER_S, Database, connect, is_locked
@@ -406,7 +397,7 @@ def _job_of(row: sqlite3.Row) -> Job:
     try:
         spec = from_json(json.loads(row["spec"]))
     except ConfigError as error:  # one job must not keep the others from running
-        spec, is_paused = RecordingSpec(default_place(name)), True
+        spec, is_paused = RecordingSpec(default_output(".mp4")), True
         settings["problem"] = f"its options cannot be read: {error.message}"
     return Job(
         id=row["id"],

@@ -34,7 +34,9 @@ def measure_schedule(folder: Path, *, seconds: float, times: int) -> dict[str, A
     now_s = time.time()  # jobs without it have been due since 1970
     with Store(database) as store:
         for number in range(JOBS):
-            job = Job(f"job-{number}", "weekdays 09:00", "Europe/Berlin", RecordingSpec(folder))
+            job = Job(
+                f"job-{number}", "weekdays 09:00", "Europe/Berlin", RecordingSpec(folder / "x.mp4")
+            )
             store.add(dataclasses.replace(job, created_s=now_s, active_s=now_s))
     lists = [_list_s(database) for _ in range(times)]
     say("schedule: an idle daemon")
@@ -76,7 +78,9 @@ def _late_s(folder: Path) -> float:
     folder.mkdir()
     due = (datetime.now(UTC) + timedelta(seconds=DUE_IN_S)).replace(microsecond=0)
     now_s = time.time()
-    spec = RecordingSpec(folder / "films", None, (AudioSpec("synthetic"),), duration_s=1.0)
+    spec = RecordingSpec(
+        folder / "films" / "due.m4a", None, (AudioSpec("synthetic"),), duration_s=1.0
+    )
     with Store(database) as store:
         job = Job("due", due.isoformat(), "UTC", spec, created_s=now_s, active_s=now_s)
         job = store.add(job)

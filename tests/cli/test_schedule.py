@@ -111,7 +111,7 @@ def test_a_job_from_its_addition_to_its_removal(
     spec = job["spec"]["spec"]
     assert (job["spec"]["kind"], spec["duration_s"], job["runs_left"]) == ("recording", 2700, 5)
     assert (spec["video"]["screen"], spec["audio"][0]["source"]) == (1, "mic")
-    assert spec["output"] == str(tmp_path / "out")
+    assert spec["output"] == str(tmp_path / "out" / "standup.mp4")
     assert len(told(capsys, "next", "20")["runs"]) == 5
     assert (
         schedule("edit", "standup", "--when", "daily 10:00", "--for", "5m", "--clear", "runs") == 0
@@ -123,6 +123,7 @@ def test_a_job_from_its_addition_to_its_removal(
     (job,) = told(capsys, "list")["jobs"]
     assert job["spec"]["spec"] == spec | {
         "duration_s": 300,
+        "output": str(tmp_path / "out" / "standup.m4a"),
         "video": None,
         "audio": [{"source": "system", "gain_db": 0.0}],
     }
@@ -139,6 +140,35 @@ def test_a_job_from_its_addition_to_its_removal(
         capsys.readouterr()
         assert schedule(command, "standup") == 2
         assert "no job 'standup'" in capsys.readouterr().err
+
+
+def place(name: str) -> str:
+    """Where a job of this name records to."""
+    with Store() as store:
+        spec = store.job(name).spec
+    return str(spec.output if isinstance(spec, RecordingSpec) else spec.folder)
+
+
+def test_where_recordings_go_follows_the_name_and_what_was_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_VIDEOS_DIR", str(tmp_path / "Videos"))
+    usual, card = tmp_path / "Videos" / "Capture", ("--", "--test-card", "320x240")
+    assert schedule("add", "daily 09:00", "--name", "v1.2", *card) == 0
+    assert place("v1.2") == str(usual / "v1.2" / "v1.2.mp4")
+    assert schedule("edit", "v1.2", "--rename", "v1.3") == 0
+    assert place("v1.3") == str(usual / "v1.3" / "v1.3.mp4")
+    assert schedule("edit", "v1.3", "--to", str(tmp_path / "x"), "--", "--no-video") == 0
+    assert place("v1.3") == str(tmp_path / "x" / "v1.3.m4a")
+    assert schedule("edit", "v1.3", "--rename", "talk") == 0
+    assert place("talk") == str(tmp_path / "x" / "talk.m4a")
+    assert schedule("edit", "talk", "--to", str(tmp_path / "y.mkv"), *card) == 0
+    assert schedule("edit", "talk", "--rename", "other", "--for", "5m") == 0
+    assert place("other") == str(tmp_path / "y.mkv")
+    assert schedule("edit", "other", "--", "voice", "--from", "synthetic") == 0
+    assert place("other") == str(tmp_path)
+    assert schedule("edit", "other", "--clear", "to") == 0
+    assert place("other") == str(usual / "other")
 
 
 def test_a_change_of_the_clocks_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
@@ -186,7 +216,9 @@ def test_a_run_by_hand_that_is_ended_is_interrupted(
         job = store.job("card")
         wait_until(lambda: [r.status for r in store.runs(job)] == [Status.RUNNING])
         if not is_early:
-            wait_until(lambda: any(p.stat().st_size > 20_000 for p in job.folder.glob("*.mp4")))
+            wait_until(
+                lambda: any(p.stat().st_size > 20_000 for p in job.place.folder.glob("*.mp4"))
+            )
         process.send_signal(getattr(signal, name))
         out, err = process.communicate(timeout=30)
         (done,) = store.runs(job)
@@ -197,7 +229,7 @@ def test_a_run_by_hand_that_is_ended_is_interrupted(
     assert f"card: interrupted: {done.message}" in err
     assert out.splitlines() == [*done.paths]
     assert is_early or measure(Path(done.paths[0])).length_s > 0
-    assert not [*job.folder.glob(".*")]  # no journal either
+    assert not [*job.place.folder.glob(".*")]  # no journal either
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:

@@ -27,7 +27,7 @@ from capture.model.recording import State
 from capture.recording.session import Session
 from capture.schedule.child import find_pid
 from capture.schedule.install import printed
-from capture.schedule.jobs import Job, Missed, Run, Status
+from capture.schedule.jobs import Job, Missed, Place, Run, Status
 from capture.schedule.runner import VOICE_LEAD_S
 from capture.schedule.store import Store
 from capture.specs.recording import AudioSpec, RecordingSpec, Rule, VideoSpec
@@ -112,7 +112,7 @@ def add(
 ) -> Job:
     """A job for one time."""
     now_s = time.time()
-    spec = replace(parse_words(words, name, tmp_path / name), duration_s=for_s)
+    spec = replace(parse_words(words, name, Place(tmp_path / name)), duration_s=for_s)
     return store.add(
         Job(name, due.isoformat(), "UTC", spec, created_s=now_s, active_s=now_s, **values)
     )

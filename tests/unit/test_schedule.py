@@ -54,7 +54,9 @@ def stepped(tmp_path: Path) -> Iterator[Stepped]:
 def job_of(stepped: Stepped, tmp_path: Path, when: str = "daily 09:00", **values: Any) -> Job:
     """A job that is in the store."""
     start_s = stepped.clock.now().timestamp()
-    job = Job("talk", when, "UTC", RecordingSpec(tmp_path / "out", duration_s=60.0), **values)
+    job = Job(
+        "talk", when, "UTC", RecordingSpec(tmp_path / "out" / "talk.mp4", duration_s=60.0), **values
+    )
     return stepped.store.add(replace(job, created_s=start_s, active_s=start_s))
 
 
@@ -72,7 +74,7 @@ def test_a_year_of_weekdays_in_two_zones_is_recorded_at_the_right_times(
                 zone.split("/")[1],
                 "weekdays 09:00",
                 zone,
-                RecordingSpec(tmp_path, duration_s=60),
+                RecordingSpec(tmp_path / f"{zone[:4]}.mp4", duration_s=60),
                 active_s=now_s,
             )
         )
@@ -149,7 +151,7 @@ def coming(serving_daemon: Daemon) -> list[str]:
 
 def real_job(name: str, due: datetime, place: Path = Path("out")) -> Job:
     now_s = datetime.now(UTC).timestamp()
-    spec = RecordingSpec(place)
+    spec = RecordingSpec(place / "x.mp4")
     return Job(name, due.isoformat(), "UTC", spec, created_s=now_s, active_s=now_s)
 
 
@@ -176,7 +178,7 @@ def test_what_was_due_before_the_daemon_came_is_noted(
 ) -> None:
     hour_ago = datetime.now(UTC) - timedelta(hours=1)
     wall_s = hour_ago.timestamp() - 60
-    spec = RecordingSpec(tmp_path)
+    spec = RecordingSpec(tmp_path / "x.mp4")
     once = Job("once", hour_ago.isoformat(), "UTC", spec, created_s=wall_s, active_s=wall_s)
     late = replace(once, name="late", missed=Missed.RUN_LATE, grace_s=7200.0)
     once, late = stepped.store.add(once), stepped.store.add(late)
@@ -772,7 +774,7 @@ def test_a_recipe_does_what_it_says(title: str, at_home: Path) -> None:
             assert launch.spec.begin_at_s == launch.run.due.timestamp()
             assert replace(launch.spec, output=OUT, begin_at_s=None) == spec
             assert launch.spec.output.is_relative_to(at_home)
-        kept = [path for path in job.folder.glob("*.*") if path.is_file()]
+        kept = [path for path in job.place.folder.glob("*.*") if path.is_file()]
         assert job.is_voice or len(kept) == min(len(dues), job.keep or len(dues))
 
 

@@ -19,7 +19,7 @@ from capture.cli.schedule_words import parse_words
 from capture.errors import OutputError
 from capture.geometry import Rect
 from capture.schedule.carry_over import carry_over
-from capture.schedule.jobs import Missed, Overlap, Status, default_place
+from capture.schedule.jobs import Missed, Overlap, Status, place_of
 from capture.schedule.lock import Lock
 from capture.schedule.store import EarlierVersionError, Store, default_path
 from capture.specs.recording import AudioSpec, RecordingSpec, Rule, TrackMode, VideoSpec
@@ -39,6 +39,10 @@ def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         connection.executescript(DUMP.read_text("utf-8"))
         connection.execute("PRAGMA journal_mode = WAL")
     return path
+
+
+def usual(name: str, ending: str = ".mp4") -> Path:
+    return place_of(None, name).folder / f"{name}{ending}"
 
 
 def dump(path: Path) -> list[str]:
@@ -80,7 +84,7 @@ def test_every_job_is_there_afterwards_and_so_is_the_history(
             duration_s=5400.0,
         ),
         "page": RecordingSpec(
-            default_place("page"),
+            usual("page"),
             duration_s=600.0,
             private_desktop=(1280, 720),
             command=("sh", "-c", "sleep 5; exit 0"),
@@ -95,14 +99,14 @@ def test_every_job_is_there_afterwards_and_so_is_the_history(
             stop_when=(Rule("window-closed", "Mail"),),
         ),
         "sample": RecordingSpec(
-            default_place("sample"),
+            usual("sample", ".m4a"),
             None,
             (AudioSpec("system:out"),),
             duration_s=600.0,
             is_strict=True,
         ),
         "rules": RecordingSpec(
-            default_place("rules"),
+            usual("rules"),
             VideoSpec(region=Rect(0, 0, 640, 480), quality="lossless"),
             (),
             start_when=(Rule("window", "Mail"),),
@@ -111,15 +115,17 @@ def test_every_job_is_there_afterwards_and_so_is_the_history(
             max_size_bytes=2_000_000_000,
             split_every_s=600.0,
         ),
-        "listen": VoiceSpec(default_place("listen"), "mic", count=1, idle_s=300.0, library=False),
+        "listen": VoiceSpec(
+            place_of(None, "listen").folder, "mic", count=1, idle_s=300.0, library=False
+        ),
         "card": RecordingSpec(
-            default_place("card"),
+            usual("card"),
             VideoSpec(synthetic=(320, 240)),
             (AudioSpec("synthetic"),),
             audio_codec="opus",
             duration_s=1.0,
         ),
-        "bad": RecordingSpec(default_place("bad"), VideoSpec(window="nobody"), duration_s=1.0),
+        "bad": RecordingSpec(usual("bad"), VideoSpec(window="nobody"), duration_s=1.0),
     }
     with Store() as store:
         jobs = {job.name: job for job in store.jobs()}
@@ -157,7 +163,7 @@ def test_a_job_whose_words_make_no_sense_any_more_is_kept_and_says_why(
         assert card.is_paused
         assert "--sound-codec" in (card.problem or "")
         assert (card.problem or "").endswith("320x240 --audio synthetic --sound-codec opus")
-        assert card.spec == RecordingSpec(default_place("card"), duration_s=1.0)
+        assert card.spec == RecordingSpec(usual("card"), duration_s=1.0)
         assert isinstance(listen.spec, VoiceSpec)
         assert len(store.runs(card)) == 4
         assert len([job for job in store.jobs() if job.problem]) == 2
