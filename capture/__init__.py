@@ -129,7 +129,8 @@ if TYPE_CHECKING:
         SoundFileSpec as SoundFileSpec,
         VoiceSpec as VoiceSpec,
     )
-    from capture.voice.keeper import VoiceKeeper as VoiceKeeper, keep_messages as keep_messages
+    from capture.voice.keep import keep_messages as keep_messages
+    from capture.voice.keeper import VoiceKeeper as VoiceKeeper
     from capture.voice.preview import preview as preview
 
 _PLACES = {
@@ -169,7 +170,8 @@ _PLACES = {
     "capture.specs.recording": "AudioSpec RecordingSpec Rule TrackMode VideoSpec",
     "capture.specs.target": "Desktop Region Screen TestCard Window",
     "capture.specs.voice": "GateSpec SoundFileSpec VoiceSpec",
-    "capture.voice.keeper": "VoiceKeeper keep_messages",
+    "capture.voice.keep": "keep_messages",
+    "capture.voice.keeper": "VoiceKeeper",
     "capture.voice.preview": "preview",
 }
 """The public names, by the modules that have them, which are loaded when a name is first used: some

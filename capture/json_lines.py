@@ -1,7 +1,8 @@
 """The one JSON dialect: what happens, how it stands and what came of it, an object a line.
 
-``event`` names each object: a kind of ``EventKind``, ``note``, ``progress`` (a snapshot) or
-``result`` (the last one). The first line is ``{"event": "protocol", "version": 1}``. Units are in
+``event`` names each object: a kind of ``EventKind``, ``note``, ``progress`` (a snapshot), ``error``
+(of a job's recorder: why it failed; its ``kind`` is a class of ``capture.errors``) or ``result``
+(the last one). The first line is ``{"event": "protocol", "version": 1}``. Units are in
 the names; a level of silence, which is -inf dBFS, is ``null``. Within a version keys may be added;
 none changes its meaning or goes.
 """
@@ -14,9 +15,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from capture.errors import CaptureError
     from capture.model.events import Event
 
-__all__ = ["VERSION", "json_line", "of_event", "of_result", "of_snapshot"]
+__all__ = ["VERSION", "json_line", "of_error", "of_event", "of_result", "of_snapshot"]
 
 VERSION = 1
 _NO_UNICODE = re.compile(r"[\ud800-\udfff]")
@@ -40,6 +42,12 @@ def of_snapshot(snapshot: Any) -> dict[str, Any]:
 def of_result(result: Any) -> dict[str, Any]:
     """A ``RecordingResult`` or ``VoiceResult``."""
     return {"event": "result", **dataclasses.asdict(result)}
+
+
+def of_error(error: CaptureError) -> dict[str, Any]:
+    """Why it failed; where something was kept all the same, the result follows."""
+    values = {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
+    return {"event": "error", **values}
 
 
 def json_line(values: dict[str, Any]) -> str:

@@ -19,6 +19,8 @@ import signal
 import sys
 import time
 
+from capture.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
+
 TYPE_CHECKING = False
 """As in ``typing``, which takes longer to load than all that is loaded here."""
 if TYPE_CHECKING:
@@ -32,9 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main", "run"]
 
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 AGAIN_S = 0.01
 """Until an import or a destructor that ^C fell into may be over."""
 READ_WITHIN_MS = 2000

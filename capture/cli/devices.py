@@ -9,10 +9,11 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from capture import sources
-from capture.cli.app import EXIT_FAILED, print_error, say
+from capture.cli.app import print_error, say
 from capture.cli.hints import in_options
 from capture.cli.views import print_json, table_of
 from capture.errors import CaptureError, UnsupportedError
+from capture.exit_codes import EXIT_FAILED
 from capture.model.devices import DeviceKind
 
 if TYPE_CHECKING:

@@ -15,12 +15,12 @@ from rich.console import Console
 from rich.table import Table
 
 from capture import sources
-from capture.cli.app import EXIT_FAILED
 from capture.cli.hints import in_options
 from capture.cli.values import format_dbfs, format_size
 from capture.cli.views import print_json
 from capture.config import default_output
 from capture.errors import CaptureError
+from capture.exit_codes import EXIT_FAILED
 from capture.libraries import lack
 from capture.model.events import Event
 from capture.model.signal import AudioBlock

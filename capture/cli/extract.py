@@ -17,15 +17,15 @@ from capture.batch.extraction import extract_file
 from capture.batch.inputs import SOUND_ENDINGS, Input, check_file, find_inputs, is_folder
 from capture.batch.names import name_jobs
 from capture.batch.run import BatchReport, JobError, JobResult, error_of, run_batch
-from capture.cli.app import EXIT_FAILED, EXIT_INTERRUPTED, say
+from capture.cli.app import say
 from capture.cli.extract_views import Tally, choose_batch_view, show_failures
-from capture.cli.memory import return_large_blocks
-from capture.cli.recover import EXIT_SOME_FAILED
 from capture.cli.signals import StopSignals
 from capture.cli.streams import detached_output
 from capture.cli.values import Duration
 from capture.clock import now_ns
 from capture.errors import CaptureError, ConfigError
+from capture.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SOME_FAILED
+from capture.memory import return_large_blocks
 from capture.messages.extracted import remembered
 from capture.model.extraction import ExtractedPart, ExtractResult
 from capture.naming import clear_parts

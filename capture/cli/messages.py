@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from capture.cli.app import EXIT_FAILED, EXIT_USAGE, print_error, say
+from capture.cli.app import print_error, say
 from capture.cli.values import Duration, format_clock
 from capture.cli.views import print_json
 from capture.errors import CaptureError, ConfigError
+from capture.exit_codes import EXIT_FAILED, EXIT_SOME_FAILED, EXIT_USAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,7 +27,6 @@ __all__ = ["messages"]
 
 messages = App(name="messages", help="List, find and change kept voice messages.")
 
-EXIT_SOME_FAILED = 3
 ID_SHOWN = 8
 """Digits: two of 20 000 messages share them with a probability of 5 %, and more are taken too."""
 Flag = Annotated[bool, Parameter(negative="")]

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from capture.batch.inputs import check_file
-from capture.cli.app import EXIT_FAILED, EXIT_USAGE, print_error
+from capture.cli.app import print_error
 from capture.cli.hints import in_options
 from capture.cli.values import format_clock, format_size
 from capture.cli.views import print_json, table_of
 from capture.errors import CaptureError, ConfigError
+from capture.exit_codes import EXIT_FAILED, EXIT_USAGE
 
 if TYPE_CHECKING:
     from rich.table import Table

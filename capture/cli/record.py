@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from capture.cli.app import EXIT_FAILED, EXIT_INTERRUPTED, print_error, say
-from capture.cli.memory import return_large_blocks
+from capture.cli.app import print_error, say
 from capture.cli.recover import mention_orphans
 from capture.cli.signals import StopSignals
 from capture.cli.streams import detached_output
@@ -25,8 +25,10 @@ from capture.errors import (
     LibraryMissingError,
     NothingRecordedError,
 )
+from capture.exit_codes import EXIT_DEAD_SOURCE, EXIT_INTERRUPTED, of_recording
 from capture.hints import Advice, Hint
 from capture.live.rules import parse_start, parse_stop
+from capture.memory import return_large_blocks
 from capture.specs.recording import AudioSpec, RecordingSpec, TrackMode, VideoSpec
 
 if TYPE_CHECKING:
@@ -34,55 +36,18 @@ if TYPE_CHECKING:
 
     from capture.recording.session import Session
 
-__all__ = ["record"]
+__all__ = ["DEFAULTS", "RecordOptions", "check", "record"]
 
-EXIT_DEAD_SOURCE = 4
 READY_S = 4.0
 """So long before a time that was set the screen is opened; a private desktop is up in 1 s."""
 
 
-def record(
-    output: Path | None = None,
-    /,
-    *,
-    screen: int | None = None,
-    region: RectOption = None,
-    window: str | None = None,
-    test_card: Dimensions = None,
-    video: bool | None = None,
-    audio: Annotated[tuple[str, ...], Parameter(negative="", metavar="SOURCE")] = (),
-    tracks: TrackMode = TrackMode.BOTH,
-    audio_codec: Literal["aac", "opus", "flac", "pcm"] | None = None,
-    fps: float = 30.0,
-    cfr: Annotated[bool, Parameter(negative="")] = False,
-    quality: Literal["low", "medium", "high", "lossless"] = "medium",
-    encoder: str = "libx264",
-    cursor: bool = True,
-    duration: Duration = None,
-    delay: Duration = None,
-    at: Moment = None,
-    start_when: Annotated[tuple[str, ...], Parameter(negative="", metavar="RULE")] = (),
-    start_within: Duration = None,
-    stop_when: Annotated[tuple[str, ...], Parameter(negative="", metavar="RULE")] = (),
-    max_size: Size = None,
-    split_every: Duration = None,
-    follow_default: bool = True,
-    strict: Annotated[bool, Parameter(negative="")] = False,
-    overwrite: Annotated[bool, Parameter(negative="")] = False,
-    private_desktop: Dimensions = None,
-    json: Annotated[bool, Parameter(negative="")] = False,
-    quiet: Annotated[bool, Parameter(alias="-q", negative="")] = False,
-    words: Annotated[tuple[str, ...], Parameter(parse=False)] = (),
-    is_trial: Annotated[bool, Parameter(parse=False)] = False,
-) -> int:
-    """Record the screen together with what the speakers play.
+@Parameter(name="*")
+@dataclass
+class RecordOptions:
+    """What to record, and how, as people write it.
 
-    Ends with ^C, q, the duration, the closing of the window, or the end of the command after `--`.
-    Meanwhile space pauses and goes on, m marks a chapter.
-
-    Args:
-        output: The file; its ending decides the format (.mp4 .mov .mkv .webm, and for sound
-            alone .m4a .opus .ogg .mka .flac .wav). By default a new file in Videos/Capture.
+    Attributes:
         screen: Monitor by its number in `capture devices`; 0 is all of them.
         region: A part of the desktop, in pixels.
         window: The window with this in its title; followed when it moves.
@@ -112,49 +77,109 @@ def record(
         overwrite: Replace the file if it exists, once the new one is whole.
         private_desktop: Record a desktop of its own that nobody sees, where the command runs: on a
             server, without a screen.
+    """
+
+    screen: int | None = None
+    region: RectOption = None
+    window: str | None = None
+    test_card: Dimensions = None
+    video: bool | None = None
+    audio: Annotated[tuple[str, ...], Parameter(negative="", metavar="SOURCE")] = ()
+    tracks: TrackMode = TrackMode.BOTH
+    audio_codec: Literal["aac", "opus", "flac", "pcm"] | None = None
+    fps: float = 30.0
+    cfr: Annotated[bool, Parameter(negative="")] = False
+    quality: Literal["low", "medium", "high", "lossless"] = "medium"
+    encoder: str = "libx264"
+    cursor: bool = True
+    duration: Duration = None
+    delay: Duration = None
+    at: Moment = None
+    start_when: Annotated[tuple[str, ...], Parameter(negative="", metavar="RULE")] = ()
+    start_within: Duration = None
+    stop_when: Annotated[tuple[str, ...], Parameter(negative="", metavar="RULE")] = ()
+    max_size: Size = None
+    split_every: Duration = None
+    follow_default: bool = True
+    strict: Annotated[bool, Parameter(negative="")] = False
+    overwrite: Annotated[bool, Parameter(negative="")] = False
+    private_desktop: Dimensions = None
+
+    def spec(self, output: Path | None, command: tuple[str, ...]) -> RecordingSpec:
+        """The spec that they amount to.
+
+        Args:
+            output: The file; ``None``: a new one in the usual folder.
+            command: What is recorded, where that is a command.
+
+        Raises:
+            ConfigError: A value makes no sense.
+        """
+        pictures = VideoSpec(
+            as_target(self.screen, self.region, self.window, self.test_card),
+            fps=self.fps,
+            is_cfr=self.cfr,
+            quality=self.quality,
+            encoder=self.encoder,
+            with_cursor=self.cursor,
+        )
+        is_film = self.video
+        if is_film is None:
+            is_asked_for = pictures != VideoSpec(quality=self.quality)
+            is_film = output is None or is_asked_for or _may_hold_video(output)
+        return RecordingSpec(
+            output=output or default_output(".mp4" if is_film else ".m4a"),
+            video=pictures if is_film else None,
+            audio=_audio_specs(self.audio),
+            tracks=self.tracks,
+            audio_codec=self.audio_codec,
+            duration_s=self.duration,
+            delay_s=self.delay or 0.0,
+            begin_at_s=self.at,
+            start_when=tuple(parse_start(rule) for rule in self.start_when),
+            start_within_s=self.start_within,
+            stop_when=tuple(parse_stop(rule) for rule in self.stop_when),
+            max_size_bytes=self.max_size,
+            split_every_s=self.split_every,
+            follow_default=self.follow_default,
+            is_strict=self.strict,
+            overwrite=self.overwrite,
+            command=command,
+            private_desktop=self.private_desktop,
+        )
+
+
+DEFAULTS = RecordOptions()
+
+
+def record(
+    output: Path | None = None,
+    /,
+    *,
+    options: RecordOptions = DEFAULTS,
+    json: Annotated[bool, Parameter(negative="")] = False,
+    quiet: Annotated[bool, Parameter(alias="-q", negative="")] = False,
+    words: Annotated[tuple[str, ...], Parameter(parse=False)] = (),
+) -> int:
+    """Record the screen together with what the speakers play.
+
+    Ends with ^C, q, the duration, the closing of the window, or the end of the command after `--`.
+    Meanwhile space pauses and goes on, m marks a chapter.
+
+    Args:
+        output: The file; its ending decides the format (.mp4 .mov .mkv .webm, and for sound
+            alone .m4a .opus .ogg .mka .flac .wav). By default a new file in Videos/Capture.
+        options: What to record, and how.
         json: Events on stdout, one JSON object a line; the last one is the result.
         quiet: Say nothing but errors.
         words: A command to record: it is started with the recording and ends it.
-        is_trial: Only see whether all this makes sense.
     """
-    pictures = VideoSpec(
-        as_target(screen, region, window, test_card),
-        fps=fps,
-        is_cfr=cfr,
-        quality=quality,
-        encoder=encoder,
-        with_cursor=cursor,
-    )
-    if video is None:
-        video = output is None or pictures != VideoSpec(quality=quality) or _may_hold_video(output)
-    spec = RecordingSpec(
-        output=output or default_output(".mp4" if video else ".m4a"),
-        video=pictures if video else None,
-        audio=_audio_specs(audio),
-        tracks=tracks,
-        audio_codec=audio_codec,
-        duration_s=duration,
-        delay_s=delay or 0.0,
-        begin_at_s=at,
-        start_when=tuple(parse_start(rule) for rule in start_when),
-        start_within_s=start_within,
-        stop_when=tuple(parse_stop(rule) for rule in stop_when),
-        max_size_bytes=max_size,
-        split_every_s=split_every,
-        follow_default=follow_default,
-        is_strict=strict,
-        overwrite=overwrite,
-        command=words,
-        private_desktop=private_desktop,
-    )
-    if is_trial:
-        _check(spec)
-        return 0
+    spec = options.spec(output, words)
     with detached_output(), StopSignals(is_last=True) as stop:
         stop.is_starting = True
         try:
-            if at is not None:  # what is wrong is said now, not when the time has come
-                _check(spec)
+            if spec.begin_at_s is not None:  # what is wrong is said now, not when the time has come
+                check(spec)
             view = choose_view(is_json=json, is_quiet=quiet)
             if not quiet:
                 mention_orphans(spec.output.parent)
@@ -166,12 +191,12 @@ def record(
             say("stopped before anything was recorded")
             return EXIT_INTERRUPTED
         except BackendUnavailableError as error:
-            if private_desktop is not None or not _helps_desktop(error):
+            if spec.private_desktop is not None or not _helps_desktop(error):
                 raise
             raise _with_way_out(error) from error
 
 
-def _check(spec: RecordingSpec) -> None:
+def check(spec: RecordingSpec) -> None:
     """Whether a spec makes sense, before its time has come.
 
     A private desktop, whose windows its rules are about, is made only then.
@@ -244,17 +269,13 @@ def _conclude(session: Session, view: View) -> int:
     result = session.result
     assert result is not None
     view.finish(result)
-    if error is None:
-        if result.dead and session.spec.is_strict:
-            names = " and ".join(result.dead)
-            print_error(
-                f"recorded, but nothing came of {names}", "the warnings say what was missing"
-            )
-            return EXIT_DEAD_SOURCE
-        return 0
-    print_error(error.message, error.hint)
-    is_dead = result.stopped_by == "device-lost" and session.spec.is_strict
-    return EXIT_DEAD_SOURCE if is_dead else EXIT_FAILED
+    code = of_recording(session.spec, result, has_failed=error is not None)
+    if error is not None:
+        print_error(error.message, error.hint)
+    elif code == EXIT_DEAD_SOURCE:
+        names = " and ".join(result.dead)
+        print_error(f"recorded, but nothing came of {names}", "the warnings say what was missing")
+    return code
 
 
 def _count_down(begin_at_s: float | None, view: View, stop: StopSignals) -> None:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from capture.cli.app import EXIT_FAILED, print_error, say
+from capture.cli.app import print_error, say
 from capture.cli.hints import in_options
 from capture.cli.views import print_json
 from capture.config import default_folder, default_voice_folder
 from capture.errors import CaptureError
+from capture.exit_codes import EXIT_FAILED, EXIT_SOME_FAILED
 from capture.journal import find_orphans, is_message
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from capture.model.voice import VoiceMessage
 
 __all__ = ["mention_orphans", "recover"]
-
-EXIT_SOME_FAILED = 3
 
 
 def recover(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from capture.cli.app import EXIT_FAILED, EXIT_INTERRUPTED, print_error, say
+from capture.cli.app import print_error, say
 from capture.cli.schedule_views import (
     as_found,
     ended,
@@ -33,7 +33,9 @@ from capture.cli.streams import detached_output
 from capture.cli.values import Duration
 from capture.cli.views import print_json
 from capture.errors import ConfigError
-from capture.schedule.jobs import Job, Missed, Overlap, Run, Status
+from capture.exit_codes import EXIT_DEAD_SOURCE, EXIT_FAILED, EXIT_INTERRUPTED
+from capture.json_lines import json_line
+from capture.schedule.jobs import Job, Missed, Overlap, Run, Status, place_of
 from capture.schedule.when import local_zone, parse_moment
 
 if TYPE_CHECKING:
@@ -47,8 +49,6 @@ schedule = App(name="schedule", help="Record at set times, unattended.", help_fo
 
 NEXT_SHOWN = 10
 LOG_SHOWN = 20
-EXIT_DEAD_SOURCE = 4
-"""As ``record --strict``, whose module is slow to load."""
 _EXIT_CODES = {
     Status.DONE: 0,
     Status.SILENT: EXIT_DEAD_SOURCE,
@@ -119,14 +119,17 @@ def add(
         database: Another schedule than the usual one.
         words: The options of the recorder.
     """
-    from capture.cli.schedule_words import checked  # noqa: PLC0415 - only where needed
+    from capture.cli.schedule_words import check_job, parse_words  # noqa: PLC0415 - slow to load
 
     now = time.time()
-    job = _changed(Job("", when, local_zone(), created_s=now, active_s=now), options)
     with _open(database) as store:
         taken = {known.name for known in store.jobs()}
         free = next(n for n in map(str, range(1, len(taken) + 2)) if f"job-{n}" not in taken)
-        job, warnings = checked(dataclasses.replace(job, name=name or f"job-{free}"), words)
+        name = name or f"job-{free}"
+        to = None if options is None else options.to
+        spec = parse_words(words, name, place_of(to, name))
+        job = _changed(Job(name, when, local_zone(), spec, created_s=now, active_s=now), options)
+        warnings = check_job(job)
         job = store.add(job)
         tell(store, job, warnings)
     return 0
@@ -155,17 +158,34 @@ def edit(
         database: Another schedule than the usual one.
         words: The options of the recorder, all of them.
     """
-    from capture.cli.schedule_words import checked  # noqa: PLC0415 - only where needed
+    from capture.cli.schedule_words import check_job, parse_words  # noqa: PLC0415 - slow to load
 
     with _open(database) as store:
         before = store.job(name)
-        fields = {"for": "for_s", "until": "until_s", "runs": "runs_left", "to": "target"}
-        cleared: dict[str, Any] = {fields.get(c, c.replace("-", "_")): None for c in clear}
+        fields = {"until": "until_s", "runs": "runs_left"}
+        cleared: dict[str, Any] = {
+            fields.get(c, c.replace("-", "_")): None for c in clear if c not in {"for", "to"}
+        }
         job = dataclasses.replace(before, name=rename or name, when=when or before.when, **cleared)
+        if "for" in clear:
+            job = dataclasses.replace(job, spec=dataclasses.replace(job.spec, duration_s=None))
+        place, usual = before.place, place_of(None, job.name)
+        if options is not None and options.to is not None:
+            place = place_of(options.to, job.name)
+        elif "to" in clear:
+            place = usual
+        elif place.folder == place_of(None, name).folder:
+            place = place._replace(folder=usual.folder)
+        if words:
+            spec = parse_words(words, job.name, place)
+            job = dataclasses.replace(job, problem=None)
+        else:
+            spec = place.put(job.spec, job.name)
+        job = dataclasses.replace(job, spec=dataclasses.replace(spec, duration_s=job.for_s))
+        job = _changed(job, options)
         if when is not None:
             job = dataclasses.replace(job, created_s=time.time())
-        job = _changed(job, options)
-        job, warnings = checked(job, words or (job.command, *job.words))
+        warnings = check_job(job)
         if (job.when, job.zone, job.until_s) != (before.when, before.zone, before.until_s):
             job = dataclasses.replace(job, active_s=time.time())
         store.update(job)
@@ -200,6 +220,9 @@ def list_jobs(*, json: Flag = False, database: Database = None) -> int:
             for job in jobs
         ]
         print_table(("job", "when", "length", "next run", "last run"), rows, "no jobs yet")
+        for job in jobs:
+            if job.problem is not None:
+                say(f"warning: {job.name}: {job.problem}")
         mention_daemon(store)
     return 0
 
@@ -281,7 +304,9 @@ def resume(name: str, /, *, database: Database = None) -> int:
         database: Another schedule than the usual one.
     """
     with _open(database) as store:
-        job = dataclasses.replace(store.job(name), is_paused=False, active_s=time.time())
+        job = store.job(name)
+        _refuse_broken(job)
+        job = dataclasses.replace(job, is_paused=False, active_s=time.time())
         store.update(job)
         tell(store, job)
     return 0
@@ -299,15 +324,16 @@ def run(name: str, /, *, json: Flag = False, database: Database = None) -> int:
         json: The run as one JSON object on stdout.
         database: Another schedule than the usual one.
     """
-    from capture.schedule.hooks import told  # noqa: PLC0415 - only where needed
+    from capture.schedule.hooks import run_values  # noqa: PLC0415 - only where needed
     from capture.schedule.runner import Runner  # noqa: PLC0415 - only where needed
 
     with _open(database) as store:
         job, runner = store.job(name), Runner(store)
+        _refuse_broken(job)
         with _ended_by_signals(runner.stop):
             done = runner.run_here(job)
         if json:
-            print_json(told(job, done))
+            print_json(run_values(job, done))
         else:
             for path in done.paths:
                 print(path)  # noqa: T201 - the result
@@ -336,24 +362,29 @@ def log(
     Args:
         name: The job.
         last: How many runs.
-        text: What the recorder said in the last run, too.
+        text: What the recorder did and reported in the last run, too.
         json: One JSON object on stdout.
         database: Another schedule than the usual one.
     """
-    from capture.schedule.child import log_paths  # noqa: PLC0415 - only where needed
-    from capture.schedule.hooks import told  # noqa: PLC0415 - only where needed
+    from capture.schedule.child import log_paths, read_events  # noqa: PLC0415 - only where needed
+    from capture.schedule.hooks import run_values  # noqa: PLC0415 - only where needed
 
     with _open(database) as store:
         job = store.job(name)
         runs = [as_found(store, each) for each in store.runs(job, last)]
         folder = store.runs_folder
     if json:
-        print_json({"runs": [told(job, each) for each in runs]})
+        print_json({"runs": [run_values(job, each) for each in runs]})
         return 0
     print_runs(runs)
     if text and runs:
-        with_log = log_paths(folder, runs[0])[1]
-        say(with_log.read_text(encoding="utf-8") if with_log.exists() else "nothing was said")
+        for event in read_events(folder, runs[0].id):
+            if "message" in event:
+                say(f"{event['event']}: {event['message']}")
+            elif "spec" in event:
+                say(json_line(event).rstrip())
+        words = log_paths(folder, runs[0].id)[1]
+        say(words.read_text(encoding="utf-8", errors="replace") if words.exists() else "")
     return 0
 
 
@@ -366,7 +397,7 @@ def serve(*, database: Database = None) -> int:
     """
     import logging  # noqa: PLC0415 - only where needed
 
-    from capture.schedule.daemon import Daemon  # noqa: PLC0415 - APScheduler is slow to load
+    from capture.schedule.daemon import Daemon  # noqa: PLC0415 - only where needed
     from capture.schedule.lock import serving_pid  # noqa: PLC0415 - only where needed
 
     stop = threading.Event()
@@ -422,9 +453,26 @@ def install(
 
 
 def _open(database: Path | None) -> Store:
-    from capture.schedule.store import Store  # noqa: PLC0415 - for commands that need it
+    from capture.schedule import store  # noqa: PLC0415 - for commands that need it
 
-    return Store(database)
+    try:
+        return store.Store(database)
+    except store.EarlierVersionError:
+        from capture.cli.schedule_words import parse_words  # noqa: PLC0415 - slow to load
+        from capture.schedule.carry_over import carry_over  # noqa: PLC0415 - once in a life
+
+        copy = carry_over((database or store.default_path()).absolute(), parse_words)
+        if copy is not None:
+            say(f"note: the schedule was of an earlier version; as it was it is in {copy}")
+        return store.Store(database)
+
+
+def _refuse_broken(job: Job) -> None:
+    if job.problem is not None:
+        raise ConfigError(
+            f"{job.name}: {job.problem}",
+            hint=f"give it new ones: `capture schedule edit {job.name} -- ...`",
+        )
 
 
 def _changed(job: Job, options: Options | None) -> Job:
@@ -436,7 +484,6 @@ def _changed(job: Job, options: Options | None) -> Job:
     if given.until is not None:
         until_s = parse_moment(given.until, zone=job.zone).timestamp()
     values: dict[str, Any] = {
-        "for_s": given.length,
         "until_s": until_s,
         "runs_left": given.runs,
         "missed": given.missed,
@@ -445,14 +492,15 @@ def _changed(job: Job, options: Options | None) -> Job:
         "retries": given.retries,
         "retry_wait_s": given.retry_wait,
         "keep": given.keep,
-        "target": given.to and str(Path(given.to).expanduser().absolute()),
         "on_done": given.on_done,
         "on_fail": given.on_fail,
     }
-    for option, low in (("for_s", 0.1), ("runs_left", 1), ("keep", 1), ("retries", 0)):
-        value = values[option]
-        if isinstance(value, (int, float)) and value < low:
-            raise ConfigError(f"{value:g} is too little for --{option.split('_')[0]}")
+    numbers = (("for", given.length, 0.1), ("runs", given.runs, 1), ("keep", given.keep, 1))
+    for option, number, least in (*numbers, ("retries", given.retries, 0)):
+        if number is not None and number < least:
+            raise ConfigError(f"{number:g} is too little for --{option}")
+    if given.length is not None:
+        job = dataclasses.replace(job, spec=dataclasses.replace(job.spec, duration_s=given.length))
     return dataclasses.replace(
         job, **{key: value for key, value in values.items() if value is not None}
     )

@@ -11,6 +11,7 @@ from capture.cli.values import format_clock, format_size
 from capture.cli.views import table_of
 from capture.schedule.jobs import Job, Run, Status
 from capture.schedule.when import oddity_of, zone_of
+from capture.specs.as_json import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,7 +45,7 @@ def tell(store: Store, job: Job, warnings: Sequence[str] = ()) -> None:
     due = job.next_due(datetime.now(UTC), rule)
     shown = "paused" if job.is_paused else "over" if due is None else local(due, job.zone)
     length = f"{length_of(job)} " if job.for_s is not None else ""
-    say(f"{job.name}: next run {shown}, {length}to {job.folder}")
+    say(f"{job.name}: next run {shown}, {length}to {job.place.folder}")
     for line in warnings:
         say(f"warning: {line}")
     odd = oddity_of(job.when, job.zone) if rule.once else None
@@ -116,13 +117,14 @@ def with_offsets(rows: Sequence[tuple[datetime, Job]]) -> list[tuple[str, str, s
 
 def plain_job(job: Job, due: datetime | None, last: Mapping[int, Run]) -> dict[str, Any]:
     """A job as ``list --json`` gives it."""
-    from capture.schedule.hooks import told  # noqa: PLC0415 - only where needed
+    from capture.schedule.hooks import run_values  # noqa: PLC0415 - only where needed
 
     run = last.get(job.id)
     return {
         **dataclasses.asdict(job),
+        "spec": to_json(job.spec),
         "next": None if due is None else due.isoformat(),
-        "last": None if run is None else told(job, run),
+        "last": None if run is None else run_values(job, run),
     }
 
 

@@ -15,8 +15,9 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, Self
 
-from capture.cli.app import EXIT_INTERRUPTED, on_interrupt, say
+from capture.cli.app import on_interrupt, say
 from capture.cli.streams import DetachedStream
+from capture.exit_codes import EXIT_INTERRUPTED
 from capture.pipeline import StopFlag
 
 if TYPE_CHECKING:

@@ -10,10 +10,11 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from capture.batch.inputs import check_file
-from capture.cli.app import EXIT_FAILED, EXIT_USAGE, print_error
+from capture.cli.app import print_error
 from capture.cli.values import format_dbfs
 from capture.cli.views import print_json, table_of
 from capture.errors import CaptureError, ConfigError, DamagedFileError
+from capture.exit_codes import EXIT_FAILED, EXIT_USAGE
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from capture.cli.app import EXIT_FAILED, EXIT_INTERRUPTED, print_error, say
+from capture.cli.app import print_error, say
 from capture.cli.recover import mention_orphans
 from capture.cli.signals import StopSignals
 from capture.cli.streams import detached_output
@@ -17,6 +18,7 @@ from capture.cli.values import Duration, parse_duration
 from capture.cli.voice_views import choose_view
 from capture.config import default_voice_folder
 from capture.errors import CaptureError, ConfigError, NothingRecordedError
+from capture.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SOME_FAILED, of_listening
 from capture.live.rules import parse_start, parse_stop
 from capture.specs.voice import GateSpec, SoundFileSpec, VoiceSpec
 
@@ -26,50 +28,18 @@ if TYPE_CHECKING:
     from capture.model.voice import VoiceResult
     from capture.voice import VoiceKeeper
 
-__all__ = ["voice"]
+__all__ = ["DEFAULTS", "VoiceOptions", "check", "voice"]
 
-EXIT_SOME_MISSING = 3
 MESSENGERS = ("whatsapp", "telegram")
 DEFAULT_GATE = GateSpec()
 
 
-def voice(
-    folder: Path | None = None,
-    /,
-    *,
-    from_: Annotated[str, Parameter(name="--from", metavar="SOURCE")] = "auto",
-    format: Literal["opus", "m4a", "mp3", "flac", "wav", "ogg"] | None = None,  # noqa: A002 - the option's name
-    quality: Literal["low", "medium", "high"] | None = None,
-    for_: Annotated[
-        tuple[str, ...], Parameter(name="--for", negative="", metavar="MESSENGER|DURATION")
-    ] = (),
-    count: int | None = None,
-    once: Annotated[bool, Parameter(negative="")] = False,
-    idle: Duration = None,
-    start_when: Annotated[tuple[str, ...], Parameter(negative="", metavar="RULE")] = (),
-    start_within: Duration = None,
-    stop_when: Annotated[tuple[str, ...], Parameter(negative="", metavar="RULE")] = (),
-    any_sound: Annotated[bool, Parameter(negative="")] = False,
-    threshold: Annotated[str, Parameter(allow_leading_hyphen=True)] = "auto",
-    hold: Duration = None,
-    min_length: Duration = None,
-    max_length: Duration = None,
-    name: str = "{date} {time} {app} {length}",
-    keep_last: Duration = 120.0,
-    picture: Annotated[bool, Parameter(negative="")] = False,
-    library: bool = True,
-    json: Annotated[bool, Parameter(negative="")] = False,
-    quiet: Annotated[bool, Parameter(alias="-q", negative="")] = False,
-    is_trial: Annotated[bool, Parameter(parse=False)] = False,
-) -> int:
-    """Keep each voice message that plays as one clean file.
+@Parameter(name="*")
+@dataclass
+class VoiceOptions:
+    """What to listen to, and what to make of it, as people write it.
 
-    Start it, play one message or twenty, in WhatsApp, Telegram, a browser, anywhere. It opens when
-    something sounds, closes when it is over, keeps speech and leaves notifications and music out.
-    Ends with ^C, q, or what the options say.
-
-    Args:
-        folder: Where the files go. By default Music/Voice messages.
+    Attributes:
         from_: auto (each application that plays, apart from the others), app:NAME, system,
             system:OUTPUT, mic or mic:NAME.
         format: By default opus.
@@ -94,43 +64,99 @@ def voice(
         picture: Also draw the waveform of each message.
         library: Remember the messages, for `capture messages`; with --no-library nothing is kept
             but the files.
+    """
+
+    from_: Annotated[str, Parameter(name="--from", metavar="SOURCE")] = "auto"
+    format: Literal["opus", "m4a", "mp3", "flac", "wav", "ogg"] | None = None
+    quality: Literal["low", "medium", "high"] | None = None
+    for_: Annotated[
+        tuple[str, ...], Parameter(name="--for", negative="", metavar="MESSENGER|DURATION")
+    ] = ()
+    count: int | None = None
+    once: Annotated[bool, Parameter(negative="")] = False
+    idle: Duration = None
+    start_when: Annotated[tuple[str, ...], Parameter(negative="", metavar="RULE")] = ()
+    start_within: Duration = None
+    stop_when: Annotated[tuple[str, ...], Parameter(negative="", metavar="RULE")] = ()
+    any_sound: Annotated[bool, Parameter(negative="")] = False
+    threshold: Annotated[str, Parameter(allow_leading_hyphen=True)] = "auto"
+    hold: Duration = None
+    min_length: Duration = None
+    max_length: Duration = None
+    name: str = "{date} {time} {app} {length}"
+    keep_last: Duration = 120.0
+    picture: Annotated[bool, Parameter(negative="")] = False
+    library: bool = True
+
+    def spec(self, folder: Path | None) -> VoiceSpec:
+        """The spec that they amount to.
+
+        Args:
+            folder: Where the files go; ``None``: the usual one.
+
+        Raises:
+            ConfigError: A value makes no sense, or two contradict each other.
+        """
+        messenger, duration_s = _purposes(self.for_)
+        if messenger is not None and (self.format is not None or self.quality is not None):
+            raise ConfigError(
+                f"--for {messenger} decides the format and the quality itself",
+                hint="leave out --format and --quality, or --for",
+            )
+        if self.once and self.count not in (None, 1):
+            raise ConfigError("--once and --count contradict each other", hint="leave one out")
+        return VoiceSpec(
+            folder=folder or default_voice_folder(),
+            source=self.from_,
+            file=SoundFileSpec(self.format or "opus", self.quality or "medium", messenger),
+            gate=GateSpec(
+                threshold_dbfs=_threshold(self.threshold),
+                hold_s=self.hold,
+                min_length_s=DEFAULT_GATE.min_length_s
+                if self.min_length is None
+                else self.min_length,
+                max_length_s=DEFAULT_GATE.max_length_s
+                if self.max_length is None
+                else self.max_length,
+                is_any_sound=self.any_sound,
+            ),
+            name=self.name,
+            count=1 if self.once else self.count,
+            duration_s=duration_s,
+            idle_s=self.idle,
+            start_when=tuple(parse_start(rule) for rule in self.start_when),
+            start_within_s=self.start_within,
+            stop_when=tuple(parse_stop(rule) for rule in self.stop_when),
+            keep_last_s=self.keep_last or 0.0,
+            with_picture=self.picture,
+            library=self.library,
+        )
+
+
+DEFAULTS = VoiceOptions()
+
+
+def voice(
+    folder: Path | None = None,
+    /,
+    *,
+    options: VoiceOptions = DEFAULTS,
+    json: Annotated[bool, Parameter(negative="")] = False,
+    quiet: Annotated[bool, Parameter(alias="-q", negative="")] = False,
+) -> int:
+    """Keep each voice message that plays as one clean file.
+
+    Start it, play one message or twenty, in WhatsApp, Telegram, a browser, anywhere. It opens when
+    something sounds, closes when it is over, keeps speech and leaves notifications and music out.
+    Ends with ^C, q, or what the options say.
+
+    Args:
+        folder: Where the files go. By default Music/Voice messages.
+        options: What to listen to, and what to make of it.
         json: Events on stdout, one JSON object a line; the last one is the result.
         quiet: Say nothing but errors; the paths still go to stdout.
-        is_trial: Only see whether all this makes sense.
     """
-    messenger, duration_s = _purposes(for_)
-    if messenger is not None and (format is not None or quality is not None):
-        raise ConfigError(
-            f"--for {messenger} decides the format and the quality itself",
-            hint="leave out --format and --quality, or --for",
-        )
-    if once and count not in (None, 1):
-        raise ConfigError("--once and --count contradict each other", hint="leave one out")
-    spec = VoiceSpec(
-        folder=folder or default_voice_folder(),
-        source=from_,
-        file=SoundFileSpec(format or "opus", quality or "medium", messenger),
-        gate=GateSpec(
-            threshold_dbfs=_threshold(threshold),
-            hold_s=hold,
-            min_length_s=DEFAULT_GATE.min_length_s if min_length is None else min_length,
-            max_length_s=DEFAULT_GATE.max_length_s if max_length is None else max_length,
-            is_any_sound=any_sound,
-        ),
-        name=name,
-        count=1 if once else count,
-        duration_s=duration_s,
-        idle_s=idle,
-        start_when=tuple(parse_start(rule) for rule in start_when),
-        start_within_s=start_within,
-        stop_when=tuple(parse_stop(rule) for rule in stop_when),
-        keep_last_s=keep_last or 0.0,
-        with_picture=picture,
-        library=library,
-    )
-    if is_trial:
-        _check(spec)
-        return 0
+    spec = options.spec(folder)
     with detached_output(), StopSignals(is_last=True) as stop:
         stop.is_starting = True
         try:
@@ -142,7 +168,7 @@ def voice(
             return EXIT_INTERRUPTED
 
 
-def _check(spec: VoiceSpec) -> None:
+def check(spec: VoiceSpec) -> None:
     """Whether a spec makes sense, before its time has come."""
     from capture.live.lookout import check_rules  # noqa: PLC0415 - loads NumPy
     from capture.voice.plan import check_spec  # noqa: PLC0415 - loads av
@@ -183,20 +209,17 @@ def _run(spec: VoiceSpec, stop: StopSignals, *, is_json: bool, is_quiet: bool) -
 
 def _exit_code(spec: VoiceSpec, result: VoiceResult) -> int:
     """0 when what was asked for is there; says what is missing."""
-    kept = sum(message.part in {None, 1} for message in result.messages)
-    if spec.count is not None and 0 < kept < spec.count and result.stopped_by != "interrupt":
+    code = of_listening(spec, result)
+    if code == EXIT_SOME_FAILED:
+        kept = sum(message.part in {None, 1} for message in result.messages)
         print_error(f"only {kept} of {spec.count} messages came")
-        return EXIT_SOME_MISSING
-    if kept:
-        return 0
-    if result.stopped_by in {"interrupt", "terminate", "key", "abort"}:
-        return EXIT_INTERRUPTED
-    sounded = f"; what sounded ({result.dropped}) was no message" if result.dropped else ""
-    print_error(
-        f"no message was heard in {result.listened_s:.0f} s{sounded}",
-        "--any-sound keeps everything; `capture devices` lists what plays",
-    )
-    return EXIT_FAILED
+    elif code == EXIT_FAILED:
+        sounded = f"; what sounded ({result.dropped}) was no message" if result.dropped else ""
+        print_error(
+            f"no message was heard in {result.listened_s:.0f} s{sounded}",
+            "--any-sound keeps everything; `capture devices` lists what plays",
+        )
+    return code
 
 
 @contextlib.contextmanager

@@ -17,20 +17,19 @@ import contextlib
 import json
 import os
 import sqlite3
-import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from capture.errors import OutputError
 from capture.messages.folding import fold, folded_ways
 from capture.messages.journal import Position
 from capture.messages.message import entry_of, message_of
+from capture.sqlite import LOCKED_AFTER_S, Database, connect, is_locked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from datetime import datetime
-    from types import TracebackType
 
     from capture.messages.journal import Reading
     from capture.messages.message import Message, Origin
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["DELETED", "Query", "Store", "StoreDamagedError"]
 
 SCHEMA_VERSION = 1
-LOCKED_AFTER_S = 10.0
-"""Writing takes milliseconds: who waits this long waits for something that hangs."""
 OWNER_ONLY, FOLDER_OF_OWNER = 0o600, 0o700
 DELETED = "deleted"
 """The key of a line that keeps nothing but the sum of a deleted message."""
@@ -103,7 +100,7 @@ class StoreDamagedError(OutputError):
     """The store cannot be read; ``Store.begin_anew`` gives an empty one."""
 
 
-class Store:
+class Store(Database):
     """The store, open; any thread may call any method.
 
     Args:
@@ -115,29 +112,13 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
-        self._lock = threading.RLock()
+        super().__init__()
         try:
             self._connection = self._connect()
         except sqlite3.DatabaseError as error:
             if not _is_damage(error):
                 raise self._translated(error) from error
             self._discard()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file; idempotent."""
-        with self._lock:
-            self._connection.close()
 
     # -------------------------------------------------------------------------------------- asking
 
@@ -267,9 +248,7 @@ class Store:
 
     def _connect(self) -> sqlite3.Connection:
         _make_private(self.path)
-        connection = sqlite3.connect(
-            self.path, timeout=LOCKED_AFTER_S, isolation_level=None, check_same_thread=False
-        )
+        connection = connect(self.path)
         try:
             connection.execute("PRAGMA secure_delete = ON")
             connection.execute("PRAGMA temp_store = MEMORY")  # nothing of it elsewhere on the disk
@@ -304,31 +283,8 @@ class Store:
         with self._translating():
             self._connection = self._connect()
 
-    def _read(self, query: str, *values: Any) -> list[Any]:
-        with self._lock, self._translating():
-            return self._connection.execute(query, values).fetchall()
-
-    @contextlib.contextmanager
-    def _begin(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that may write; the library's errors become ours."""
-        with self._lock, self._translating():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-            except BaseException:
-                self._connection.rollback()
-                raise
-            self._connection.commit()
-
-    @contextlib.contextmanager
-    def _translating(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise self._translated(error) from error
-
     def _translated(self, error: sqlite3.Error) -> OutputError:
-        if "locked" in str(error) or "busy" in str(error):
+        if is_locked(error):
             return OutputError(
                 f"another program has held the list of messages for {LOCKED_AFTER_S:.0f} s",
                 hint=f"end the program that uses {self.path}, and try again",

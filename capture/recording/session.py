@@ -246,14 +246,8 @@ class Session(Running[Snapshot, RecordingResult]):
         pipeline.add("mux", segments.write_all, lambda: segments.box.close(discard=True))
         pipeline.start()
         self._watchdog.start()
-        watch_for_end(
-            self,
-            self.spec,
-            self._ear,
-            self._clock.start_ns,
-            self._events,
-            environment=self._place.environment,
-        )
+        place, start_ns = self._place.environment, self._clock.start_ns
+        watch_for_end(self, self.spec, self._ear, start_ns, self._events, environment=place)
 
     # ------------------------------------------------------------------------------- the threads
 

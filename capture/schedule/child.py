@@ -1,7 +1,8 @@
-"""A run's recorder: a process of its own, in a session of its own, with its words in files.
+"""A run's recorder (``capture.schedule.worker``) from outside: a process, its files, its outcome.
 
-It goes on when the daemon dies, and another daemon finds it again. What it prints is in two files
-in the schedule's folder: its events as JSON, a line each, and what it said besides.
+It is in a session of its own, goes on when the daemon dies, and another daemon finds it again. What
+it prints is in two files in the schedule's folder: its events, as ``capture.json_lines``, and what
+its libraries and its command have written besides.
 """
 
 from __future__ import annotations
@@ -10,20 +11,26 @@ import contextlib
 import json
 import os
 import select
-import shlex
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from capture.json_lines import json_line
+from capture.model.events import EventKind
 from capture.process import END_SIGNAL, apart, is_still, process_start
-from capture.schedule.jobs import Job, Run, Status
+from capture.schedule.jobs import Status
+from capture.specs.as_json import to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from datetime import datetime
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from capture.schedule.jobs import Run
+    from capture.specs.recording import RecordingSpec
+    from capture.specs.voice import VoiceSpec
 
 __all__ = [
     "ENDED_BEFORE",
@@ -32,28 +39,19 @@ __all__ = [
     "Child",
     "Outcome",
     "Process",
-    "command_line",
-    "drop_progress",
     "find_pid",
     "log_paths",
+    "read_events",
     "read_outcome",
     "was_started",
 ]
 
 ATTEMPT = "attempt"
-"""The line before a recorder's events: what stands above it came of another try."""
-COMMAND_MARK = "$ "
-"""Before a command in the log; what stands above it came of another one."""
+"""The line before a recorder's events, with its spec: what is above it came of another try."""
 RUN_VARIABLE = "CAPTURE_RUN"
 """In the recorder's environment: which run it is, so that it is found without its number."""
 LOOK_EVERY_S = 1.0
 """Where a process that is not a child cannot be waited for."""
-EXIT_DEAD_SOURCE = 4
-"""Recorded, but a source was dead (``capture record --strict``)."""
-KEPT = "message-kept"
-"""The event of ``voice`` that names a finished file."""
-HEARD_OUT = {"duration", "idle", "silence", "window-closed", "app-ended"}
-"""Reasons of ``voice`` to stop that say nothing about what it heard."""
 ENDED_BEFORE = "it was told to end before anything was recorded"
 ENDED_EARLY = "it was told to end early"
 CUT_SHORT = {
@@ -81,22 +79,27 @@ class Process:
     """A recorder that this process has started.
 
     Args:
-        words: Its command line.
+        spec: What it does.
         run: Which run it is.
         folder: Where the logs of runs lie.
     """
 
-    def __init__(self, words: Sequence[str], run: Run, folder: Path) -> None:
+    def __init__(self, spec: RecordingSpec | VoiceSpec, run: Run, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        events, log = log_paths(folder, run)
-        with events.open("ab") as out, log.open("ab") as err:
-            err.write(f"{COMMAND_MARK}{shlex.join(words)}\n".encode(errors="surrogateescape"))
-            err.flush()
-            out.write(json.dumps({"event": ATTEMPT}).encode() + b"\n")
+        events, log = log_paths(folder, run.id)
+        values = to_json(spec)
+        with (
+            events.open("ab") as out,
+            log.open("ab") as err,
+            tempfile.TemporaryFile("w+", dir=folder, encoding="utf-8") as words,
+        ):
+            out.write(json_line({"event": ATTEMPT, **values}).encode())
             out.flush()
-            self._process = subprocess.Popen(  # noqa: S603 - the job's own words
-                list(words),
-                stdin=subprocess.DEVNULL,
+            words.write(json.dumps(values))  # a file, since we may be killed before it is read
+            words.seek(0)
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "capture.schedule.worker"],
+                stdin=words,
                 stdout=out,
                 stderr=err,
                 env=os.environ | {RUN_VARIABLE: run_mark(folder, run)},
@@ -150,7 +153,7 @@ class Adopted:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended, read from what its recorder has said."""
+    """How a run ended, read from what its recorder has reported."""
 
     status: Status
     paths: tuple[Path, ...] = ()
@@ -165,30 +168,9 @@ class Outcome:
     """It came to its end and said so."""
 
 
-def command_line(
-    job: Job, output: Path, *, begin_at: datetime | None, length_s: float | None
-) -> list[str]:
-    """What is started for a run.
-
-    Args:
-        job: Whose run.
-        output: The file of ``record``, the folder of ``voice``.
-        begin_at: When the recording begins; ``None``: at once.
-        length_s: How long it is; ``None``: until it ends by itself.
-    """
-    at = job.words.index("--") if "--" in job.words else len(job.words)
-    options, command = job.words[:at], job.words[at:]
-    words = [sys.executable, "-m", "capture", job.command, str(output), *options, "--json"]
-    if begin_at is not None and job.command == "record":
-        words += ["--at", begin_at.isoformat()]
-    if length_s is not None:
-        words += ["--for" if job.command == "voice" else "--duration", f"{length_s:g}s"]
-    return [*words, *command]
-
-
-def log_paths(folder: Path, run: Run) -> tuple[Path, Path]:
+def log_paths(folder: Path, run_id: int) -> tuple[Path, Path]:
     """Where a run's events and its other words are kept."""
-    return folder / f"{run.id}.jsonl", folder / f"{run.id}.log"
+    return folder / f"{run_id}.jsonl", folder / f"{run_id}.log"
 
 
 def run_mark(folder: Path, run: Run) -> str:
@@ -223,51 +205,43 @@ def read_outcome(folder: Path, run: Run, exit_code: int | None) -> Outcome:
         run: Which.
         exit_code: ``None`` where nobody knows.
     """
-    events, log = log_paths(folder, run)
-    told = _told(events)
-    message = _error_of(log)
-    if told.result is None:
-        paths = tuple(Path(path) for path in told.paths)
-        return Outcome(
-            Status.FAILED,
-            paths,
-            findings=told.findings,
-            message=message,
-            exit_code=exit_code,
-            began_s=told.began_s,
-        )
-    status = _judged(told.dead)
-    stopped_by = str(told.result.get("stopped_by"))
-    if told.result.get("messages") == [] and stopped_by in HEARD_OUT:
-        status = Status.SILENT  # ``voice`` has listened for as long as it was asked to
-    elif stopped_by in CUT_SHORT:
+    found = _found(read_events(folder, run.id))
+    error, result = found.error, found.result or {}
+    message = None if error is None else str(error.get("message"))
+    stopped_by = str(result.get("stopped_by"))
+    length_s = _number(result.get("duration_s", result.get("listened_s")))
+    status = _judged(found.dead)
+    if stopped_by in CUT_SHORT:
         status, message = Status.INTERRUPTED, message or CUT_SHORT[stopped_by]
-    elif exit_code not in {0, None, EXIT_DEAD_SOURCE} or (exit_code is None and message):
+    elif error is not None or found.result is None:
         status = Status.FAILED
-    elif command_code := _number(told.result.get("command_exit_code")):
+    elif result.get("messages") == []:
+        status, message = Status.SILENT, f"no message was heard in {length_s or 0.0:.0f} s"
+    elif command_code := _number(result.get("command_exit_code")):
         # What was to be recorded went wrong, however well it was recorded.
         status, exit_code = Status.FAILED, int(command_code)
         message = f"the command ended with exit code {exit_code}"
-    paths = tuple(map(Path, dict.fromkeys((*told.paths, *_strings(told.result.get("paths"))))))
-    findings = (*told.findings, *_strings(told.result.get("warnings")))
+    paths = tuple(map(Path, dict.fromkeys((*found.paths, *_strings(result.get("paths"))))))
+    findings = dict.fromkeys((*found.findings, *_strings(result.get("warnings"))))
     return Outcome(
         status,
         paths,
-        size_bytes=_sum_of_sizes(paths),
-        length_s=_number(told.result.get("duration_s", told.result.get("listened_s"))),
-        findings=tuple(finding for finding in dict.fromkeys(findings) if finding != message),
+        size_bytes=None if found.result is None else _sum_of_sizes(paths),
+        length_s=length_s,
+        findings=tuple(finding for finding in findings if finding != message),
         message=message,
         exit_code=exit_code,
-        began_s=told.began_s,
-        has_result=True,
+        began_s=found.began_s,
+        has_result=found.result is not None,
     )
 
 
 @dataclass(slots=True)
-class _Told:
-    """What a recorder's events say."""
+class _Found:
+    """What the events of a recorder come to."""
 
     result: dict[str, object] | None = None
+    error: dict[str, object] | None = None
     began_s: float | None = None
     paths: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
@@ -275,22 +249,24 @@ class _Told:
     """What was dead: silent, quiet, no-data, black."""
 
 
-def _told(events: Path) -> _Told:
-    told = _Told()
-    for event in _events(events):
+def _found(events: Iterable[dict[str, object]]) -> _Found:
+    found = _Found()
+    for event in events:
         kind = event.get("event")
         if kind == ATTEMPT:  # what an earlier one has saved is there all the same
-            told = _Told(paths=told.paths)
+            found = _Found(paths=found.paths)
         elif kind == "result":
-            told.result = event
-        elif kind == "started":
-            told.began_s = _number(event.get("began_at_s"))
-        elif kind == "dead-signal":
-            told.dead |= {str(event.get("what"))}
-            told.findings += (str(event.get("message")),)
-        elif kind == KEPT:
-            told.paths += (str(event.get("message")),)
-    return told
+            found.result = event
+        elif kind == "error":
+            found.error = event
+        elif kind == EventKind.STARTED:
+            found.began_s = _number(event.get("began_at_s"))
+        elif kind == EventKind.DEAD_SIGNAL:
+            found.dead |= {str(event.get("what"))}
+            found.findings += (str(event.get("message")),)
+        elif kind == EventKind.MESSAGE_KEPT:
+            found.paths += (str(event.get("message")),)
+    return found
 
 
 def _judged(dead: frozenset[str]) -> Status:
@@ -302,20 +278,10 @@ def _judged(dead: frozenset[str]) -> Status:
     return Status.BLACK if "black" in dead else Status.DONE
 
 
-def drop_progress(folder: Path, run: Run) -> None:
-    """Keep of a long run's events those that say something: progress comes every two seconds."""
-    events, _ = log_paths(folder, run)
-    kept = [json.dumps(e) for e in _events(events) if e.get("event") != "progress"]
-    part = events.with_suffix(".part")
-    with contextlib.suppress(OSError):
-        part.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-        part.replace(events)
-
-
-def _events(path: Path) -> Iterator[dict[str, object]]:
-    """What the recorder has told; the last line of one that was killed may be torn."""
+def read_events(folder: Path, run_id: int) -> Iterator[dict[str, object]]:
+    """What the recorder of a run has reported; the last line of one that was killed may be torn."""
     try:
-        with path.open(encoding="utf-8", errors="replace") as lines:
+        with log_paths(folder, run_id)[0].open(encoding="utf-8", errors="replace") as lines:
             for line in lines:
                 with contextlib.suppress(ValueError):
                     event = json.loads(line)
@@ -325,24 +291,10 @@ def _events(path: Path) -> Iterator[dict[str, object]]:
         return
 
 
-def _error_of(log: Path) -> str | None:
-    """The last error that the recorder has given."""
-    try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return None
-    for line in reversed(lines):
-        if line.startswith(COMMAND_MARK):
-            return None
-        if line.startswith("error: "):
-            return line.removeprefix("error: ")
-    return None
-
-
 def was_started(folder: Path, run: Run) -> bool:
-    """Whether a recorder of a run was noted, or has ever told anything."""
-    events, _ = log_paths(folder, run)
-    return run.pid is not None or any(event.get("event") != ATTEMPT for event in _events(events))
+    """Whether a recorder of a run was noted, or has ever reported anything."""
+    events = read_events(folder, run.id)
+    return run.pid is not None or any(event.get("event") != ATTEMPT for event in events)
 
 
 def _strings(value: object) -> list[str]:

@@ -1,41 +1,56 @@
 """``capture schedule serve``: one process that waits for due times and starts their runs.
 
-It may be killed at any moment. A run is claimed in the database before its alarm is set to the
-next time, and recorders live on without it: the next daemon finds what was claimed, what still
-runs and what was left, and due times that passed meanwhile are treated by their job's policy.
+It may be killed at any moment. What is due next is known from the runs in the database, where each
+is claimed before the next one is looked for; recorders live on without it. The next daemon finds
+what was claimed, what still runs and what was left, and due times that passed meanwhile are treated
+by their job's policy.
 """
 
 from __future__ import annotations
 
 import logging
-import time
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from capture.errors import CaptureError, ConfigError, OutputError
-from capture.schedule.engine import Alarm
-from capture.schedule.jobs import Job, Missed, Run
+from capture.errors import CaptureError, ConfigError
+from capture.schedule.jobs import Job, Missed, Run, utc
 from capture.schedule.lock import Lock
 from capture.schedule.runner import ON_TIME_S, Clock, Runner
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from capture.schedule.child import Child
     from capture.schedule.store import Store
+    from capture.schedule.when import When
+    from capture.specs.recording import RecordingSpec
+    from capture.specs.voice import VoiceSpec
 
 __all__ = ["Daemon"]
 
 log = logging.getLogger(__name__)
 
+LEAD_S = 3.0
+"""So long before a run is due its recorder is started: it takes 0.6 s, on a busy machine 2 s."""
 LOOK_EVERY_S = 1.0
-"""How soon a job that another program has added or changed is known; costs 0.2 ms."""
+"""How soon it is known that another program has changed a job, or somebody has set the clock; costs
+0.2 ms."""
 CLOCK_SET_S = 2.0
-"""The wall clock ran so far off the monotonic one between two looks: somebody has set it, or the
-machine was asleep."""
-CLAIM_AGAIN_S = 1.0
+"""Who sets the wall clock back by less does not make a due time come again."""
+BY_HAND = 20
+"""Among so many last runs of a job one was on its time, and not by hand."""
+
+
+@dataclass(slots=True)
+class _Next:
+    """What is due next of a job."""
+
+    job: Job
+    rule: When
+    due: datetime
 
 
 class Daemon:
@@ -53,14 +68,16 @@ class Daemon:
         store: Store,
         *,
         clock: Clock | None = None,
-        launch: Callable[[Sequence[str], Run, Path], Child] | None = None,
+        launch: Callable[[RecordingSpec | VoiceSpec, Run, Path], Child] | None = None,
         on_change: Callable[[Run], None] = lambda _run: None,
     ) -> None:
         self._store = store
         self._clock = clock or Clock()
         launching = {} if launch is None else {"launch": launch}
         self.runner = Runner(store, self._clock, on_change=on_change, **launching)
-        self._alarm: Alarm | None = None
+        self._next: dict[int, _Next] = {}
+        self._revision = -1
+        self._looked = self._clock.now()
 
     def serve(self, stop: threading.Event) -> None:
         """Serve until ``stop`` is set; then end all recorders cleanly.
@@ -69,38 +86,99 @@ class Daemon:
             OutputError: Another daemon serves this schedule, or the database cannot be used.
         """
         with Lock(self._store.path):
-            self._alarm = Alarm(self._store.path, self.on_due)
             try:
-                self._alarm.load()
-                revision = self._store.revision()
-                self._set_alarms()
+                self.load()
                 for run in self._store.unfinished():
                     self.runner.take_over(run)
-                self._alarm.start()
-                self._watch(stop, revision)
+                wait_s = 0.0
+                while not stop.wait(wait_s):
+                    wait_s = self.look()
             finally:
-                self._alarm.close()
                 self.runner.stop()
 
+    def load(self) -> None:
+        """Find out what is due next of every job.
+
+        Raises:
+            OutputError: The database cannot be used.
+        """
+        now, revision, last = self._clock.now(), self._store.revision(), self._store.last_runs()
+        found = {}
+        for job in self._store.jobs():
+            rule = job.rule
+            due = job.next_due(self._handled(job, rule, last.get(job.id), now), rule)
+            if due is not None:
+                found[job.id] = _Next(job, rule, due)
+        self._next, self._revision, self._looked = found, revision, now
+
+    @property
+    def next_due(self) -> datetime | None:
+        """The earliest due time of all jobs, in UTC."""
+        return min((coming.due for coming in self._next.values()), default=None)
+
+    def look(self) -> float:
+        """Take on what is due, by the jobs and the clock as they are now; gives how long to sleep.
+
+        Returns:
+            In s, at most ``LOOK_EVERY_S``.
+        """
+        now = self._clock.now()
+        try:
+            moved_s = (now - self._looked).total_seconds()
+            if moved_s < -CLOCK_SET_S:
+                log.warning("the clock was set back by %.0f s", -moved_s)
+            if moved_s < -CLOCK_SET_S or self._store.revision() != self._revision:
+                self.load()
+            self._looked = now
+            for coming in [each for each in self._next.values() if self._left_s(each.due) <= 0]:
+                self._take_on(coming)
+        except CaptureError as error:  # locked: no run is lost for that, nor claimed twice
+            log.warning("%s", error)
+            return LOOK_EVERY_S
+        due = self.next_due
+        return LOOK_EVERY_S if due is None else min(max(self._left_s(due), 0.0), LOOK_EVERY_S)
+
     def on_due(self, job_id: int, dues: list[datetime]) -> None:
-        """Take on what is due, and treat what was missed; returns when that is in the database.
+        """Take on what is due, and treat what was missed.
 
         Args:
             job_id: Whose due times.
             dues: In UTC, in order, since the last time.
+
+        Raises:
+            OutputError: That is not in the database: do it again.
         """
-        while True:
-            try:
-                job = self._store.job(job_id)
-                if not job.is_paused:
-                    self._treat(job, dues)
-            except OutputError as error:  # locked: no run is lost for that, nor claimed twice
-                log.warning("%s", error)
-                time.sleep(CLAIM_AGAIN_S)
-            except ConfigError:
-                return  # it was removed a moment ago
-            else:
-                return
+        try:
+            job = self._store.job(job_id)
+        except ConfigError:
+            return  # it was removed a moment ago
+        if not job.is_paused and job.runs_left != 0:
+            self._treat(job, dues)
+
+    def _take_on(self, coming: _Next) -> None:
+        dues: list[datetime] = []
+        due: datetime | None = coming.due
+        while due is not None and self._left_s(due) <= 0:
+            dues.append(due)
+            due = coming.job.next_due(due, coming.rule)
+        self.on_due(coming.job.id, dues)
+        if due is None:
+            del self._next[coming.job.id]
+        else:
+            coming.due = due
+
+    def _left_s(self, due: datetime) -> float:
+        """Until the recorder for a due time is started."""
+        return (due - self._clock.now()).total_seconds() - LEAD_S
+
+    def _handled(self, job: Job, rule: When, last: Run | None, now: datetime) -> datetime:
+        """Up to when the due times of a job were taken on, or do not count."""
+        active = utc(job.active_s)
+        if last is None or last.due < active:
+            return min(active, now)
+        runs = (last,) if _is_on_time(last, rule) else self._store.runs(job, BY_HAND)
+        on_time = (run.due for run in runs if _is_on_time(run, rule))
+        return min(max(active, next(on_time, active)), now)  # the clock may have been ahead
 
     def _treat(self, job: Job, dues: list[datetime]) -> None:
         now = self._clock.now()
@@ -116,30 +194,9 @@ class Daemon:
         for due in late + on_time:
             self.runner.start(job, due)
 
-    def _set_alarms(self, anew_from: datetime | None = None) -> None:
-        assert self._alarm is not None
-        last_due = {job_id: run.due_s for job_id, run in self._store.last_runs().items()}
-        self._alarm.set(self._store.jobs(), last_due, anew_from=anew_from)
 
-    def _watch(self, stop: threading.Event, revision: int) -> None:
-        """Look for changes of the jobs, and of the machine's clock."""
-        offset_s = _offset_s()
-        while not stop.wait(LOOK_EVERY_S):
-            moved_s = _offset_s() - offset_s
-            offset_s += moved_s
-            try:
-                if moved_s < -CLOCK_SET_S:
-                    log.warning("the clock was set back by %.0f s", -moved_s)
-                    self._set_alarms(anew_from=datetime.now(UTC))
-                elif moved_s > CLOCK_SET_S and self._alarm is not None:
-                    self._alarm.wake()
-                if (found := self._store.revision()) != revision:
-                    self._set_alarms()
-                    revision = found
-            except CaptureError as error:
-                log.warning("%s", error)
-
-
-def _offset_s() -> float:
-    """How far the wall clock is ahead of the one that nobody can set."""
-    return time.time() - time.monotonic()
+def _is_on_time(run: Run, rule: When) -> bool:
+    """Whether a run was due by the rule, and not begun by hand; due times are kept in ms."""
+    before = run.due - timedelta(milliseconds=1)
+    due = rule.next_after(before)
+    return due is not None and due - before < timedelta(milliseconds=2)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from capture.schedule.jobs import Job, Run
 
-__all__ = ["call_hook", "notify", "told"]
+__all__ = ["call_hook", "notify", "run_values"]
 
 HOOK_WITHIN_S = 600.0
 """A hook may upload a recording; one that hangs must not hold up its job for ever."""
@@ -23,7 +23,7 @@ NOTIFY_WITHIN_S = 5.0
 DESKTOP_VARIABLES = ("DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "WAYLAND_DISPLAY")
 
 
-def told(job: Job, run: Run) -> dict[str, Any]:
+def run_values(job: Job, run: Run) -> dict[str, Any]:
     """A run as hooks and ``--json`` get it; times are ISO 8601 in UTC."""
     values = asdict(run) | {"job": job.name, "status": run.status.value}
     for key in ("due", "started", "ended"):
@@ -57,7 +57,7 @@ def call_hook(job: Job, run: Run, log: Path) -> str | None:
             done = subprocess.run(  # noqa: S602 - a shell line of the job's owner, as in a crontab
                 command,
                 shell=True,
-                input=json.dumps(told(job, run)).encode(),
+                input=json.dumps(run_values(job, run)).encode(),
                 stdout=out,
                 stderr=out,
                 env=os.environ | {f"CAPTURE_{name}": value for name, value in facts.items()},

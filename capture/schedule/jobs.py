@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from capture.config import default_folder
 from capture.naming import safe_name
 from capture.schedule.when import When, parse_when, zone_of
+from capture.specs.recording import RecordingSpec
+from capture.specs.target import Window
+from capture.specs.voice import VoiceSpec
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
-__all__ = ["FINAL", "Job", "Missed", "Overlap", "Recording", "Run", "Status", "utc"]
+__all__ = [
+    "FINAL",
+    "Job",
+    "Missed",
+    "Overlap",
+    "Place",
+    "Recording",
+    "Run",
+    "Status",
+    "place_of",
+    "utc",
+]
 
 
 class Missed(enum.StrEnum):
@@ -62,11 +76,29 @@ class Status(enum.StrEnum):
         return self is Status.DONE
 
 
-_ENDERS = frozenset({"--", "--stop-when", "--max-size", "--window", "--count", "--once", "--idle"})
-"""Words with which a recorder ends by itself; ``--`` is followed by a program that does."""
-
+ENDINGS = (".mp4", ".m4a")
+"""With a picture, and without one, where no file was named."""
 FINAL = frozenset(Status) - {Status.CLAIMED, Status.QUEUED, Status.RUNNING}
 """Runs that have ended."""
+
+
+class Place(NamedTuple):
+    """Where the recordings of a job go."""
+
+    folder: Path
+    file: str | None = None
+    """What they are called, but for their time; ``None``: as the job. Voice messages have names
+    of their own."""
+
+    def of_job(self, name: str, *, with_picture: bool) -> Path:
+        """The file."""
+        return self.folder / (self.file or f"{name}{ENDINGS[not with_picture]}")
+
+    def put(self, spec: RecordingSpec | VoiceSpec, name: str) -> RecordingSpec | VoiceSpec:
+        """The spec of a job of this name, here."""
+        if isinstance(spec, VoiceSpec):
+            return replace(spec, folder=self.folder)
+        return replace(spec, output=self.of_job(name, with_picture=spec.video is not None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +109,8 @@ class Job:
     when: str
     """As it was written (``capture.schedule.when``)."""
     zone: str
-    words: tuple[str, ...] = ()
-    """Options of the command, and after ``--`` what it starts."""
-    command: str = "record"
-    """record or voice."""
-    for_s: float | None = None
-    """How long each recording is; ``None``: until it ends by itself."""
+    spec: RecordingSpec | VoiceSpec
+    """What each run does, but for its beginning and for its output, whose name gets the time."""
     until_s: float | None = None
     """Wall time after which it is not due any more; ``None``: for ever."""
     runs_left: int | None = None
@@ -97,16 +125,13 @@ class Job:
     """Before the first time; twice as long before each further one."""
     keep: int | None = None
     """How many recordings stay; ``None``: all."""
-    target: str | None = None
-    """A folder, or a file whose name every recording gets with its time; ``None``: a folder of the
-    job's name in the usual place."""
-    with_picture: bool = True
-    """Decides the ending where the target is a folder."""
     on_done: str | None = None
     """A shell command after a run that went well."""
     on_fail: str | None = None
     """A shell command after one that did not."""
     is_paused: bool = False
+    problem: str | None = None
+    """Why it cannot run as it is, one sentence; it is paused then."""
     created_s: float = 0.0
     """Wall time; intervals that do not fit into an hour or a day count from it."""
     active_s: float = 0.0
@@ -128,27 +153,56 @@ class Job:
         return None if is_over else due
 
     @property
-    def has_end(self) -> bool:
-        """Whether something ends each recording: its length, or what the recorder waits for."""
-        words = {word.partition("=")[0] for word in self.words}
-        return self.for_s is not None or not words.isdisjoint(_ENDERS)
+    def for_s(self) -> float | None:
+        """How long each recording is; ``None``: until it ends by itself."""
+        return self.spec.duration_s
 
     @property
-    def folder(self) -> Path:
+    def is_voice(self) -> bool:
+        """Whether it keeps voice messages."""
+        return isinstance(self.spec, VoiceSpec)
+
+    @property
+    def has_end(self) -> bool:
+        """Whether something ends each recording: its length, or what the recorder waits for."""
+        spec = self.spec
+        ends: tuple[object, ...] = (spec.duration_s, spec.max_size_bytes, spec.stop_when)
+        if isinstance(spec, VoiceSpec):
+            ends += (spec.count, spec.idle_s)
+        else:
+            is_window = spec.video is not None and isinstance(spec.video.target, Window)
+            ends += (spec.command, is_window)
+        return any(ends)
+
+    @property
+    def place(self) -> Place:
         """Where its recordings go."""
-        if self.target is None:
-            return default_folder() / safe_name(self.name)
-        path = Path(self.target).expanduser()
-        return path.parent if path.suffix and not path.is_dir() else path
+        if isinstance(self.spec, VoiceSpec):
+            return Place(self.spec.folder)
+        output = self.spec.output
+        is_as_job = output.stem == self.name and output.suffix in ENDINGS
+        return Place(output.parent, None if is_as_job else output.name)
 
     def output(self, at: datetime) -> Path:
         """The name of a recording that begins at an aware moment; it may be taken already."""
-        path = Path(self.target).expanduser() if self.target else self.folder
-        is_file = path != self.folder
-        suffix = path.suffix if is_file else (".mp4" if self.with_picture else ".m4a")
-        stem = path.stem if is_file else safe_name(self.name)
-        shown = at.astimezone(self.rule_zone)
-        return self.folder / f"{stem} {shown:%Y-%m-%d %H.%M.%S}{suffix}"
+        assert isinstance(self.spec, RecordingSpec)
+        output = self.spec.output
+        return output.with_stem(f"{output.stem} {at.astimezone(self.rule_zone):%Y-%m-%d %H.%M.%S}")
+
+    def spec_of_run(
+        self, output: Path, begin_at: datetime | None, length_s: float | None
+    ) -> RecordingSpec | VoiceSpec:
+        """What one run does.
+
+        Args:
+            output: The file; of voice messages the folder.
+            begin_at: When a recording begins; ``None``: at once.
+            length_s: How long it is; ``None``: until it ends by itself.
+        """
+        if isinstance(self.spec, VoiceSpec):
+            return replace(self.spec, folder=output, duration_s=length_s)
+        begin_at_s = None if begin_at is None else begin_at.timestamp()
+        return replace(self.spec, output=output, duration_s=length_s, begin_at_s=begin_at_s)
 
     @property
     def rule_zone(self) -> ZoneInfo:
@@ -209,3 +263,16 @@ class Recording:
 def utc(wall_s: float) -> datetime:
     """An aware moment from wall time."""
     return datetime.fromtimestamp(wall_s, UTC)
+
+
+def place_of(to: str | None, name: str) -> Place:
+    """What people name as the place of a job's recordings: a folder, or a file.
+
+    Args:
+        to: Its path; ``None``: a folder of the job's name in the usual place.
+        name: Of the job.
+    """
+    if to is None:
+        return Place(default_folder() / safe_name(name))
+    path = Path(to).expanduser().absolute()
+    return Place(path.parent, path.name) if path.suffix and not path.is_dir() else Place(path)

@@ -80,7 +80,7 @@ def forecast(store: Store, job: Job, length_s: float | None) -> str | None:
     per_s = max((run.size_bytes or 0) / (run.length_s or 1.0) for run in past[:FORECAST_RUNS])
     expected_s = length_s or max(run.length_s or 0.0 for run in past[:FORECAST_RUNS])
     needed = per_s * expected_s * FORECAST_MARGIN
-    place = next((p for p in (job.folder, *job.folder.parents) if p.exists()), None)
+    place = next((p for p in (job.place.folder, *job.place.folder.parents) if p.exists()), None)
     if place is None:
         return None
     free = shutil.disk_usage(place).free - LEFT_FREE_BYTES
@@ -94,10 +94,8 @@ def forecast(store: Store, job: Job, length_s: float | None) -> str | None:
 
 def forget_old_runs(store: Store, job: Job) -> None:
     """Drop the oldest part of a long history, with its logs."""
-    from capture.schedule.jobs import Run, Status  # noqa: PLC0415 - only where needed
-
     for run_id in store.prune(job):
-        for path in log_paths(store.runs_folder, Run(run_id, job.id, job.name, 0.0, Status.DONE)):
+        for path in log_paths(store.runs_folder, run_id):
             path.unlink(missing_ok=True)
 
 

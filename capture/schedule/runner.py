@@ -23,8 +23,6 @@ from capture.schedule.child import (
     Adopted,
     Outcome,
     Process,
-    command_line,
-    drop_progress,
     find_pid,
     log_paths,
     read_outcome,
@@ -38,6 +36,8 @@ if TYPE_CHECKING:
 
     from capture.schedule.child import Child
     from capture.schedule.store import Store
+    from capture.specs.recording import RecordingSpec
+    from capture.specs.voice import VoiceSpec
 
 __all__ = ["ON_TIME_S", "Clock", "Runner"]
 
@@ -91,7 +91,7 @@ class Runner:
         self,
         store: Store,
         clock: Clock | None = None,
-        launch: Callable[[Sequence[str], Run, Path], Child] = Process,
+        launch: Callable[[RecordingSpec | VoiceSpec, Run, Path], Child] = Process,
         on_change: Callable[[Run], None] = lambda _run: None,
     ) -> None:
         self._store = store
@@ -238,12 +238,10 @@ class Runner:
         """One recorder, from its start to its end."""
         now = self._clock.now()
         begins = max(now, run.due)
-        output = job.folder if job.command == "voice" else self._free_name(job, begins)
-        words = command_line(
-            job, output, begin_at=run.due if run.due > now else None, length_s=length_s
-        )
+        output = job.place.folder if job.is_voice else self._free_name(job, begins)
+        spec = job.spec_of_run(output, run.due if run.due > now else None, length_s)
         self._expect_end(job, run, begins, length_s)
-        if job.command == "voice" and run.due > now:
+        if job.is_voice and run.due > now:
             wait_s = (run.due - now).total_seconds() - VOICE_LEAD_S
             if self._clock.wait(self._stop, wait_s):
                 return run, Outcome(Status.INTERRUPTED, message=ENDED_BEFORE)
@@ -257,7 +255,7 @@ class Runner:
         )
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
-            child = self._launch(words, run, self._store.runs_folder)
+            child = self._launch(spec, run, self._store.runs_folder)
         except OSError as error:
             return run, Outcome(Status.FAILED, message=f"the recorder did not start: {error}")
         run = self._store.change(
@@ -323,13 +321,12 @@ class Runner:
         )
         if ended is None:
             return run
-        drop_progress(self._store.runs_folder, ended)
         self._store.add_recordings(ended, map(Path, ended.paths))
         if ended.status.is_success:  # what is good is never deleted for something that is not
             keep.remove_old(self._store, job)
         keep.forget_old_runs(self._store, job)
         self._store.runs_folder.mkdir(parents=True, exist_ok=True)
-        problem = hooks.call_hook(job, ended, log_paths(self._store.runs_folder, ended)[1])
+        problem = hooks.call_hook(job, ended, log_paths(self._store.runs_folder, ended.id)[1])
         if problem is not None:
             ended = self._store.change(ended, findings=(*ended.findings, problem))
         hooks.notify(job, ended)

@@ -2,7 +2,7 @@
 
 Any process may use it at any time: the daemon, and commands beside it. What must not happen twice
 is decided here, by keys that are unique. A database that cannot be read, or that a newer version
-has made, is never written to. APScheduler keeps its alarms in a table of its own beside these.
+has made, is never written to.
 """
 
 from __future__ import annotations
@@ -12,24 +12,23 @@ import json
 import os
 import shutil
 import sqlite3
-import threading
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-from capture.config import data_folder
+from capture.config import data_folder, default_output
 from capture.errors import CaptureError, ConfigError, DamagedFileError, OutputError
 from capture.schedule.jobs import FINAL, Job, Missed, Overlap, Recording, Run, Status
+from capture.specs.as_json import from_json, to_json
+from capture.specs.recording import RecordingSpec
+from capture.sqlite import LOCKED_AFTER_S, Database, connect, is_locked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from types import TracebackType
+    from collections.abc import Iterable
 
-__all__ = ["Store"]
+__all__ = ["EarlierVersionError", "Store", "default_path"]
 
-SCHEMA_VERSION = 1
-LOCKED_AFTER_S = 10.0
-"""Writing takes milliseconds: who waits this long waits for something that hangs."""
+SCHEMA_VERSION = 2
 HISTORY_PER_JOB = 1000
 """Runs of one job that are remembered: a year of weekdays four times over, 40 days of hours."""
 
@@ -42,7 +41,8 @@ CREATE TABLE jobs (
     name TEXT NOT NULL UNIQUE,
     settings TEXT NOT NULL,
     is_paused INTEGER NOT NULL,
-    runs_left INTEGER
+    runs_left INTEGER,
+    spec TEXT
 );
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -76,7 +76,7 @@ CREATE TABLE recordings (
 );
 CREATE INDEX recordings_by_job ON recordings (job_id);
 """
-_OWN_COLUMNS = {"id", "name", "is_paused", "runs_left"}
+_OWN_COLUMNS = {"id", "name", "is_paused", "runs_left", "spec"}
 """Fields of a job that are not among its settings, which are JSON."""
 _LISTS = {"paths", "findings"}
 _IS_UNFINISHED = f"status NOT IN ({', '.join(repr(status.value) for status in FINAL)})"
@@ -85,7 +85,11 @@ _BEYOND = f"""SELECT id FROM runs WHERE job_id = ? AND NOT ({_IS_UNFINISHED})
     ORDER BY due_ms DESC LIMIT -1 OFFSET ?"""  # noqa: S608 - only words of this file
 
 
-class Store:
+class EarlierVersionError(ConfigError):
+    """The database is of an earlier version of this program."""
+
+
+class Store(Database):
     """The database, open; any thread may call any method.
 
     Args:
@@ -94,46 +98,27 @@ class Store:
     Raises:
         DamagedFileError: It is no database of this program; a copy is beside it.
         ConfigError: A newer version of this program has made it.
+        EarlierVersionError: An earlier one has, which ``carry_over`` changes.
         OutputError: It cannot be opened.
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self.path = (path or data_folder() / "schedule.sqlite").absolute()
+        super().__init__()
+        self.path = (path or default_path()).absolute()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(
-                f"there is no place for the schedule: {error}", hint="name another --database"
+                f"there is no place for the schedule: {error}", hint="use another file"
             ) from error
-        self._lock = threading.RLock()
-        try:
-            self._connection = sqlite3.connect(
-                self.path, timeout=LOCKED_AFTER_S, isolation_level=None, check_same_thread=False
-            )
-        except sqlite3.Error as error:
-            raise self._translated(str(error)) from error
+        with self._translating():
+            self._connection = connect(self.path)
         self._connection.row_factory = sqlite3.Row
         try:
             self._open()
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give the database back; idempotent."""
-        with self._lock:
-            self._connection.close()
 
     @property
     def runs_folder(self) -> Path:
@@ -153,7 +138,7 @@ class Store:
             ConfigError: There is none.
         """
         by_id, by_name = "SELECT * FROM jobs WHERE id = ?", "SELECT * FROM jobs WHERE name = ?"
-        rows = self._read(by_id if isinstance(name, int) else by_name, name)
+        rows = self._read(by_id if isinstance(name, int) else by_name, *_kept([name]))
         if not rows:
             raise ConfigError(
                 f"there is no job {name!r}", hint="`capture schedule list` shows them all"
@@ -294,15 +279,17 @@ class Store:
 
     # --------------------------------------------------------------------------------------- small
 
-    def _read(self, query: str, *values: Any) -> list[sqlite3.Row]:
-        with self._lock, self._translating():
-            return self._connection.execute(query, _kept(values)).fetchall()
-
     def _open(self) -> None:
-        if self._read("PRAGMA user_version")[0][0] > SCHEMA_VERSION:
+        version = self._read("PRAGMA user_version")[0][0]
+        if 0 < version < SCHEMA_VERSION:
+            raise EarlierVersionError(
+                f"{self.path} was made by an earlier version of this program",
+                hint="`capture schedule list` carries it over",
+            )
+        if version > SCHEMA_VERSION:
             raise ConfigError(
                 f"{self.path} was made by a newer version of this program",
-                hint="update it, or name another --database; nothing in it was changed",
+                hint="update it, or use another file; nothing in it was changed",
             )
         # Readers do not wait for a writer, and what was written survives a power cut.
         self._read("PRAGMA journal_mode = WAL")
@@ -313,27 +300,9 @@ class Store:
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
-    @contextlib.contextmanager
-    def _begin(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that may write; the library's errors become ours."""
-        with self._lock, self._translating():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-            except BaseException:
-                self._connection.rollback()
-                raise
-            self._connection.commit()
-
-    @contextlib.contextmanager
-    def _translating(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.DatabaseError as error:
-            raise self._translated(str(error)) from error
-
-    def _translated(self, said: str) -> CaptureError:
-        if "locked" in said or "busy" in said:
+    def _translated(self, error: sqlite3.Error) -> CaptureError:
+        said = str(error)
+        if is_locked(error):
             return OutputError(
                 f"the schedule is locked: another program has held {self.path} for "
                 f"{LOCKED_AFTER_S:.0f} s",
@@ -358,6 +327,11 @@ class Store:
         except OSError:
             return ""
         return f"; a copy is {copy.name}"
+
+
+def default_path() -> Path:
+    """The usual schedule."""
+    return data_folder() / "schedule.sqlite"
 
 
 def _kept(values: Iterable[Any]) -> tuple[Any, ...]:
@@ -398,28 +372,41 @@ def _touch(connection: sqlite3.Connection) -> None:
 def _taken(name: str) -> ConfigError:
     return ConfigError(
         f"there is a job {name!r} already",
-        hint="choose another --name, or change it with `capture schedule edit`",
+        hint="choose another name, or change that job",
     )
 
 
 def _row_of(job: Job) -> dict[str, Any]:
-    settings = {key: value for key, value in asdict(job).items() if key not in _OWN_COLUMNS}
+    names = {field.name for field in fields(Job)} - _OWN_COLUMNS
+    settings = {name: getattr(job, name) for name in sorted(names)}
     return {
         "name": job.name,
         "settings": json.dumps(settings),
         "is_paused": job.is_paused,
         "runs_left": job.runs_left,
+        "spec": json.dumps(to_json(job.spec)),
     }
 
 
 def _job_of(row: sqlite3.Row) -> Job:
+    name, is_paused = os.fsdecode(row["name"]), bool(row["is_paused"])
     known = {field.name for field in fields(Job)} - _OWN_COLUMNS
     settings = {key: v for key, v in json.loads(row["settings"]).items() if key in known}
-    settings["words"] = tuple(settings["words"])
     settings["missed"] = Missed(settings["missed"])
     settings["overlap"] = Overlap(settings["overlap"])
-    own: dict[str, Any] = {"name": os.fsdecode(row["name"]), "is_paused": bool(row["is_paused"])}
-    return Job(id=row["id"], runs_left=row["runs_left"], **own, **settings)
+    try:
+        spec = from_json(json.loads(row["spec"]))
+    except ConfigError as error:  # one job must not keep the others from running
+        spec, is_paused = RecordingSpec(default_output(".mp4")), True
+        settings["problem"] = f"its options cannot be read: {error.message}"
+    return Job(
+        id=row["id"],
+        name=name,
+        spec=spec,
+        is_paused=is_paused,
+        runs_left=row["runs_left"],
+        **settings,
+    )
 
 
 def _packed(values: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,8 @@ a finished message, also of one that a crash left behind.
 
 from __future__ import annotations
 
-from capture.voice.keeper import VoiceKeeper, keep_messages
+from capture.voice.keep import keep_messages
+from capture.voice.keeper import VoiceKeeper
 from capture.voice.saving import recover_message
 
 __all__ = ["VoiceKeeper", "keep_messages", "recover_message"]

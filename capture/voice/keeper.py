@@ -12,16 +12,14 @@ import functools
 import math
 import threading
 import time
-from collections import defaultdict
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from capture.clock import SessionClock, now_ns
-from capture.errors import ConfigError, OutputError
+from capture.clock import now_ns
+from capture.errors import ConfigError
 from capture.gate import GateEventKind, GateState, Verdict
 from capture.live.disk import check_room
 from capture.live.lookout import Ear, Patience, check_rules, watch_for_end
-from capture.live.mixer import Mixer, SourceSetting
 from capture.live.rules import with_rules
 from capture.live.running import Running
 from capture.media.formats import MESSENGERS
@@ -33,15 +31,13 @@ from capture.model.events import Event, EventKind
 from capture.model.signal import AudioBlock, Level
 from capture.model.voice import VoiceMessage, VoiceResult, VoiceSnapshot, VoiceState
 from capture.pipeline import Mailbox, MailboxClosedError, Pipeline, WhenFull
-from capture.sources import MIX_STREAM, open_audio, open_players
-from capture.specs.recording import AudioSpec, TrackMode
-from capture.speech import SpeechDetector
+from capture.sources import MIX_STREAM
 from capture.units import NS_PER_S
-from capture.voice.lane import Lane
+from capture.voice.lanes import AUTO, RATE_HZ, Lanes
 from capture.voice.plan import check_folder, check_spec
 from capture.voice.quiet import QuietWatch
 from capture.voice.recent import Recent
-from capture.voice.saving import Heard, app_label, save, wall_time
+from capture.voice.saving import Heard, save, wall_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -49,27 +45,17 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from capture.gate import GateEvent, SpeechJudge
+    from capture.gate import GateEvent
     from capture.sources.base import AudioSource
     from capture.specs.voice import VoiceSpec
-    from capture.voice.lane import Finished
+    from capture.voice.lane import Finished, Lane
 
-__all__ = ["AUTO", "VoiceKeeper", "keep_messages"]
+__all__ = ["AUTO", "VoiceKeeper"]
 
-AUTO = "auto"
-"""The source that is every application, each followed alone."""
-RATE_HZ = 48_000
-CHANNELS = 2
 TICK_S = 0.4
 """Sound is moved on in batches of so long: nobody waits for it, and few wake-ups cost little."""
 BLOCKS_WAITING_FRAMES = 240 * RATE_HZ
 """Between source and gate, over all streams: a disk may stand still for a minute or more."""
-EARLY_BLOCKS = 250
-"""So many blocks of a stream are held until its event comes: 5 s, where milliseconds will do."""
-LEAD_IN_S = 0.3
-"""A lane begins so long before its first block, in silence: room for a message's padding."""
-LANE_REST_S = 5.0
-"""A lane into which nothing plays any more is closed after this long."""
 LAST_SOUND_WITHIN_S = 0.4
 """How long the end waits for sound that is on its way from the server."""
 LOOK_EVERY_S = 2.0
@@ -99,7 +85,7 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
         self._failures: list[BaseException] = []
         self._deleting = threading.Lock()
         self._pipeline = Pipeline()
-        self._box: Mailbox[AudioBlock | Event | Callable[[Lane], None]] = Mailbox(
+        self._box: Mailbox[AudioBlock | Event | Callable[[], object]] = Mailbox(
             BLOCKS_WAITING_FRAMES,
             when_full=WhenFull.DROP_OLDEST,
             weigh=lambda item: len(item.samples) if isinstance(item, AudioBlock) else 0,
@@ -108,12 +94,8 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
         self._source: AudioSource | None = None
         self._ear = Ear(RATE_HZ) if any(r.kind == "silence" for r in spec.stop_when) else None
         # What follows belongs to the capture-voice thread.
-        self._lanes: dict[str, Lane] = {}
-        self._apps: dict[int, str] = {}  # stream to its application's lane
-        self._early: dict[int, list[AudioBlock]] = defaultdict(list)  # before their event
+        self._lanes = Lanes(spec, self._finish_message, self._message_changed)
         self._replay = Recent(round(spec.keep_last_s * RATE_HZ))
-        self._mix: Mixer | None = None
-        self._judges: list[SpeechJudge] = []  # loaded, and free
         self._asked_for = 0  # messages that were handed over to be saved, at least in part
         self._opened = 0  # messages that ever were
         self._started_ns = self._heard_ns = self._look_ns = now_ns()
@@ -136,17 +118,15 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
             check_rules((*self.spec.start_when, *self.spec.stop_when))
             check_folder(self.spec.folder)
             check_room(self.spec.folder, self.spec.min_free_bytes)
-            if not self.spec.gate.is_any_sound:
-                self._judges.append(SpeechDetector())  # now, while nothing can be missed
+            self._lanes.load()
             if self.spec.start_when:
                 self._state = VoiceState.WAITING
                 patience.wait_for_others(self.spec.start_when)
             patience.check()
-            self._source = self._open()
+            self._source = self._lanes.open_source()
             patience.check()
             self._started_ns = self._heard_ns = now_ns()
-            if not self._is_apart:
-                self._open_lane("", self._source.label, None, self._started_ns)
+            self._lanes.begin(self._started_ns)
             self._pipeline.add("voice", self._run, self._saving.close)
             self._pipeline.add("voice-save", self._save_all, self._conclude)
             self._pipeline.start()
@@ -191,7 +171,7 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
         if self._state is VoiceState.LISTENING:
             self._state = VoiceState.PAUSED
             at_ns = now_ns()
-            self._each(lambda lane: lane.clock.pause(at_ns))
+            self._do(lambda: self._lanes.pause(at_ns))
             self._events.emit(EventKind.PAUSED, "paused")
 
     def resume(self) -> None:
@@ -199,12 +179,12 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
         if self._state is VoiceState.PAUSED:
             self._state = VoiceState.LISTENING
             at_ns = now_ns()
-            self._each(lambda lane: lane.clock.resume(at_ns))
+            self._do(lambda: self._lanes.resume(at_ns))
             self._events.emit(EventKind.RESUMED, "listening")
 
     def keep(self) -> None:
         """The open message is over, now; without one: nothing."""
-        self._each(lambda lane: lane.cut())
+        self._do(self._lanes.cut)
 
     def throw_away(self, number: int) -> None:
         """Drop an open message, also what of it is still to come.
@@ -212,7 +192,7 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
         Args:
             number: Which, as in a snapshot; one that is over by now stays as it is.
         """
-        self._each(lambda lane: lane.reject() if lane.number == number else None)
+        self._do(lambda: self._lanes.reject(number))
 
     def delete(self, message: VoiceMessage) -> None:
         """Delete a message that was kept, with its picture and all that is known of it, for good.
@@ -246,7 +226,7 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
 
     def snapshot(self) -> VoiceSnapshot:
         """The keeper at this moment; cheap, made to be polled."""
-        lane = max(list(self._lanes.values()), key=lambda each: each.open_s, default=None)
+        lane = max(self._open_lanes, key=lambda each: each.open_s, default=None)
         state = self._state
         if state is VoiceState.LISTENING and lane is not None:
             state = VoiceState(lane.state.value)
@@ -277,8 +257,12 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
                 self._box.put(event, force=True)
         self._events.forward(event)
 
-    def _each(self, action: Callable[[Lane], None]) -> None:
-        """Have the capture-voice thread do something to all lanes."""
+    @property
+    def _open_lanes(self) -> list[Lane]:
+        return list(self._lanes.lanes.values())
+
+    def _do(self, action: Callable[[], object]) -> None:
+        """Have the capture-voice thread do something."""
         with contextlib.suppress(MailboxClosedError):
             self._box.put(action, force=True)
 
@@ -294,8 +278,7 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
             self._end(now_ns())
         except BaseException:
             self.stop("error")
-            for lane in self._lanes.values():
-                lane.give_up()
+            self._lanes.give_up()
             raise
         finally:
             self._box.close(discard=True)
@@ -307,21 +290,16 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
         with contextlib.suppress(TimeoutError):
             for item in self._box.get_all(TICK_S, gather_s=TICK_S):
                 if isinstance(item, AudioBlock):
-                    self._route(item)
+                    self._lanes.push(item)
                 elif isinstance(item, Event):
-                    self._stream_changed(item)
+                    if item.kind is EventKind.STREAM_STARTED:
+                        self._quiet.meet()
+                    self._lanes.change(item)
                 else:
-                    for lane in self._lanes.values():
-                        item(lane)
-        at_ns = now_ns()
-        for key, lane in list(self._lanes.items()):
-            heard = lane.advance(at_ns)
-            if self._is_apart:
-                self._rest(key, lane, at_ns)
-            elif heard is not None:
-                self._remember(heard)
-        for heard in self._mix.advance(at_ns) if self._mix is not None else ():
-            self._remember(heard)
+                    item()
+        for heard in self._lanes.advance(now_ns()):
+            if self.spec.keep_last_s > 0:
+                self._replay.add(pcm16(heard))
         if self._is_save_asked:
             self._is_save_asked = False
             self._save_replay()
@@ -330,115 +308,21 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
         """What was heard until the end goes to where it belongs."""
         deadline_ns = end_ns + round(LAST_SOUND_WITHIN_S * NS_PER_S)
         while not self._is_in_haste and now_ns() < deadline_ns:
-            if all(lane.is_at(end_ns) for lane in self._lanes.values()):
+            if self._lanes.are_at(end_ns):
                 break
             self._step()
-        for lane in self._lanes.values():
-            if self._stopped_by == "count" and not lane.is_continuing:
-                lane.reject()  # more than was asked for
-                lane.cut()
-            else:
-                lane.finish(end_ns)
-
-    @property
-    def _is_apart(self) -> bool:
-        """Whether every application has a lane of its own."""
-        return self.spec.source == AUTO
-
-    def _open(self) -> AudioSource:
-        kind, _, name = self.spec.source.partition(":")
-        if kind == AUTO:
-            with_mix = self.spec.keep_last_s > 0
-            if with_mix:
-                clock = SessionClock(now_ns())
-                setting = SourceSetting("mix", CHANNELS)
-                self._mix = Mixer([setting], TrackMode.SEPARATE, clock, RATE_HZ)
-            return open_players(rate_hz=RATE_HZ, with_mix=with_mix)
-        if kind == "app" and name:
-            return open_players(rate_hz=RATE_HZ, name=name)
-        return open_audio(AudioSpec(self.spec.source), rate_hz=RATE_HZ)
-
-    def _route(self, block: AudioBlock) -> None:
-        if block.stream == MIX_STREAM and self._mix is not None:
-            self._mix.push(0, block)
-        elif not self._is_apart:
-            self._lanes[""].push(block)
-        elif (key := self._apps.get(block.stream)) is not None:
-            self._lane_of(key, block).push(block)
-        elif len(self._early[block.stream]) < EARLY_BLOCKS:
-            # Its event is on its way, from another thread.
-            self._early[block.stream].append(block)
-
-    def _lane_of(self, app: str, block: AudioBlock) -> Lane:
-        lane = self._lanes.get(app)
-        if lane is None:
-            start_ns = block.captured_ns - round(LEAD_IN_S * NS_PER_S)
-            lane = self._open_lane(app, app, app, start_ns)
-        lane.streams.add(block.stream)
-        return lane
-
-    def _open_lane(self, key: str, label: str, app: str | None, start_ns: int) -> Lane:
-        assert self._source is not None
-        judge = None
-        if not self.spec.gate.is_any_sound:
-            judge = self._judges.pop() if self._judges else SpeechDetector()
-        lane = Lane(
-            label,
-            app,
-            self.spec,
-            start_ns=start_ns,
-            rate_hz=RATE_HZ,
-            channels=self._source.channels,
-            judge=judge,
-            on_finished=lambda finished: self._finish_message(lane, finished),
-            on_change=self._message_changed,
-        )
-        if self._state is VoiceState.PAUSED:
-            lane.clock.pause(start_ns)
-        self._lanes[key] = lane
-        return lane
-
-    def _stream_changed(self, event: Event) -> None:
-        """An application's stream began or ended."""
-        stream = event.details["stream"]
-        if event.kind is EventKind.STREAM_STARTED:
-            app = app_label(event.details)
-            self._apps[stream] = app
-            self._quiet.meet()
-            if not self._is_apart:
-                self._lanes[""].app = app
-            for block in self._early.pop(stream, ()):
-                self._route(block)
-            return
-        self._early.pop(stream, None)
-        app = self._apps.pop(stream, "")
-        lane = self._lanes.get(app if self._is_apart else "")
-        if lane is not None:
-            lane.end_stream(stream)
-
-    def _rest(self, key: str, lane: Lane, at_ns: int) -> None:
-        """Close a lane into which nothing plays any more."""
-        is_over = not lane.streams and lane.state is GateState.LISTENING
-        if is_over and at_ns - lane.heard_ns > LANE_REST_S * NS_PER_S:
-            del self._lanes[key]
-            if lane.judge is not None:
-                lane.judge.reset()
-                self._judges.append(lane.judge)
-
-    def _remember(self, samples: NDArray[np.float32]) -> None:
-        if self.spec.keep_last_s > 0:
-            self._replay.add(pcm16(samples))
+        self._lanes.finish(end_ns, is_enough=self._stopped_by == "count")
 
     def _watch(self, at_ns: int) -> None:
         """Whether it is time to stop."""
         spec = self.spec
-        if any(lane.state is not GateState.LISTENING for lane in self._lanes.values()):
+        if any(lane.state is not GateState.LISTENING for lane in self._open_lanes):
             self._heard_ns = at_ns
         if spec.duration_s is not None and at_ns - self._started_ns >= spec.duration_s * NS_PER_S:
             self.stop("duration")
         elif spec.idle_s is not None and at_ns - self._heard_ns >= spec.idle_s * NS_PER_S:
             self.stop("idle")
-        elif self._is_enough and not any(lane.is_continuing for lane in self._lanes.values()):
+        elif self._is_enough and not any(lane.is_continuing for lane in self._open_lanes):
             self.stop("count")
         assert self._source is not None
         self._quiet.step(self._source, at_ns)
@@ -559,19 +443,3 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
         self._state = VoiceState.FAILED if errors else VoiceState.DONE
         self._events.emit(EventKind.DONE, self._result.stopped_by)
         self._end_events()
-
-
-def keep_messages(spec: VoiceSpec, on_event: Callable[[Event], None] | None = None) -> VoiceResult:
-    """Keep messages until the spec's count or time is over, or ^C; gives what was kept.
-
-    Raises:
-        CaptureError: It could not start, or failed on the way.
-    """
-    with VoiceKeeper(spec, on_event) as keeper:
-        try:
-            keeper.wait()
-        except KeyboardInterrupt:
-            keeper.stop("interrupt")
-    result = keeper.wait()
-    assert result is not None
-    return result

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from capture.schedule.jobs import Job, Status
 from capture.schedule.store import Store
+from capture.specs.recording import AudioSpec, RecordingSpec
 from scripts.benchmark.processes import cpu_s
 from scripts.benchmark.report import Spread, say, spread, table
 
@@ -33,7 +34,9 @@ def measure_schedule(folder: Path, *, seconds: float, times: int) -> dict[str, A
     now_s = time.time()  # jobs without it have been due since 1970
     with Store(database) as store:
         for number in range(JOBS):
-            job = Job(f"job-{number}", "weekdays 09:00", "Europe/Berlin")
+            job = Job(
+                f"job-{number}", "weekdays 09:00", "Europe/Berlin", RecordingSpec(folder / "x.mp4")
+            )
             store.add(dataclasses.replace(job, created_s=now_s, active_s=now_s))
     lists = [_list_s(database) for _ in range(times)]
     say("schedule: an idle daemon")
@@ -75,10 +78,12 @@ def _late_s(folder: Path) -> float:
     folder.mkdir()
     due = (datetime.now(UTC) + timedelta(seconds=DUE_IN_S)).replace(microsecond=0)
     now_s = time.time()
-    words = ("--no-video", "--audio", "synthetic")
+    spec = RecordingSpec(
+        folder / "films" / "due.m4a", None, (AudioSpec("synthetic"),), duration_s=1.0
+    )
     with Store(database) as store:
-        job = Job("due", due.isoformat(), "UTC", words, created_s=now_s, active_s=now_s)
-        job = store.add(dataclasses.replace(job, target=str(folder / "films"), for_s=1.0))
+        job = Job("due", due.isoformat(), "UTC", spec, created_s=now_s, active_s=now_s)
+        job = store.add(job)
         daemon = subprocess.Popen(
             [*SCHEDULE, "serve", "--database", str(database)], stderr=subprocess.DEVNULL
         )

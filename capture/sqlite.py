@@ -1,0 +1,89 @@
+"""An SQLite file that many threads and processes use at once: transactions, and errors as ours."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import TracebackType
+
+    from capture.errors import CaptureError
+
+__all__ = ["LOCKED_AFTER_S", "Database", "connect", "is_locked"]
+
+LOCKED_AFTER_S = 10.0
+"""Writing takes milliseconds: who waits this long waits for something that hangs."""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection for all threads, whose transactions are begun and ended by us.
+
+    Raises:
+        sqlite3.Error: The file cannot be opened.
+    """
+    return sqlite3.connect(
+        path, timeout=LOCKED_AFTER_S, isolation_level=None, check_same_thread=False
+    )
+
+
+def is_locked(error: sqlite3.Error) -> bool:
+    """Whether somebody else has held the file for longer than ``LOCKED_AFTER_S``."""
+    return "locked" in str(error) or "busy" in str(error)
+
+
+class Database(ABC):
+    """The file, open; any thread may call any method. Whoever inherits connects."""
+
+    _connection: sqlite3.Connection
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the file back; idempotent."""
+        with self._lock:
+            self._connection.close()
+
+    def _read(self, query: str, *values: Any) -> list[Any]:
+        with self._lock, self._translating():
+            return self._connection.execute(query, values).fetchall()
+
+    @contextlib.contextmanager
+    def _begin(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that may write."""
+        with self._lock, self._translating():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.rollback()
+                raise
+            self._connection.commit()
+
+    @contextlib.contextmanager
+    def _translating(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._translated(error) from error
+
+    @abstractmethod
+    def _translated(self, error: sqlite3.Error) -> CaptureError:
+        """What an error of SQLite means for whoever uses this."""

@@ -1,0 +1,32 @@
+"""Voice messages kept in one call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from capture.voice.keeper import VoiceKeeper
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from capture.model.events import Event
+    from capture.model.voice import VoiceResult
+    from capture.specs.voice import VoiceSpec
+
+__all__ = ["keep_messages"]
+
+
+def keep_messages(spec: VoiceSpec, on_event: Callable[[Event], None] | None = None) -> VoiceResult:
+    """Keep messages until the spec's count or time is over, or ^C; gives what was kept.
+
+    Raises:
+        CaptureError: It could not start, or failed on the way.
+    """
+    with VoiceKeeper(spec, on_event) as keeper:
+        try:
+            keeper.wait()
+        except KeyboardInterrupt:
+            keeper.stop("interrupt")
+    result = keeper.wait()
+    assert result is not None
+    return result
