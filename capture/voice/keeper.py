@@ -16,7 +16,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from capture.clock import now_ns
-from capture.errors import ConfigError
+from capture.errors import ConfigError, OutputError
 from capture.gate import GateEventKind, GateState, Verdict
 from capture.live.disk import check_room
 from capture.live.lookout import Ear, Patience, check_rules, watch_for_end

@@ -65,8 +65,8 @@ def told(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
         (["daily 09:00", "--", "--fps", "900"], "900 pictures a second cannot be recorded"),
         (["daily 09:00", "--", "--audio-codec", "pcm"], "pcm"),
         (["daily 09:00", "--to", "x.wav", "--", "--screen", "1"], "wav"),
-        (["daily 09:00", "--", "--start-when", "rain"], "nothing can be started when 'rain'"),
-        (["daily 09:00", "--", "--stop-when", "window-closed"], "does not say which"),
+        (["daily 09:00", "--", "--start-when", "rain"], "'rain' is no start rule"),
+        (["daily 09:00", "--", "--stop-when", "window-closed"], "names nothing"),
         (["daily 09:00", "--", "record", "out.mp4"], "the output of a recording"),
         (["daily 09:00", "--", "--duration", "5s"], "the duration of a recording"),
         (["daily 09:00", "--", "--at", "09:00"], "the at of a recording"),
@@ -74,7 +74,7 @@ def told(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
         (["daily 09:00", "--", "voice", "--for", "5m"], "how long it listens"),
         (["daily 09:00", "--", "voice", "--hold", "1ms"], "would cut at every word"),
         (["daily 09:00", "--", "voice", "--start-when", "sound"], "has no meaning here"),
-        (["daily 09:00", "--", "voice", "--stop-when", "app-ended"], "does not say which"),
+        (["daily 09:00", "--", "voice", "--stop-when", "app-ended"], "names nothing"),
         (["daily 09:00", "--", "devices"], "'devices' cannot be scheduled"),
         (["daily 09:00", "--", "--no-video", "--", "no-such-program"], "no program"),
     ],
@@ -110,7 +110,7 @@ def test_a_job_from_its_addition_to_its_removal(
     (job,) = told(capsys, "list")["jobs"]
     spec = job["spec"]["spec"]
     assert (job["spec"]["kind"], spec["duration_s"], job["runs_left"]) == ("recording", 2700, 5)
-    assert (spec["video"]["screen"], spec["audio"][0]["source"]) == (1, "mic")
+    assert (spec["video"]["target"]["number"], spec["audio"][0]["source"]) == (1, "mic")
     assert spec["output"] == str(tmp_path / "out" / "standup.mp4")
     assert len(told(capsys, "next", "20")["runs"]) == 5
     assert (
@@ -196,7 +196,7 @@ def test_a_run_by_hand_records_and_is_in_the_log(
     assert len(told(capsys, "log", "card")["runs"]) == 2
     assert schedule("log", "card", "--text") == 0
     said = capsys.readouterr().err
-    assert '"synthetic": [320, 240]' in said
+    assert '"width_px": 320, "height_px": 240' in said
     assert "started: recording to" in said
 
 
@@ -397,7 +397,7 @@ def test_a_damaged_schedule_is_one_sentence(
         (["--at", "2020-01-01 09:00"], "in the past"),
         (["--at", "soon"], "is no time"),
         (["--at", "23:59", "--delay", "5s"], "both say when to begin"),
-        (["--start-within", "5s"], "needs something to wait for"),
+        (["--start-within", "5s"], "nothing to wait for"),
         (["--audio", "none", "--stop-when", "silence:5s"], "no sound is recorded"),
     ],
 )
