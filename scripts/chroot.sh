@@ -68,6 +68,8 @@ inside() { # ROOT COMMAND...
             mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
             mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
             mount -t tmpfs -o mode=755 tmpfs "$root/run"
+            # WirePlumber 0.4 ends at once where systemd-logind never ran; nobody being logged in is enough.
+            mkdir -p "$root"/run/systemd/{seats,sessions,users}
             # Whom this machine trusts is trusted inside: its network may need it.
             trusted=()
             if [[ -f /etc/ssl/certs/ca-certificates.crt ]]; then
