@@ -15,7 +15,8 @@ from capture import AudioSpec, Event, EventKind, RecordingSpec, Session, TestCar
 from capture.media.write.anchor import Anchor
 from capture.media.write.encode import pcm16
 from capture.recording import segments
-from capture.sources.synthetic import EPOCH_NS, SyntheticTone, ToneFaults, read_tone
+from capture.sources.synthetic import EPOCH_NS
+from capture.sources.synthetic.tone import SyntheticTone, ToneFaults, read_tone
 from tests.media.films import read_picture_times, read_sound, video_end
 
 if TYPE_CHECKING:
