@@ -75,7 +75,7 @@ class GateEvent:
     """A message begins, begins later than thought, or is over.
 
     OPENED is said of any sound; it may turn out to be nothing. MOVED comes only before
-    ``settled_end_frame`` has a value. Every OPENED is followed by a CLOSED.
+    it is certain to be kept. Every OPENED is followed by a CLOSED.
 
     Attributes:
         kind: Which.

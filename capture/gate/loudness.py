@@ -66,7 +66,6 @@ class Loudness:
 
     Attributes:
         known: How many ticks there were.
-        level: Mean power of those that came last.
         floor: The noise floor; ``None`` while it is learnt, for ``FLOOR_TICKS``.
         opens: From here on it is sound.
         closes: Sound that goes on stays above this.
@@ -81,7 +80,6 @@ class Loudness:
         self._second: list[float] = []
         self._is_free = True  # nothing was open since the last look at the floor
         self.known = 0
-        self.level = 0.0
         self.floor: float | None = None
         self._set_thresholds()
 
@@ -109,7 +107,6 @@ class Loudness:
         self._powers.extend(powers)
         self._peaks.extend(np.maximum(rows.max(axis=1), -rows.min(axis=1)).tolist())
         self.known += len(powers)
-        self.level = sum(powers) / len(powers)
         self._second += powers
         self._is_free = self._is_free and not is_open
         loudest = max(powers)

@@ -109,40 +109,6 @@ class SoundGate:
         """RMS of 10 ms that opens it now."""
         return dbfs_of(self._loudness.opens)
 
-    @property
-    def floor_dbfs(self) -> float:
-        """The noise floor as learnt; -inf for digital silence, and while the first second runs."""
-        return dbfs_of(self._loudness.floor or 0.0)
-
-    @property
-    def level_dbfs(self) -> float:
-        """RMS of the last tenth of a second."""
-        return dbfs_of(self._loudness.level)
-
-    @property
-    def position_frames(self) -> int:
-        """How much was pushed."""
-        return self._pushed_frames
-
-    @property
-    def open_start_frame(self) -> int | None:
-        """Where the open message begins, as far as is known; ``None`` if none is open."""
-        return None if self._message is None else self._message.start_frame
-
-    @property
-    def settled_end_frame(self) -> int | None:
-        """Up to here the open message will be kept, whatever comes; never moves back.
-
-        ``None`` while it may still turn out to be nothing. What lies beyond may be a pause, and is
-        kept when it is followed by more speech.
-        """
-        message = self._message
-        if message is None or not self._is_kept(message):
-            return None
-        end_frame = max(message.end * self._tick_frames, message.padded_frame)
-        longest_frame = message.start_frame + self._max_frames
-        return min(end_frame, self._next * self._tick_frames, longest_frame)
-
     def push(self, samples: NDArray[np.float32]) -> list[GateEvent]:
         """Take the next sound and say what it shows.
 

@@ -120,7 +120,7 @@ def test_a_writer_that_stops_costs_pictures_not_memory_and_no_sound(
         before_bytes = _memory_bytes()
         for _ in range(70):
             time.sleep(0.1)
-            weights.append(session._segments.box.weight)
+            weights.append(session._segments.box._weight)
             memory.append(_memory_bytes() - before_bytes)
         dropped = session._inputs.film.dropped
         may_write.set()

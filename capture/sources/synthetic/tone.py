@@ -11,7 +11,7 @@ import numpy as np
 
 from capture.clock import now_ns
 from capture.model.events import Event, EventKind
-from capture.model.signal import AudioBlock, SoundState, TimeQuality
+from capture.model.signal import AudioBlock, SoundState
 from capture.sources.base import AudioSource
 from capture.sources.synthetic import EPOCH_NS
 from capture.units import NS_PER_S
@@ -156,7 +156,6 @@ class SyntheticTone(AudioSource):
             samples=np.repeat(tone[:, None], self.channels, axis=1),
             captured_ns=heard_ns + late_ns,
             position_frames=position,
-            quality=TimeQuality.DEVICE,
         )
 
 
