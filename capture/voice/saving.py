@@ -21,8 +21,9 @@ from capture.gate import find_messages
 from capture.hints import Advice
 from capture.journal import MESSAGE_RECIPE, is_message, read_journal, require_ended
 from capture.levels import LevelMeter, Loudness
+from capture.media.formats import size_warning, suffix_of
 from capture.media.output import as_output_error, keep
-from capture.media.write.export import open_sound, size_warning, suffix_of
+from capture.media.write.export import open_sound
 from capture.media.write.growing import discard_growing, rate_of, read_growing
 from capture.media.write.waveform import Peaks
 from capture.messages import Facts, Origin, describe, is_enabled, name_of, record
