@@ -21,7 +21,7 @@ from capture.errors import CaptureError, ConfigError, OutputError
 from capture.messages import journal
 from capture.messages.message import ID_DIGITS, Message, Origin, entry_of, message_of
 from capture.messages.places import restore, sum_of
-from capture.messages.store import DELETED
+from capture.messages.tables import DELETED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

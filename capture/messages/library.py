@@ -23,7 +23,8 @@ from capture.messages.folders import library_folder, meet, met
 from capture.messages.index import Indexed, Survey, current_entries
 from capture.messages.message import ID_DIGITS, Facts, Message, entry_of
 from capture.messages.places import hide, remove, restore, sum_of, translating
-from capture.messages.store import DELETED, Query, Store, StoreDamagedError
+from capture.messages.store import Query, Store, StoreDamagedError
+from capture.messages.tables import DELETED
 from capture.naming import free_path
 
 if TYPE_CHECKING:

@@ -23,9 +23,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from capture.errors import OutputError
-from capture.messages.folding import fold, folded_ways
+from capture.messages.folding import folded_ways
 from capture.messages.journal import Position
-from capture.messages.message import entry_of, message_of
+from capture.messages.message import message_of
+from capture.messages.tables import (
+    SCHEMA_VERSION,
+    clear_folder,
+    make_tables,
+    put,
+    set_position,
+    take_entry,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -35,47 +43,11 @@ if TYPE_CHECKING:
     from capture.messages.journal import Reading
     from capture.messages.message import Message, Origin
 
-__all__ = ["DELETED", "Query", "Store", "StoreDamagedError"]
+__all__ = ["Query", "Store", "StoreDamagedError"]
 
-SCHEMA_VERSION = 1
 LOCKED_AFTER_S = 10.0
 """Writing takes milliseconds: who waits this long waits for something that hangs."""
 OWNER_ONLY, FOLDER_OF_OWNER = 0o600, 0o700
-DELETED = "deleted"
-"""The key of a line that keeps nothing but the sum of a deleted message."""
-
-_SCHEMA = """
-CREATE TABLE messages (
-    number INTEGER PRIMARY KEY,
-    id TEXT NOT NULL UNIQUE,
-    sha256 TEXT NOT NULL,
-    folder BLOB NOT NULL,
-    name BLOB NOT NULL,
-    moment_s REAL NOT NULL,
-    kept_s REAL NOT NULL,
-    deleted_s REAL,
-    origin TEXT NOT NULL,
-    app TEXT NOT NULL,
-    sender TEXT NOT NULL,
-    chat TEXT NOT NULL,
-    entry TEXT NOT NULL
-);
-CREATE INDEX messages_by_moment ON messages (moment_s);
-CREATE INDEX messages_by_sum ON messages (sha256);
-CREATE INDEX messages_by_place ON messages (folder, name);
-CREATE TABLE words (number INTEGER PRIMARY KEY, folded TEXT NOT NULL);
-CREATE TABLE sums (sha256 TEXT, folder BLOB, PRIMARY KEY (sha256, folder)) WITHOUT ROWID;
-CREATE TABLE folders (
-    folder BLOB PRIMARY KEY,
-    offset INTEGER NOT NULL,
-    head_bytes INTEGER NOT NULL,
-    head TEXT NOT NULL,
-    stamp TEXT NOT NULL
-);
-CREATE TABLE state (deletions INTEGER, cleaned INTEGER, is_complete INTEGER);
-INSERT INTO state VALUES (0, 0, 0);
-"""
-_TABLES = ("messages", "words", "sums", "folders", "state")
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,10 +199,10 @@ class Store:
             if (None if known is None else Position(*known[1:])) != since:
                 return False
             if reading.is_whole:
-                _clear_folder(connection, raw)
+                clear_folder(connection, raw)
             for entry in reading.entries:
-                _take_entry(connection, folder, entry)
-            _set_position(connection, raw, reading.position)
+                take_entry(connection, folder, entry)
+            set_position(connection, raw, reading.position)
         return True
 
     def replace_all(
@@ -245,11 +217,11 @@ class Store:
             for table in ("messages", "words", "sums", "folders"):
                 connection.execute(f"DELETE FROM {table}")  # noqa: S608 - names of this file
             for message in messages:
-                _put(connection, message)
+                put(connection, message)
             rows = [(sha256, os.fsencode(folder)) for sha256, folder in sums]
             connection.executemany("INSERT OR IGNORE INTO sums VALUES (?, ?)", rows)
             for folder, position in folders.items():
-                _set_position(connection, os.fsencode(folder), position)
+                set_position(connection, os.fsencode(folder), position)
             connection.execute(
                 "UPDATE state SET is_complete = 1, deletions = deletions + ?", (bool(before),)
             )
@@ -275,7 +247,7 @@ class Store:
             connection.execute("PRAGMA temp_store = MEMORY")  # nothing of it elsewhere on the disk
             connection.execute("PRAGMA synchronous = NORMAL")  # it is a cache
             if connection.execute("PRAGMA user_version").fetchone()[0] != SCHEMA_VERSION:
-                _make_tables(connection)
+                make_tables(connection)
         except BaseException:
             connection.close()
             raise
@@ -359,99 +331,6 @@ def _make_private(path: Path) -> None:
             f"there is no place for the list of messages: {error}",
             hint="CAPTURE_DATA_DIR names another folder; CAPTURE_LIBRARY=off goes without it",
         ) from error
-
-
-def _make_tables(connection: sqlite3.Connection) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        # Another process may have been quicker.
-        if connection.execute("PRAGMA user_version").fetchone()[0] != SCHEMA_VERSION:
-            for table in _TABLES:
-                connection.execute(f"DROP TABLE IF EXISTS {table}")
-            for statement in filter(str.strip, _SCHEMA.split(";")):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    except BaseException:
-        connection.rollback()
-        raise
-    connection.commit()
-
-
-def _take_entry(connection: sqlite3.Connection, folder: Path, entry: dict[str, Any]) -> None:
-    sha256 = entry.get("sha256")
-    if entry.get(DELETED) is True:
-        if isinstance(sha256, str):
-            row = (sha256, os.fsencode(folder))
-            connection.execute("INSERT OR IGNORE INTO sums VALUES (?, ?)", row)
-        return
-    with contextlib.suppress(ValueError):  # no message, or one of a newer version
-        message = message_of(entry, folder)
-        if _is_ours(connection, message):
-            _put(connection, message)
-
-
-def _is_ours(connection: sqlite3.Connection, message: Message) -> bool:
-    """Whether a message counts that another folder has too: where it was kept first, it does."""
-    select = "SELECT folder, kept_s FROM messages WHERE id = ?"
-    row = connection.execute(select, (message.id,)).fetchone()
-    if row is None or row[0] == os.fsencode(message.path.parent):
-        return True
-    return bool(message.kept_at.timestamp() < row[1])
-
-
-def _put(connection: sqlite3.Connection, message: Message) -> None:
-    known = connection.execute("SELECT number FROM messages WHERE id = ?", (message.id,)).fetchone()
-    moment, deleted = message.moment.timestamp(), message.deleted_at
-    place = os.fsencode(message.path.parent), os.fsencode(message.path.name)
-    if deleted is None:
-        # What had this name before was overwritten.
-        for (number,) in connection.execute(
-            "SELECT number FROM messages"
-            " WHERE folder = ? AND name = ? AND id != ? AND deleted_s IS NULL",
-            (*place, message.id),
-        ).fetchall():
-            _delete(connection, number)
-    row = (
-        None if known is None else known[0],
-        message.id,
-        message.sha256,
-        *place,
-        moment,
-        message.kept_at.timestamp(),
-        None if deleted is None else deleted.timestamp(),
-        message.origin.value,
-        *(fold(text or "") for text in (message.app, message.sender, message.chat)),
-        json.dumps(entry_of(message)),
-    )
-    marks = ", ".join("?" * len(row))
-    done = connection.execute(f"INSERT OR REPLACE INTO messages VALUES ({marks})", row)  # noqa: S608 - marks
-    connection.execute(
-        "INSERT OR REPLACE INTO words VALUES (?, ?)", (done.lastrowid, _words_of(message))
-    )
-
-
-def _words_of(message: Message) -> str:
-    """What a message is found by; a line break parts what does not belong together."""
-    known = (message.text, message.path.stem, message.sender, message.chat, message.app)
-    return "\n".join(fold(text) for text in (*known, message.source) if text)
-
-
-def _clear_folder(connection: sqlite3.Connection, raw: bytes) -> None:
-    select = "SELECT number FROM messages WHERE folder = ?"
-    for (number,) in connection.execute(select, (raw,)).fetchall():
-        _delete(connection, number)
-    connection.execute("DELETE FROM sums WHERE folder = ?", (raw,))
-
-
-def _delete(connection: sqlite3.Connection, number: int) -> None:
-    for table in ("messages", "words"):
-        connection.execute(f"DELETE FROM {table} WHERE number = ?", (number,))  # noqa: S608 - names of this file
-    connection.execute("UPDATE state SET deletions = deletions + 1")
-
-
-def _set_position(connection: sqlite3.Connection, raw: bytes, position: Position) -> None:
-    row = (raw, position.offset, position.head_bytes, position.head, position.stamp)
-    connection.execute("INSERT OR REPLACE INTO folders VALUES (?, ?, ?, ?, ?)", row)
 
 
 def _message_of(row: tuple[bytes, str]) -> Message:
