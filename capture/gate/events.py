@@ -85,8 +85,6 @@ class GateEvent:
         verdict: Whether it counts; ``None`` unless CLOSED.
         sound_start_frame: Where sound begins, or speech in continuous sound.
         sound_end_frame: Where it ends; ``None`` unless CLOSED.
-        speech_share: Share of its ticks with sound that are speech, 0..1; 1 where any sound
-            counts.
         peak_dbfs: Its highest sample.
         rms_dbfs: Of its whole length without padding, pauses included.
     """
@@ -98,6 +96,5 @@ class GateEvent:
     verdict: Verdict | None = None
     sound_start_frame: int | None = None
     sound_end_frame: int | None = None
-    speech_share: float = 0.0
     peak_dbfs: float = -math.inf
     rms_dbfs: float = -math.inf

@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["TICK_HZ", "Loudness", "Tally", "dbfs_of"]
+__all__ = ["TICK_HZ", "Tally", "TickLevels", "power_dbfs"]
 
 TICK_HZ: Final = 100
 
@@ -45,19 +45,15 @@ class Tally:
     ticks: int = 0
     power: float = 0.0
     peak: float = 0.0
-    sounding: int = 0
-    voiced: int = 0
 
     def add(self, other: Tally) -> None:
         """Count these ticks too."""
         self.ticks += other.ticks
         self.power += other.power
         self.peak = max(self.peak, other.peak)
-        self.sounding += other.sounding
-        self.voiced += other.voiced
 
 
-class Loudness:
+class TickLevels:
     """The last ticks, and the thresholds that follow from all there were. Powers, not dBFS.
 
     Args:
@@ -152,7 +148,7 @@ class Loudness:
         return Tally(len(ticks), sum(self.power(tick) for tick in ticks), peak)
 
     def _set_thresholds(self) -> None:
-        floor_dbfs = max(dbfs_of(self.floor or 0.0), LOWEST_FLOOR_DBFS)
+        floor_dbfs = max(power_dbfs(self.floor or 0.0), LOWEST_FLOOR_DBFS)
         opens = self._threshold_dbfs
         if opens is None:
             opens = min(max(floor_dbfs + OPEN_MARGIN_DB, LOWEST_OPEN_DBFS), HIGHEST_OPEN_DBFS)
@@ -163,7 +159,7 @@ class Loudness:
         self.is_in_noise = floor_dbfs > LOWEST_FLOOR_DBFS
 
 
-def dbfs_of(power: float) -> float:
+def power_dbfs(power: float) -> float:
     """Decibels below full scale of a mean square; -inf for 0."""
     return 10.0 * math.log10(power) if power > 0.0 else -math.inf
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from capture.gate.events import LOOKBACK_S, GateEvent, GateEventKind, Verdict
-from capture.gate.loudness import TICK_HZ, Loudness, Tally, dbfs_of
+from capture.gate.loudness import TICK_HZ, Tally, TickLevels, power_dbfs
 from capture.gate.votes import SHORT_TICKS, Island
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class MessageReporter:
         message: What is open; ``None``: nothing.
     """
 
-    def __init__(self, spec: GateSpec, rate_hz: int, loudness: Loudness) -> None:
+    def __init__(self, spec: GateSpec, rate_hz: int, loudness: TickLevels) -> None:
         self.message: Message | None = None
         self._loudness = loudness
         self._tick_frames = rate_hz // TICK_HZ
@@ -186,8 +186,7 @@ class MessageReporter:
                 verdict,
                 self._sound_start_frame(message),
                 sound_end_frame,
-                tally.voiced / tally.sounding if tally.sounding else 0.0,
-                dbfs_of(tally.peak**2),
-                dbfs_of(tally.power / tally.ticks if tally.ticks else 0.0),
+                power_dbfs(tally.peak**2),
+                power_dbfs(tally.power / tally.ticks if tally.ticks else 0.0),
             )
         )

@@ -8,7 +8,7 @@ import numpy as np
 
 from capture.errors import ConfigError
 from capture.gate.events import GateState, Verdict
-from capture.gate.loudness import TICK_HZ, Loudness, Tally, dbfs_of
+from capture.gate.loudness import TICK_HZ, Tally, TickLevels, power_dbfs
 from capture.gate.message import MessageReporter
 from capture.gate.voices import RING_STEPS, STEP_TICKS, Voices
 from capture.gate.votes import NEAR_TICKS, SPEECH_SHARE, Island
@@ -73,7 +73,7 @@ class SoundGate:
         self._step: NDArray[np.float32] | None = None  # being filled; its shape is not known yet
         self._filled_frames = 0
         self._next = 0  # the tick to decide about
-        self._loudness = Loudness(spec.threshold_dbfs, RING_STEPS * STEP_TICKS)
+        self._loudness = TickLevels(spec.threshold_dbfs, RING_STEPS * STEP_TICKS)
 
         self._is_awake = False  # sound is followed, by the judge too
         self._voices = Voices(None if spec.is_any_sound else judge, self._tick_frames)
@@ -99,7 +99,7 @@ class SoundGate:
     @property
     def threshold_dbfs(self) -> float:
         """RMS of 10 ms that opens it now."""
-        return dbfs_of(self._loudness.opens)
+        return power_dbfs(self._loudness.opens)
 
     def push(self, samples: NDArray[np.float32]) -> list[GateEvent]:
         """Take the next sound and say what it shows.
@@ -196,9 +196,7 @@ class SoundGate:
             island = self._island = Island(self._loudness.start_of(tick, self._island_limit), tick)
             self._begin_island(island, tick)
         if self._message is not None:
-            is_voiced = is_loud and probability >= VOICE
-            pending = self._message.pending
-            pending.add(Tally(1, power, self._loudness.peak(tick), int(is_loud), int(is_voiced)))
+            self._message.pending.add(Tally(1, power, self._loudness.peak(tick)))
         if island is None:
             self._pause(tick)
             return

@@ -104,7 +104,6 @@ def test_a_message_is_found_with_its_padding() -> None:
     closed = events[1]
     assert (closed.start_frame, closed.end_frame) == (1.9 * LOW_HZ, 5.1 * LOW_HZ)
     assert (closed.sound_start_frame, closed.sound_end_frame) == (2 * LOW_HZ, 5 * LOW_HZ)
-    assert closed.speech_share > 0.95
     assert closed.peak_dbfs == pytest.approx(-20, abs=0.01)
     assert closed.rms_dbfs == pytest.approx(-21.2, abs=0.1)
 
