@@ -26,7 +26,7 @@ from capture.media.formats import (
     suffix_of,
 )
 from capture.media.write.export import open_sound
-from capture.media.write.opus_packets import merge_opus
+from capture.media.write.packet_writer import merge_opus
 from capture.media.write.sndfile import as_float32, as_int16, as_int32
 from capture.specs.voice import SoundFileSpec
 from tests.media.disks import mounted

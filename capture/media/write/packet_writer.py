@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -15,20 +16,26 @@ from capture.hints import Advice
 from capture.media.layouts import usual_layout
 from capture.media.output import as_output_error
 from capture.media.read.cover import add_cover, muxer_of
-from capture.media.write.opus_packets import merge_opus
 from capture.media.write.sndfile import as_float32
 from capture.media.write.sound_writer import SoundWriter
 from capture.naming import ffmpeg_name
 from capture.polarity import Aligner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from av.packet import Packet
     from numpy.typing import NDArray
 
-__all__ = ["PacketWriter", "Recipe"]
+__all__ = ["PacketWriter", "Recipe", "merge_opus"]
+
+_FRAME_CODE = 0b11
+"""The bits of an Opus packet's first byte that tell how many frames follow; 3: any number."""
+_VARIABLE = 0x80
+"""In the second byte: each frame has a length of its own."""
+_LONG_LENGTH = 252
+"""From here on a length takes two bytes, RFC 6716 section 3.2.1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,3 +141,33 @@ class PacketWriter(SoundWriter):
     def _abandon(self) -> None:
         with contextlib.suppress(OSError, av.FFmpegError):
             self._container.close()
+
+
+def merge_opus(packets: Sequence[Packet[Any]]) -> list[Packet[Any]]:
+    """Opus packets of one frame each as one packet of all their frames, RFC 6716 section 3.2.5.
+
+    The frames stay as they are, so that the sound does, to the bit. Packets of another mode or
+    bandwidth than their neighbours, which one packet cannot hold, become one of their own.
+    """
+    merged = []
+    for toc, group in groupby(packets, key=lambda packet: bytes(packet)[0]):
+        run = list(group)
+        if toc & _FRAME_CODE:
+            merged += run  # holds several already
+            continue
+        frames = [bytes(packet)[1:] for packet in run]
+        head = bytes([toc | _FRAME_CODE, _VARIABLE | len(frames)])
+        lengths = b"".join(_opus_length(len(frame)) for frame in frames[:-1])
+        packet: Packet[Any] = av.Packet(head + lengths + b"".join(frames))
+        packet.pts, packet.dts = run[0].pts, run[0].dts
+        packet.time_base = run[0].time_base
+        packet.duration = sum(part.duration or 0 for part in run)
+        merged.append(packet)
+    return merged
+
+
+def _opus_length(length_bytes: int) -> bytes:
+    if length_bytes < _LONG_LENGTH:
+        return bytes([length_bytes])
+    first = _LONG_LENGTH + (length_bytes - _LONG_LENGTH) % 4
+    return bytes([first, (length_bytes - first) // 4])
