@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from capture.media.read.tracks import Chapter
     from capture.specs.extraction import ExtractJob
 
-__all__ = ["check_job", "draw_waveform", "expected_targets", "extract", "plan_targets"]
+__all__ = ["check_job", "draw_waveform", "expected_targets", "extract"]
 
 _RANGE_LUFS = (-70.0, -5.0)
 """What FFmpeg's ``loudnorm`` brings sound to, too; below -70 nothing is measured (EBU R128)."""
@@ -169,6 +169,10 @@ def _changes(job: ExtractJob) -> bool:
     )
 
 
+def _title(track: Track, chapter: Chapter | None) -> str | None:
+    return chapter.title if chapter else track_title(track.stream)
+
+
 def _tags(track: Track, chapter: Chapter | None, work: Work) -> dict[str, str]:
     title = {} if chapter is None or not chapter.title else {"title": chapter.title}
     return with_origin(track.tags | title, work.origin)
@@ -227,17 +231,9 @@ def _report_copy(
             continue
         lead = file.begins - (file.begins if file.origin is None else file.origin)
         span = Span(max(0, file.begins) / rate_hz, file.ends / rate_hz)
-        work.add(
-            target,
-            ExtractedPart(
-                path=target,
-                span=span,
-                duration_s=(file.ends - file.begins + lead) / rate_hz,
-                codec=file.holder.codec,
-                size_bytes=0,
-                title=chapter.title if chapter else track_title(track.stream),
-            ),
-        )
+        length_s = (file.ends - file.begins + lead) / rate_hz
+        codec, title = file.holder.codec, _title(track, chapter)
+        work.add(ExtractedPart(target, span, length_s, codec, size_bytes=0, title=title))
         work.sound_s += (file.ends - file.begins) / rate_hz
     stated_s = track.stated_s if copy.is_at_end else None
     work.report(track.number, stated_s, copy.clock, copy.broken, read_error, is_torn=copy.is_torn)
@@ -306,17 +302,9 @@ def _transcode(track: Track, facts: Facts, work: Work) -> None:
     assert reader is not None, "it was read"
     _refuse_nothing(any(piece.length_s for piece in done), track, reader.clock, work)
     for piece, target, (_, _, chapter) in zip(done, targets, windows, strict=True):
-        work.add(
-            target,
-            ExtractedPart(
-                path=target,
-                span=Span(piece.begins_s, piece.ends_s),
-                duration_s=piece.length_s,
-                codec=_codec_written(spec),
-                size_bytes=0,
-                title=chapter.title if chapter else track_title(track.stream),
-            ),
-        )
+        span = Span(piece.begins_s, piece.ends_s)
+        codec, title = _codec_written(spec), _title(track, chapter)
+        work.add(ExtractedPart(target, span, piece.length_s, codec, size_bytes=0, title=title))
     work.sound_s += reader.clock.seconds - reader.heard / reader.rate_hz
     stated_s = track.stated_s if reader.is_at_end else None
     work.report(track.number, stated_s, reader.clock, reader.broken, reader.read_error)
