@@ -89,16 +89,9 @@ class Mailbox(Generic[T]):
         self._weight = 0
         self._closed = threading.Event()
         self._condition = threading.Condition()
-        self.dropped = 0
-        """Items thrown away because there was no room."""
 
     def __len__(self) -> int:
         return len(self._items)
-
-    @property
-    def weight(self) -> int:
-        """What is inside, in the unit of ``capacity``."""
-        return self._weight
 
     def put(self, item: T, *, force: bool = False) -> bool:
         """Put an item in.
@@ -118,11 +111,9 @@ class Mailbox(Generic[T]):
         with self._condition:
             while not force and not self._is_closed and not self._has_room(weight):
                 if self._when_full is WhenFull.DROP_NEW:
-                    self.dropped += 1
                     return False
                 if self._when_full is WhenFull.DROP_OLDEST:
                     self._weight -= self._weigh(self._items.popleft())
-                    self.dropped += 1
                     is_kept = False
                 else:
                     self._condition.wait()

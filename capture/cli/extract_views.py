@@ -17,8 +17,6 @@ from capture.clock import now_ns
 from capture.units import NS_PER_S
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from rich.progress import Progress
 
     from capture.batch.run import BatchReport, JobError
@@ -164,12 +162,7 @@ class BarBatchView(LineBatchView):
         self._progress.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
     def note(self, text: str) -> None:

@@ -6,10 +6,7 @@ import contextlib
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Self
-
-if TYPE_CHECKING:
-    from types import TracebackType
+from typing import Any, Self
 
 __all__ = ["Keys"]
 
@@ -56,12 +53,7 @@ class Keys:
                 self._is_terminal = False
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._saved is not None and sys.platform != "win32":
             import termios  # noqa: PLC0415
 

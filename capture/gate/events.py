@@ -75,7 +75,7 @@ class GateEvent:
     """A message begins, begins later than thought, or is over.
 
     OPENED is said of any sound; it may turn out to be nothing. MOVED comes only before
-    ``settled_end_frame`` has a value. Every OPENED is followed by a CLOSED.
+    it is certain to be kept. Every OPENED is followed by a CLOSED.
 
     Attributes:
         kind: Which.
@@ -85,8 +85,6 @@ class GateEvent:
         verdict: Whether it counts; ``None`` unless CLOSED.
         sound_start_frame: Where sound begins, or speech in continuous sound.
         sound_end_frame: Where it ends; ``None`` unless CLOSED.
-        speech_share: Share of its ticks with sound that are speech, 0..1; 1 where any sound
-            counts.
         peak_dbfs: Its highest sample.
         rms_dbfs: Of its whole length without padding, pauses included.
     """
@@ -98,6 +96,5 @@ class GateEvent:
     verdict: Verdict | None = None
     sound_start_frame: int | None = None
     sound_end_frame: int | None = None
-    speech_share: float = 0.0
     peak_dbfs: float = -math.inf
     rms_dbfs: float = -math.inf

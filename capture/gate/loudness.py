@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["TICK_HZ", "Loudness", "Tally", "dbfs_of"]
+__all__ = ["TICK_HZ", "Tally", "TickLevels", "power_dbfs"]
 
 TICK_HZ: Final = 100
 
@@ -45,19 +45,15 @@ class Tally:
     ticks: int = 0
     power: float = 0.0
     peak: float = 0.0
-    sounding: int = 0
-    voiced: int = 0
 
     def add(self, other: Tally) -> None:
         """Count these ticks too."""
         self.ticks += other.ticks
         self.power += other.power
         self.peak = max(self.peak, other.peak)
-        self.sounding += other.sounding
-        self.voiced += other.voiced
 
 
-class Loudness:
+class TickLevels:
     """The last ticks, and the thresholds that follow from all there were. Powers, not dBFS.
 
     Args:
@@ -66,7 +62,6 @@ class Loudness:
 
     Attributes:
         known: How many ticks there were.
-        level: Mean power of those that came last.
         floor: The noise floor; ``None`` while it is learnt, for ``FLOOR_TICKS``.
         opens: From here on it is sound.
         closes: Sound that goes on stays above this.
@@ -81,7 +76,6 @@ class Loudness:
         self._second: list[float] = []
         self._is_free = True  # nothing was open since the last look at the floor
         self.known = 0
-        self.level = 0.0
         self.floor: float | None = None
         self._set_thresholds()
 
@@ -109,7 +103,6 @@ class Loudness:
         self._powers.extend(powers)
         self._peaks.extend(np.maximum(rows.max(axis=1), -rows.min(axis=1)).tolist())
         self.known += len(powers)
-        self.level = sum(powers) / len(powers)
         self._second += powers
         self._is_free = self._is_free and not is_open
         loudest = max(powers)
@@ -155,7 +148,7 @@ class Loudness:
         return Tally(len(ticks), sum(self.power(tick) for tick in ticks), peak)
 
     def _set_thresholds(self) -> None:
-        floor_dbfs = max(dbfs_of(self.floor or 0.0), LOWEST_FLOOR_DBFS)
+        floor_dbfs = max(power_dbfs(self.floor or 0.0), LOWEST_FLOOR_DBFS)
         opens = self._threshold_dbfs
         if opens is None:
             opens = min(max(floor_dbfs + OPEN_MARGIN_DB, LOWEST_OPEN_DBFS), HIGHEST_OPEN_DBFS)
@@ -166,7 +159,7 @@ class Loudness:
         self.is_in_noise = floor_dbfs > LOWEST_FLOOR_DBFS
 
 
-def dbfs_of(power: float) -> float:
+def power_dbfs(power: float) -> float:
     """Decibels below full scale of a mean square; -inf for 0."""
     return 10.0 * math.log10(power) if power > 0.0 else -math.inf
 

@@ -1,13 +1,11 @@
-"""What is said of a run of sound, and what of a message that is open."""
+"""What is said of a run of sound: whether it is speech, and whether it belongs to a message."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
-from capture.gate.loudness import Tally
-
-__all__ = ["NEAR_TICKS", "SHORT_TICKS", "SPEECH_SHARE", "Island", "Message"]
+__all__ = ["NEAR_TICKS", "SHORT_TICKS", "SPEECH_SHARE", "Island"]
 
 # What Silero says of 10 ms ticks, measured on 37 utterances, notifications and music: speech has a
 # share of 0.40 at least, 0.98 in the median; notifications 0.09 at most, music 0.07 at the 90th
@@ -62,42 +60,3 @@ class Island:
             return False
         is_word = self.length <= WORD_TICKS and self.share >= SPEECH_SHARE
         return distance <= (NEAR_TICKS if is_word else ATTACH_TICKS)
-
-
-@dataclass(slots=True)
-class Message:
-    """What is open. In ticks where not named otherwise."""
-
-    start_frame: int
-    """Of the part that is open, with its padding."""
-    sound_start: int
-    """Where its sound begins; in continuous sound, its speech."""
-    end: int
-    """How far it is certain to reach, if it is accepted."""
-    voice_end: int
-    """The hold counts from here; sounds that are no speech do not put it off."""
-    padded_frame: int = 0
-    """The end of its last island with the padding, which is certain by then; 0 before."""
-    is_accepted: bool = False
-    """It is speech, and will be kept if it is long enough."""
-    is_cut_by_voice: bool = False
-    """The end lies amid sound and has its padding in it."""
-    voice: int = 0
-    """How much of it was speech; only counted in continuous sound."""
-    part: int = 1
-    loose: Island | None = None
-    """A sound without voice that may yet turn out to be its beginning."""
-    tally: Tally = field(default_factory=Tally)
-    pending: Tally = field(default_factory=Tally)
-    """What came after ``end``."""
-
-    @property
-    def length(self) -> int:
-        """Of its sound, in ticks."""
-        end = min(self.end, self.voice_end) if self.is_cut_by_voice else self.end
-        return end - self.sound_start
-
-    def accept(self) -> None:
-        """It is speech, with what may be its beginning."""
-        self.is_accepted = True
-        self.loose = None

@@ -29,6 +29,7 @@ from capture.live.drift import (
     Stretcher,
     clamp,
 )
+from capture.live.fades import faded_in, faded_out, silence
 from capture.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class AudioTimeline:
         self._continuation: Samples | None = None  # dropped sound to fade over from
         self._has_sound = False  # was any laid yet
         self._is_filled = False  # since the last block that could be placed
-        self._past = _silence(TAPS // 2, channels)  # last input laid, for the resampler
+        self._past = silence(TAPS // 2, channels)  # last input laid, for the resampler
         self._stretcher: Stretcher | None = None
         self._errors: deque[tuple[float, float]] = deque()  # (session frame, error in frames)
         self._doubts: deque[tuple[float, float]] = deque()  # the same for implausible stamps
@@ -346,7 +347,7 @@ class AudioTimeline:
         elif behind < 0:
             self._insert(-behind)
         if position != self._tail and self._has_sound:
-            samples = _faded_in(samples, self._continuation, self._fade_frames)
+            samples = faded_in(samples, self._continuation, self._fade_frames)
         self._continuation = None
         self._has_sound = True
         self._expected = self._tail = position + len(samples)
@@ -390,10 +391,10 @@ class AudioTimeline:
             self._inserted_frames += frames
             self._gaps += self._tail is not None
         if self._tail is not None and self._ready:
-            self._ready.append(_faded_out(self._ready.pop(), self._fade_frames))
+            self._ready.append(faded_out(self._ready.pop(), self._fade_frames))
         self._tail = self._continuation = None
-        self._past = _silence(len(self._past), self._channels)
-        self._append(_silence(frames, self._channels))
+        self._past = silence(len(self._past), self._channels)
+        self._append(silence(frames, self._channels))
 
     def _fill(self, until_frame: int) -> None:
         """Lay silence up to a frame, in place of sound that is not there yet."""
@@ -422,37 +423,6 @@ class AudioTimeline:
         if len(samples):
             self._ready.append(samples)
             self._laid += len(samples)
-
-
-def _silence(frames: int, channels: int) -> Samples:
-    """Zeros that take no memory, however long the hole; read-only."""
-    return np.broadcast_to(np.float32(0), (frames, channels))
-
-
-def _rise(frames: int) -> Samples:
-    """Gains of a fade-in, raised cosine, shape (frames, 1); add up to 1 with their reverse."""
-    phase = (np.arange(frames) + 0.5) / frames
-    gains: Samples = (0.5 - 0.5 * np.cos(np.pi * phase)).astype(np.float32)[:, None]
-    return gains
-
-
-def _faded_in(samples: Samples, before: Samples | None, frames: int) -> Samples:
-    """A copy that fades in, over from ``before`` if that is given."""
-    frames = min(frames, len(samples), frames if before is None else len(before))
-    gains = _rise(frames)
-    out = samples.copy()
-    out[:frames] *= gains
-    if before is not None:
-        out[:frames] += before[:frames] * (1 - gains)
-    return out
-
-
-def _faded_out(samples: Samples, frames: int) -> Samples:
-    """A copy that fades out at its end."""
-    frames = min(frames, len(samples))
-    out = samples.copy()
-    out[len(out) - frames :] *= _rise(frames)[::-1]
-    return out
 
 
 def _median(values: Iterable[float]) -> float:

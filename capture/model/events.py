@@ -30,7 +30,6 @@ class EventKind(enum.StrEnum):
     DEVICE_LOST = "device-lost"
     DEVICE_BACK = "device-back"
     DEFAULT_CHANGED = "default-changed"
-    GAP = "gap"
     OVERLOAD = "overload"
     """Pictures are taken less often from now on, or as often again (``details["fps"]``)."""
     DEAD_SIGNAL = "dead-signal"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from capture.geometry import Rect
 
-__all__ = ["AudioBlock", "Level", "Pointer", "ScreenPicture", "SoundState", "TimeQuality"]
+__all__ = ["AudioBlock", "Level", "Pointer", "ScreenPicture", "SoundState"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,14 +43,6 @@ class ScreenPicture:
     """To be drawn over it, in picture coordinates; ``None``: none, or it is in the pixels."""
 
 
-class TimeQuality(enum.StrEnum):
-    """Where a block's time comes from, best first."""
-
-    DEVICE = "device"
-    SERVER = "server"
-    ARRIVAL = "arrival"
-
-
 @dataclass(frozen=True, slots=True)
 class AudioBlock:
     """A run of sound: float32, shape ``(frames, channels)``, -1..1, owning its memory."""
@@ -62,7 +54,6 @@ class AudioBlock:
     """Index of the first frame in its stream; a jump says that frames were lost in between."""
     stream: int = 0
     """Which stream of the source: an application may play several at once; they are summed."""
-    quality: TimeQuality = TimeQuality.ARRIVAL
 
 
 class SoundState(enum.StrEnum):

@@ -66,7 +66,7 @@ def open_audio(
         DeviceNotFoundError: If there is no such device; an application may start later.
     """
     if spec.kind == "synthetic":
-        from capture.sources.synthetic import SyntheticTone  # noqa: PLC0415
+        from capture.sources.synthetic.tone import SyntheticTone  # noqa: PLC0415
 
         return SyntheticTone(rate_hz=rate_hz)
     if spec.kind not in ("system", "mic", "app") or (spec.kind == "app" and spec.name is None):
@@ -192,7 +192,7 @@ def open_screen(spec: VideoSpec, environment: Mapping[str, str] | None = None) -
     """
     target = spec.target
     if isinstance(target, TestCard):
-        from capture.sources.synthetic import SyntheticScreen  # noqa: PLC0415
+        from capture.sources.synthetic.screen import SyntheticScreen  # noqa: PLC0415
 
         return SyntheticScreen(target.width_px, target.height_px)
     if _has_x11():

@@ -1,6 +1,6 @@
 """When the first frame of a record stream was heard, by what the server answers about it.
 
-Owns the estimate behind every stamp of ``_pulse_reader``. Pure: no threads, no clock, no libpulse.
+Owns the estimate behind every stamp of ``_pulse_stream``. Pure: no threads, no clock, no libpulse.
 """
 
 from __future__ import annotations

@@ -23,9 +23,9 @@ import numpy as np
 from capture.clock import now_ns
 from capture.model.events import EventKind
 from capture.sources._pulse_lead import MixMemory, comparable, join
-from capture.sources._pulse_reader import Want
 from capture.sources._pulse_server import View, app_name, is_silenced, process_id
 from capture.sources._pulse_source import PulseSource
+from capture.sources._pulse_stream import Want
 from capture.sources.base import MIX_STREAM, PlayerSource
 from capture.sources.matching import match
 from capture.units import NS_PER_S

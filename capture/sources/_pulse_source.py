@@ -21,8 +21,9 @@ from capture.clock import now_ns
 from capture.errors import BackendUnavailableError
 from capture.model.events import Event, EventKind
 from capture.model.signal import SoundState
-from capture.sources._pulse_reader import BACK_OFF_S, CHANNELS, PulseReader, Want
+from capture.sources._pulse_reader import BACK_OFF_S, PulseReader
 from capture.sources._pulse_server import View, connect, is_silenced, look
+from capture.sources._pulse_stream import CHANNELS, Want
 from capture.sources.base import AudioSource
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from capture.errors import DeviceError, DeviceNotFoundError
 from capture.libraries import needed
 from capture.model.devices import AudioDevice, DeviceKind
 from capture.model.events import Event, EventKind
-from capture.model.signal import AudioBlock, TimeQuality
+from capture.model.signal import AudioBlock
 from capture.sources.base import AudioSource
 from capture.units import NS_PER_S
 
@@ -165,16 +165,16 @@ class PortAudioMicrophone(AudioSource):
             self._last_ns = now
             delay_s = _delay_s(timing)
             if delay_s is None:
-                quality, captured_ns = TimeQuality.ARRIVAL, now - frames * NS_PER_S // self.rate_hz
+                captured_ns = now - frames * NS_PER_S // self.rate_hz
             else:
-                quality, captured_ns = TimeQuality.DEVICE, now - round(delay_s * NS_PER_S)
+                captured_ns = now - round(delay_s * NS_PER_S)
             if (status.input_overflow or self._is_fresh) and self._end_ns is not None:
                 missing_ns = max(captured_ns - self._end_ns, 0)
                 self._position += missing_ns * self.rate_hz // NS_PER_S
             self._is_fresh = False
             # PortAudio's memory is another's when this returns: a copy.
             samples = np.frombuffer(data, np.float32).reshape(frames, self.channels).copy()
-            block = AudioBlock(samples, captured_ns, self._position, quality=quality)
+            block = AudioBlock(samples, captured_ns, self._position)
             self._position += frames
             self._end_ns = captured_ns + frames * NS_PER_S // self.rate_hz
             self._put(block)

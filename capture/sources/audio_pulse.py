@@ -12,7 +12,6 @@ from typing import Any
 from capture.errors import DeviceNotFoundError
 from capture.model.events import EventKind
 from capture.sources._pulse_players import PulseApp
-from capture.sources._pulse_reader import Want
 from capture.sources._pulse_server import (
     View,
     is_silenced,
@@ -21,6 +20,7 @@ from capture.sources._pulse_server import (
     server_name,
 )
 from capture.sources._pulse_source import PulseSource
+from capture.sources._pulse_stream import Want
 
 __all__ = [
     "PulseApp",

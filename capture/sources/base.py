@@ -9,7 +9,6 @@ from capture.model.signal import SoundState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     from capture.model.events import Event
     from capture.model.signal import AudioBlock, ScreenPicture
@@ -27,12 +26,7 @@ class Closing(ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @abstractmethod

@@ -1,7 +1,7 @@
 """Voice messages: listen, notice one, keep it as a file of its own.
 
 ``keeper`` runs it (sources, threads, when to stop), ``lane`` follows one stream of sound from its
-blocks to finished messages, ``replay`` holds what sounded last, ``saving`` makes the named file of
+blocks to finished messages, ``recent`` holds what sounded last, ``saving`` makes the named file of
 a finished message, also of one that a crash left behind.
 """
 

@@ -110,8 +110,6 @@ class Lane:
         self.number = 0
         """Of the message that was opened last, for whoever numbers them."""
         self._is_part = False  # what is open is not the first part of its message
-        self.warnings: list[str] = []
-        """What happened to the source since the open message began."""
         self.heard_ns = start_ns
         """When something sounded last."""
 
@@ -221,9 +219,7 @@ class Lane:
             self._is_part = is_continued or (
                 event.kind is not GateEventKind.CLOSED and event.part > 1
             )
-            if event.kind is GateEventKind.OPENED and event.part == 1:
-                self.warnings.clear()
-            elif event.kind is GateEventKind.MOVED and start_frame > self._grown_from + far:
+            if event.kind is GateEventKind.MOVED and start_frame > self._grown_from + far:
                 self._discard()
             self._on_change(self, event)
             if event.kind is GateEventKind.CLOSED and not is_continued:
@@ -291,7 +287,7 @@ class Lane:
 
     def _heard(self, start_frame: int, part: int | None) -> Heard:
         started_s = wall_time(self._moment_of(start_frame))
-        return Heard(self.label, self.app, started_s, part, tuple(dict.fromkeys(self.warnings)))
+        return Heard(self.label, self.app, started_s, part)
 
     def _moment_of(self, frame: int) -> int:
         media_ns = frame * NS_PER_S // self._rate_hz

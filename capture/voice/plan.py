@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from capture.errors import ConfigError, OutputError
 from capture.live.lookout import require_rules
 from capture.live.rules import with_rules
+from capture.media.formats import check_sound_spec
 from capture.media.output import as_output_error
-from capture.media.write.export import check_sound_spec
 from capture.messages import check_name
 from capture.naming import clear_parts
 

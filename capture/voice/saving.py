@@ -21,8 +21,9 @@ from capture.gate import find_messages
 from capture.hints import Advice
 from capture.journal import MESSAGE_RECIPE, is_message, read_journal, require_ended
 from capture.levels import LevelMeter, Loudness
+from capture.media.formats import size_warning, suffix_of
 from capture.media.output import as_output_error, keep
-from capture.media.write.export import open_sound, size_warning, suffix_of
+from capture.media.write.export import open_sound
 from capture.media.write.growing import discard_growing, rate_of, read_growing
 from capture.media.write.waveform import Peaks
 from capture.messages import Facts, Origin, describe, is_enabled, name_of, record
@@ -76,7 +77,6 @@ class Heard:
     started_s: float
     """Wall time in s since 1970 of its first frame."""
     part: int | None = None
-    warnings: tuple[str, ...] = ()
 
 
 def wall_time(captured_ns: int) -> float:
@@ -230,7 +230,7 @@ def save(
         rms_dbfs=level.rms_dbfs,
         part=heard.part,
         picture=_draw(path, blocks, length_s) if with_picture else None,
-        warnings=(*heard.warnings, *look.warnings(), *((too_large,) if too_large else ())),
+        warnings=(*look.warnings(), *((too_large,) if too_large else ())),
     )
     return _remember(message, facts, look) if library and is_enabled() else message
 
@@ -304,6 +304,7 @@ def recover_message(path: Path) -> tuple[VoiceMessage, ...]:
     require_ended(path)
     recipe, rate_hz = entry.recipe, rate_of(path)
     try:
+        recipe["heard"].pop("warnings", None)  # an earlier version wrote that there were none
         heard, gate = Heard(**recipe["heard"]), GateSpec(**recipe["gate"])
         file, name = SoundFileSpec(**recipe["file"]), str(recipe["name"])
         with_picture, library = bool(recipe["with_picture"]), bool(recipe.get("library", True))

@@ -22,7 +22,8 @@ from capture.geometry import Rect
 from capture.model.events import Event, EventKind
 from capture.model.signal import AudioBlock, SoundState
 from capture.sources import MIX_STREAM, open_audio, open_players, open_screen
-from capture.sources.synthetic import SyntheticScreen, SyntheticTone
+from capture.sources.synthetic.screen import SyntheticScreen
+from capture.sources.synthetic.tone import SyntheticTone
 from capture.specs.recording import AudioSpec, VideoSpec
 from capture.specs.target import Region, Screen, Target, Window
 from capture.units import NS_PER_S

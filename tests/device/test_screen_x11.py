@@ -26,8 +26,9 @@ from capture.errors import (
 from capture.geometry import Rect
 from capture.model.devices import WindowInfo
 from capture.sources import list_monitors, list_windows, open_screen
+from capture.sources._x11_damage import merged
 from capture.sources.screen_mss import MssScreen, differing
-from capture.sources.screen_x11 import GLANCE_NS, REST_AFTER_NS, X11Display, X11Helper, merged
+from capture.sources.screen_x11 import GLANCE_NS, REST_AFTER_NS, X11Display, X11Helper
 from capture.specs.recording import VideoSpec
 from capture.specs.target import Desktop, Region, Screen, Window
 from capture.units import NS_PER_S

@@ -14,7 +14,7 @@ from typing import Any
 
 from capture import AudioSpec, RecordingSpec, Session, TestCard, VideoSpec
 from capture.media.write.mux import FileSink, container_of
-from capture.sources import synthetic
+from capture.sources.synthetic import screen
 from tests.media.handed import Handed
 
 CARD = (320, 180)
@@ -28,8 +28,8 @@ def main(kind: str, numbers: str, *names: str) -> None:
     sink.push = handed.noting(FileSink.push)
     if kind == "still":
         # Nothing moves: what fills no buffer is what other recorders lose.
-        module: Any = synthetic
-        module.SyntheticScreen = functools.partial(synthetic.SyntheticScreen, fps_change=1e-9)
+        module: Any = screen
+        module.SyntheticScreen = functools.partial(screen.SyntheticScreen, fps_change=1e-9)
     sessions = []
     for path in paths:
         video = None if container_of(path).is_audio_only else VideoSpec(TestCard(*CARD))

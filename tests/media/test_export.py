@@ -17,16 +17,16 @@ import numpy as np
 import pytest
 
 from capture.errors import ConfigError, OutputError
-from capture.media.write.export import (
+from capture.media.formats import (
     FORMATS,
     MESSENGERS,
     QUALITIES,
     check_sound_spec,
-    merge_opus,
-    open_sound,
     size_warning,
     suffix_of,
 )
+from capture.media.write.export import open_sound
+from capture.media.write.packet_writer import merge_opus
 from capture.media.write.sndfile import as_float32, as_int16, as_int32
 from capture.specs.voice import SoundFileSpec
 from tests.media.disks import mounted

@@ -24,7 +24,8 @@ from capture import (
 )
 from capture.clock import now_ns
 from capture.errors import ConfigError, OutputError
-from capture.sources.synthetic import read_counter, read_tone
+from capture.sources.synthetic.screen import read_counter
+from capture.sources.synthetic.tone import read_tone
 from capture.units import NS_PER_S
 from tests.media.films import read_picture_times, read_pictures, read_sound, video_end
 

@@ -15,7 +15,8 @@ from capture import AudioSpec, Event, EventKind, RecordingSpec, Session, TestCar
 from capture.media.write.anchor import Anchor
 from capture.media.write.encode import pcm16
 from capture.recording import segments
-from capture.sources.synthetic import EPOCH_NS, SyntheticTone, ToneFaults, read_tone
+from capture.sources.synthetic import EPOCH_NS
+from capture.sources.synthetic.tone import SyntheticTone, ToneFaults, read_tone
 from tests.media.films import read_picture_times, read_sound, video_end
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def test_a_writer_that_stops_costs_pictures_not_memory_and_no_sound(
         before_bytes = _memory_bytes()
         for _ in range(70):
             time.sleep(0.1)
-            weights.append(session._segments.box.weight)
+            weights.append(session._segments.box._weight)
             memory.append(_memory_bytes() - before_bytes)
         dropped = session._inputs.film.dropped
         may_write.set()

@@ -91,9 +91,3 @@ def test_a_click_at_full_scale_is_no_distortion(tmp_path: Path) -> None:
     samples = tone(0.3)
     samples[RATE_HZ : RATE_HZ + 480] = 32_767
     assert save_it(tmp_path, samples, SoundFileSpec("wav")).warnings == ()
-
-
-def test_what_happened_to_the_source_comes_first(tmp_path: Path) -> None:
-    heard = Heard("output", None, MOMENT.timestamp(), warnings=("the output went away",))
-    warnings = save_it(tmp_path, tone(0.003), SoundFileSpec("wav"), heard).warnings
-    assert [text.split(" (")[0] for text in warnings] == ["the output went away", "it is faint"]

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from capture.errors import OutputError
-from capture.levels import envelope
 from capture.media.write.waveform import (
     HEIGHT_PX,
     WIDTH_PX,
@@ -63,9 +62,10 @@ def test_peaks_miss_nothing_and_stay_small(
     if not len(sound):
         assert not found.any()
         return
-    truth = np.abs(envelope(sound, columns)).max(axis=1)
     assert found.max() == np.abs(sound).max()
     if len(sound) >= columns:
+        starts = np.arange(columns) * len(sound) // columns
+        truth = np.maximum.reduceat(np.abs(sound), starts).max(axis=1)
         assert (found >= truth - 1e-6).all(), "a column hides what is in it"
 
 

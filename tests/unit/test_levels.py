@@ -3,11 +3,15 @@ from __future__ import annotations
 import math
 import threading
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from capture.levels import LevelMeter, QuietFinder, dbfs_of, envelope, gain_of, measure
+from capture.levels import LevelMeter, QuietFinder, dbfs_of, gain_of
+
+if TYPE_CHECKING:
+    from capture.model.signal import Level
 
 
 def sine(
@@ -15,6 +19,12 @@ def sine(
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
     wave = amplitude * np.sin(2 * np.pi * 1000 * np.arange(frames) / 48_000)
     return np.stack((wave, wave), axis=1).astype(np.float32)
+
+
+def measure(samples: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Level:
+    meter = LevelMeter()
+    meter.accumulate(samples)
+    return meter.take()
 
 
 def test_full_scale_sine_is_minus_three_rms_and_zero_peak() -> None:
@@ -82,20 +92,6 @@ def test_meter_loses_nothing_between_threads() -> None:
         thread.join()
     assert meter._count == 20_000
     assert meter.take().rms_dbfs == pytest.approx(-6.02, abs=0.01)
-
-
-def test_envelope_finds_extremes_of_each_column() -> None:
-    samples = np.zeros((1000, 2), np.float32)
-    samples[250, 0], samples[999, 1] = 0.7, -0.4
-    shape = envelope(samples, 4)
-    assert shape.shape == (4, 2)
-    assert shape[1].tolist() == pytest.approx([0.0, 0.7])
-    assert shape[3].tolist() == pytest.approx([-0.4, 0.0])
-
-
-def test_envelope_of_less_sound_than_columns() -> None:
-    assert envelope(np.full((3, 1), 0.5, np.float32), 10).tolist() == [[0.5, 0.5]] * 10
-    assert not envelope(np.zeros((0, 2), np.float32), 5).any()
 
 
 def test_a_block_takes_well_below_a_millisecond() -> None:

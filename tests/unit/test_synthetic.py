@@ -13,16 +13,9 @@ from capture.clock import now_ns
 from capture.errors import ConfigError, DeviceLostError, SourceEndedError
 from capture.live.timeline import AudioTimeline
 from capture.model.events import Event, EventKind
-from capture.sources.synthetic import (
-    EPOCH_NS,
-    Beep,
-    SyntheticScreen,
-    SyntheticTone,
-    ToneFaults,
-    read_counter,
-    read_tone,
-    tone_at,
-)
+from capture.sources.synthetic import EPOCH_NS
+from capture.sources.synthetic.screen import SyntheticScreen, read_counter
+from capture.sources.synthetic.tone import Beep, SyntheticTone, ToneFaults, read_tone, tone_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

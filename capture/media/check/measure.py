@@ -6,7 +6,6 @@ Memory stays flat: of a track only numbers are kept, and where something is out 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import av
@@ -17,7 +16,7 @@ from capture.levels import LevelMeter, QuietFinder, QuietStretch
 from capture.media.read.convert import SoundConverter, SoundForm, form_of
 from capture.media.read.decode import read_packets
 from capture.media.read.input import open_media
-from capture.media.read.tracks import is_cover, stated_end_s
+from capture.media.read.tracks import is_cover, stated_end_s, tick_s, track_title
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -131,7 +130,7 @@ class _Track:
     def _time_of(self, packet: Any) -> float:
         if packet is None or packet.pts is None:
             return self._end_s
-        return _seconds(packet.pts, packet.time_base)
+        return float(packet.pts * tick_s(packet.time_base))
 
     def _facts(self) -> dict[str, Any]:
         return {
@@ -237,7 +236,7 @@ class _Pictures(_Track):
             _keep(self._undecodable, at_s)
             return
         if packet.pts is not None:
-            end_s = at_s + _seconds(packet.duration or 0, packet.time_base)
+            end_s = at_s + float((packet.duration or 0) * tick_s(packet.time_base))
             self._end_s = max(self._end_s, end_s)
         for frame in frames:
             self._take_frame(frame)
@@ -291,7 +290,7 @@ def measure_file(path: Path) -> FileMeasure:
         for kind, same in ((_Pictures, films), (_Sound, container.streams.audio)):
             word = "picture" if kind is _Pictures else "sound"
             for number, stream in enumerate(same, 1):
-                name = _name_of(stream) or (word if len(same) == 1 else f"{word} {number}")
+                name = track_title(stream) or (word if len(same) == 1 else f"{word} {number}")
                 measuring[stream.index] = kind(stream, name)
         read_error: str | None = None
         for packet, frames in read_packets(container, streams):
@@ -332,18 +331,6 @@ def _writer_of(metadata: Iterable[Mapping[str, str]]) -> str | None:
                 if name in _WRITER_TAGS and writer.startswith("capture "):
                     return " ".join(writer.split()[:2])  # libsndfile adds its own name
     return None
-
-
-def _seconds(ticks: int, time_base: Any) -> float:
-    """A time; the base is a Fraction in PyAV 18 and an AVRational in 19."""
-    return float(ticks * Fraction(time_base))
-
-
-def _name_of(stream: Any) -> str:
-    """The title of a track; what muxers put there by themselves is none."""
-    tags = {key.lower(): text for key, text in stream.metadata.items()}
-    name = tags.get("title") or tags.get("handler_name") or ""
-    return "" if name in {"VideoHandler", "SoundHandler"} else str(name)
 
 
 def _is_black(frame: Any) -> bool:

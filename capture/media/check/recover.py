@@ -22,7 +22,8 @@ from capture.journal import journal_path, read_journal, require_ended
 from capture.media.output import as_output_error
 from capture.media.read.tag_text import chapters_of
 from capture.media.read.torn import open_torn
-from capture.media.read.tracks import is_cover
+from capture.media.read.tracks import is_cover, read_clock, tick_s, track_title
+from capture.media.write.flac import write_flac_length
 from capture.media.write.mux import Container, container_of
 from capture.naming import ffmpeg_name, fitted
 
@@ -103,12 +104,13 @@ def measure(path: Path) -> Measured:
             )
         for stream in _streams(source):
             if stream.type == "video" and "DURATION" in stream.metadata:
-                known[stream.index] = _read_clock(stream.metadata["DURATION"])
-            title = stream.metadata.get("title") or stream.metadata.get("handler_name")
-            names[stream.index] = "picture" if stream.type == "video" else title or "sound"
+                known[stream.index] = read_clock(stream.metadata["DURATION"]) or 0.0
+            names[stream.index] = (
+                "picture" if stream.type == "video" else track_title(stream) or "sound"
+            )
         for packet in _packets(source):
-            begin_s = float(packet.pts * _seconds(packet.time_base))
-            end_s = float((packet.pts + packet.duration) * _seconds(packet.time_base))
+            begin_s = float(packet.pts * tick_s(packet.time_base))
+            end_s = float((packet.pts + packet.duration) * tick_s(packet.time_base))
             before_s = ends.get(packet.stream.index, begin_s)
             if packet.stream.type == "audio" and begin_s - before_s > HOLE_S:
                 holes.add((round(before_s, 1), round(begin_s - before_s, 1)))
@@ -250,7 +252,7 @@ def _copy(path: Path, target: Path, container: Container, until_s: float | None)
         frames = 0
         for packet in _packets(source, [*_streams(source), *_aside(source)]):
             index = packet.stream.index
-            begin_s = float(packet.pts * _seconds(packet.time_base))
+            begin_s = float(packet.pts * tick_s(packet.time_base))
             if until_s is not None and begin_s >= until_s:
                 continue
             if packet.dts <= last_dts.get(index, packet.dts - 1):
@@ -267,12 +269,12 @@ def _copy(path: Path, target: Path, container: Container, until_s: float | None)
             last_picture = packet
         if last_picture is not None:
             if until_s is not None:
-                unit_s = _seconds(last_picture.time_base)
+                unit_s = tick_s(last_picture.time_base)
                 last_picture.duration = max(1, round(until_s / unit_s) - last_picture.pts)
             clean.mux_one(last_picture)
         left_out = _left_out(source, streams)
     if container.format == "flac":
-        _write_flac_length(target, frames)
+        write_flac_length(target, frames)
     return left_out
 
 
@@ -337,12 +339,12 @@ def _usual_duration(packet: Any) -> int:
         return 0
     if stream.type == "video":
         per_s = Fraction(stream.average_rate or stream.guessed_rate or 30)
-        return max(1, round(1 / per_s / _seconds(packet.time_base)))
+        return max(1, round(1 / per_s / tick_s(packet.time_base)))
     context = stream.codec_context
     if not context.sample_rate:
         return 1  # nothing of it could be decoded
     frames_s = Fraction(context.frame_size or 1, context.sample_rate)
-    return max(1, round(frames_s / _seconds(packet.time_base)))
+    return max(1, round(frames_s / tick_s(packet.time_base)))
 
 
 def _copy_whole(path: Path, target: Path, container: Container, until_s: float | None) -> list[str]:
@@ -376,7 +378,7 @@ def _first_damage(path: Path, look_s: float) -> float | None:
             with contextlib.suppress(av.FFmpegError):  # a short file has nowhere to seek to
                 clean.seek(round(max(0.0, length_s - look_s) * av.time_base))
             for packet in clean.demux(stream):
-                at_s = float((packet.pts or 0) * _seconds(packet.time_base))
+                at_s = float((packet.pts or 0) * tick_s(packet.time_base))
                 if _is_damaged(packet) and at_s >= length_s - look_s:
                     found.append(at_s)
                     break
@@ -391,26 +393,6 @@ def _is_damaged(packet: Any) -> bool:
         return True
     zeros = TORN_ZEROS.get(packet.stream.codec_context.name)
     return zeros is not None and packet.size >= zeros and not any(bytes(packet)[-zeros:])
-
-
-def _write_flac_length(path: Path, frames: int) -> None:
-    """Write the number of samples into STREAMINFO, which libavformat leaves at 0 when it copies.
-
-    It is the low 36 bits of bytes 18 to 25 of the file (RFC 9639, section 8.2).
-    """
-    with path.open("r+b") as file:
-        file.seek(18)
-        packed = int.from_bytes(file.read(8), "big")
-        file.seek(18)
-        file.write((packed >> 36 << 36 | frames).to_bytes(8, "big"))
-
-
-def _read_clock(text: str) -> float:
-    """Seconds of ``00:01:30.500``: how long the last picture lasts is only there in Matroska."""
-    with contextlib.suppress(ValueError):
-        hours, minutes, seconds = text.split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    return 0.0
 
 
 def _streams(source: Any) -> list[Any]:
@@ -428,7 +410,3 @@ def _aside(source: Any) -> list[Any]:
     covers = [stream for stream in source.streams.video if has_covers and is_cover(stream)]
     texts = [stream for stream in source.streams.subtitles if stream.codec_context is not None]
     return [*covers, *texts]
-
-
-def _seconds(time_base: Any) -> Fraction:
-    return Fraction(time_base.numerator, time_base.denominator)

@@ -15,6 +15,7 @@ from capture.errors import DamagedFileError
 from capture.levels import gain_of
 from capture.media.certificate import Certificate, parse
 from capture.media.check.measure import FileMeasure, TrackMeasure, measure_file
+from capture.media.read.torn import top_boxes
 
 if TYPE_CHECKING:
     import os
@@ -346,27 +347,9 @@ def _cut_short(missing_bytes: int, end_s: float | None = None) -> Finding:
 
 
 def _missing_bytes(path: Path) -> int | None:
-    """How much an MP4 or MOV lacks at its end; ``None`` if nothing, or it is something else.
-
-    Its boxes say how long they are, and together they are the file (ISO/IEC 14496-12, 4.2).
-    """
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        at, is_mp4 = 0, False
-        while at < size:
-            file.seek(at)
-            head = file.read(16)
-            length, kind = int.from_bytes(head[:4], "big"), head[4:8]
-            if at == 0:
-                is_mp4 = kind == b"ftyp"
-            if not is_mp4 or length == 0:  # 0: up to the end of the file
-                return None
-            if length == 1:
-                length = int.from_bytes(head[8:16], "big")
-            if length < len(b"sizekind"):
-                return None
-            at += length
-    return at - size or None
+    """How much an MP4 or MOV lacks at its end; ``None`` if nothing, or it is something else."""
+    end = max((end for _, _, end in top_boxes(path)), default=0)
+    return max(0, end - path.stat().st_size) or None
 
 
 def _form(form: SoundForm) -> str:

@@ -7,53 +7,35 @@ can be had of a damaged source is had, and the result says what is missing.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from capture.errors import ConfigError, DamagedFileError, MediaError
 from capture.hints import Advice
 from capture.media.extract.copy_track import TrackCopy, copy_packets
-from capture.media.extract.holders import Holder, holder_of
+from capture.media.extract.facts import chapter_names, read_facts, whole_name, windows_of
 from capture.media.extract.packet_file import PacketFile
-from capture.media.extract.targets import Wanted, Work, manner_of, plan_targets
+from capture.media.extract.targets import Work, plan_targets
 from capture.media.formats import FORMATS, check_sound_spec, suffix_of
 from capture.media.origin import identity_of, with_origin
 from capture.media.output import as_output_error
-from capture.media.read.cover import read_cover
-from capture.media.read.tracks import (
-    Chapter,
-    codec_of,
-    file_zero_s,
-    is_cover,
-    open_sound_file,
-    pick_tracks,
-    rate_of,
-    read_chapters,
-    source_tags,
-    stated_end_s,
-    tick_s,
-    track_language,
-    track_title,
-)
+from capture.media.read.tracks import open_sound_file, rate_of, track_language, track_title
 from capture.model.extraction import ExtractedPart, ExtractResult, Span
 from capture.naming import part_path, publish
 from capture.specs.voice import SoundFileSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from capture.media.extract.facts import Facts, Track, Window
+    from capture.media.extract.holders import Holder
     from capture.media.read.sample_clock import SampleClock
+    from capture.media.read.tracks import Chapter
     from capture.specs.extraction import ExtractJob
 
-__all__ = ["check_job", "draw_waveform", "expected_targets", "extract", "plan_targets"]
+__all__ = ["check_job", "draw_waveform", "expected_targets", "extract"]
 
-Window = tuple[float | None, float | None, Chapter | None]
-"""Start, end in seconds, and the chapter that it is, of a file."""
-
-LATE_S = 0.02
-"""A track that begins later than this after its file is late; less is rounding."""
 _RANGE_LUFS = (-70.0, -5.0)
 """What FFmpeg's ``loudnorm`` brings sound to, too; below -70 nothing is measured (EBU R128)."""
 
@@ -84,7 +66,7 @@ def extract(job: ExtractJob) -> ExtractResult:
     try:
         with open_sound_file(job.source) as container:
             work.origin = identity_of(job.source)
-            facts = _read_facts(container, job)
+            facts = read_facts(container, job)
             if is_copy:
                 _copy(container, facts, work)
         # Whoever decodes opens it again: the index of a long film is not held twice.
@@ -117,17 +99,17 @@ def expected_targets(job: ExtractJob) -> list[Path]:
     """
     check_job(job)
     with open_sound_file(job.source) as container:
-        facts = _read_facts(container, job)
-        windows = _windows(facts, job)
+        facts = read_facts(container, job)
+        windows = windows_of(facts, job)
         found = []
         for track in facts.tracks:
-            base = _wanted(track, facts, job)
-            names = [replace(base, part=1)] if job.is_split else [*_chapter_names(base, windows)]
+            base = whole_name(track, facts, job)
+            names = [replace(base, part=1)] if job.is_split else [*chapter_names(base, windows)]
             found += plan_targets(job, names, _suffix(track, job))
         return found
 
 
-def _suffix(track: _Track, job: ExtractJob) -> str:
+def _suffix(track: Track, job: ExtractJob) -> str:
     """What the files of a track end in."""
     if job.spec is None and not _changes(job):
         return _holder(track, job).suffix
@@ -136,7 +118,7 @@ def _suffix(track: _Track, job: ExtractJob) -> str:
     return suffix_of(job.spec or _named_spec(job) or default_spec(track.codec))
 
 
-def _holder(track: _Track, job: ExtractJob) -> Holder:
+def _holder(track: Track, job: ExtractJob) -> Holder:
     """What a track is copied to."""
     if track.holder is not None:
         return track.holder
@@ -187,113 +169,26 @@ def _changes(job: ExtractJob) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Track:
-    """What is known of a track before it is read."""
-
-    number: int
-    stream: Any
-    codec: str
-    late_s: float
-    stated_s: float | None
-    """When it ends after the header, on the clock that a player shows."""
-    tags: dict[str, str]
-    holder: Holder | None
-    """What a copy of it goes to; ``None``: no container takes one."""
+def _title(track: Track, chapter: Chapter | None) -> str | None:
+    return chapter.title if chapter else track_title(track.stream)
 
 
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    """What is known of a file before it is read."""
-
-    tracks: list[_Track]
-    chapters: tuple[Chapter, ...]
-    cover: bytes | None
-
-
-def _read_facts(container: Any, job: ExtractJob) -> _Facts:
-    chapters = read_chapters(container) if job.by_chapter else ()
-    if job.by_chapter and not chapters:
-        raise MediaError(f"{job.source} has no chapters", hint=Advice.SHOW_TRACKS.with_())
-    zero_s = float(file_zero_s(container))
-    tracks = []
-    for number, stream in pick_tracks(container, job.track, job.source):
-        tick = float(tick_s(stream.time_base))
-        late_s = 0.0 if stream.start_time is None else stream.start_time * tick - zero_s
-        late_s = late_s if late_s > LATE_S else 0.0
-        is_late = job.spec is None and job.keep_offset and late_s > 0
-        tracks.append(
-            _Track(
-                number,
-                stream,
-                codec_of(stream),
-                late_s,
-                stated_end_s(container, stream, job.source),
-                source_tags(container, stream),
-                holder_of(stream, job.source, is_late=is_late),
-            )
-        )
-    has_cover = any(map(is_cover, container.streams.video))
-    return _Facts(tracks, chapters, read_cover(job.source) if has_cover else None)
-
-
-def _wanted(track: _Track, facts: _Facts, job: ExtractJob) -> Wanted:
-    """What the name of a whole track says."""
-    manner = manner_of(job, is_own_kind=_is_own_kind(track, job))
-    if len(facts.tracks) == 1 and (track.number == 1 or job.is_target_file):
-        return Wanted(manner=manner)
-    return Wanted(track.number, track_language(track.stream), manner=manner)
-
-
-def _is_own_kind(track: _Track, job: ExtractJob) -> bool:
-    """Whether what is written anew ends like a copy."""
-    if job.spec is None or track.holder is None:
-        return False
-    return suffix_of(job.spec) == track.holder.suffix
-
-
-def _windows(facts: _Facts, job: ExtractJob) -> list[Window]:
-    """Start, end and chapter of every file of a track."""
-    if not job.by_chapter:
-        return [(job.start_s, job.end_s, None)]
-    found: list[Window] = []
-    for chapter in facts.chapters:
-        start_s = max(chapter.start_s, job.start_s or 0.0)
-        end_s = min(chapter.end_s, math.inf if job.end_s is None else job.end_s)
-        if end_s > start_s:
-            found.append((start_s, end_s, chapter))
-    if not found:
-        raise MediaError(
-            f"{job.source} has no chapter between the times that were named",
-            hint=Advice.SHOW_TRACKS.with_(),
-        )
-    return found
-
-
-def _chapter_names(base: Wanted, windows: Sequence[Window]) -> Iterator[Wanted]:
-    for number, (_, _, chapter) in enumerate(windows, 1):
-        if chapter is None:
-            yield base
-        else:
-            yield replace(base, part=number, title=chapter.title or f"Chapter {number}")
-
-
-def _tags(track: _Track, chapter: Chapter | None, work: Work) -> dict[str, str]:
+def _tags(track: Track, chapter: Chapter | None, work: Work) -> dict[str, str]:
     title = {} if chapter is None or not chapter.title else {"title": chapter.title}
     return with_origin(track.tags | title, work.origin)
 
 
-def _copy(container: Any, facts: _Facts, work: Work) -> None:
+def _copy(container: Any, facts: Facts, work: Work) -> None:
     """All tracks in one go, packet by packet."""
     job = work.job
-    windows = _windows(facts, job)
-    copies: list[tuple[_Track, TrackCopy, list[Path]]] = []
+    windows = windows_of(facts, job)
+    copies: list[tuple[Track, TrackCopy, list[Path]]] = []
     try:
         for track in facts.tracks:
             rate_hz = track.stream.codec_context.sample_rate
             is_late = job.keep_offset and track.late_s > 0
             holder = _holder(track, job)
-            names = list(_chapter_names(_wanted(track, facts, job), windows))
+            names = list(chapter_names(whole_name(track, facts, job), windows))
             targets = plan_targets(job, names, holder.suffix)
             hidden = work.begin(targets)
             files = [
@@ -322,7 +217,7 @@ def _copy(container: Any, facts: _Facts, work: Work) -> None:
 
 
 def _report_copy(
-    track: _Track,
+    track: Track,
     copy: TrackCopy,
     named: Sequence[tuple[Path, Window]],
     read_error: str | None,
@@ -336,24 +231,16 @@ def _report_copy(
             continue
         lead = file.begins - (file.begins if file.origin is None else file.origin)
         span = Span(max(0, file.begins) / rate_hz, file.ends / rate_hz)
-        work.add(
-            target,
-            ExtractedPart(
-                path=target,
-                span=span,
-                duration_s=(file.ends - file.begins + lead) / rate_hz,
-                codec=file.holder.codec,
-                size_bytes=0,
-                title=chapter.title if chapter else track_title(track.stream),
-            ),
-        )
+        length_s = (file.ends - file.begins + lead) / rate_hz
+        codec, title = file.holder.codec, _title(track, chapter)
+        work.add(ExtractedPart(target, span, length_s, codec, size_bytes=0, title=title))
         work.sound_s += (file.ends - file.begins) / rate_hz
     stated_s = track.stated_s if copy.is_at_end else None
     work.report(track.number, stated_s, copy.clock, copy.broken, read_error, is_torn=copy.is_torn)
     work.warnings += copy.notes(track.number)
 
 
-def _refuse_nothing(is_something: bool, track: _Track, clock: SampleClock, work: Work) -> None:  # noqa: FBT001 - the condition itself
+def _refuse_nothing(is_something: bool, track: Track, clock: SampleClock, work: Work) -> None:  # noqa: FBT001 - the condition itself
     """Say why there is nothing to be had of a track."""
     if is_something:
         return
@@ -368,7 +255,7 @@ def _refuse_nothing(is_something: bool, track: _Track, clock: SampleClock, work:
     )
 
 
-def _transcode(track: _Track, facts: _Facts, work: Work) -> None:
+def _transcode(track: Track, facts: Facts, work: Work) -> None:
     """One track, decoded and written anew."""
     from capture.media.extract.pieces import Piece, Stretch, TrackSource  # noqa: PLC0415 - as below
     from capture.media.extract.transcode import (  # noqa: PLC0415 - copying does without all that
@@ -382,9 +269,9 @@ def _transcode(track: _Track, facts: _Facts, work: Work) -> None:
     spec = job.spec or _named_spec(job) or default_spec(track.codec)
     arrange = str if spec.messenger is None and spec.format == "wav" else file_layout
     source = TrackSource(job.source, track.number, keep_offset=job.keep_offset, arrange=arrange)
-    base = _wanted(track, facts, job)
-    windows = _windows(facts, job)
-    names = list(_chapter_names(base, windows))
+    base = whole_name(track, facts, job)
+    windows = windows_of(facts, job)
+    names = list(chapter_names(base, windows))
     stretches: list[tuple[Stretch, ...]]
     stretches = [((start_s or 0.0, end_s),) for start_s, end_s, _ in windows]
     if job.is_trim or job.is_split or job.is_speech_only:
@@ -415,17 +302,9 @@ def _transcode(track: _Track, facts: _Facts, work: Work) -> None:
     assert reader is not None, "it was read"
     _refuse_nothing(any(piece.length_s for piece in done), track, reader.clock, work)
     for piece, target, (_, _, chapter) in zip(done, targets, windows, strict=True):
-        work.add(
-            target,
-            ExtractedPart(
-                path=target,
-                span=Span(piece.begins_s, piece.ends_s),
-                duration_s=piece.length_s,
-                codec=_codec_written(spec),
-                size_bytes=0,
-                title=chapter.title if chapter else track_title(track.stream),
-            ),
-        )
+        span = Span(piece.begins_s, piece.ends_s)
+        codec, title = _codec_written(spec), _title(track, chapter)
+        work.add(ExtractedPart(target, span, piece.length_s, codec, size_bytes=0, title=title))
     work.sound_s += reader.clock.seconds - reader.heard / reader.rate_hz
     stated_s = track.stated_s if reader.is_at_end else None
     work.report(track.number, stated_s, reader.clock, reader.broken, reader.read_error)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from capture.media.extract.pieces import Cutter, Piece, TrackSource
+from capture.media.formats import FORMATS
 from capture.media.read.loudness import (
     CEILING_DBTP,
     CLOSE_LU,
@@ -20,7 +21,6 @@ from capture.media.read.loudness import (
     LoudnessMeter,
     next_gain,
 )
-from capture.media.write.export import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

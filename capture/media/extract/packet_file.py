@@ -19,6 +19,7 @@ from capture.media.output import as_output_error
 from capture.media.read.cover import add_cover, muxer_of
 from capture.media.read.mp3_info import Mp3Info
 from capture.media.read.tracks import tick_s
+from capture.media.write.flac import write_flac_length
 from capture.naming import ffmpeg_name
 
 if TYPE_CHECKING:
@@ -271,7 +272,7 @@ class PacketFile:
                 self._mp3.finish(self.path, self._cut)
             if self.holder.format == "flac":
                 is_whole = self.start is None and self.end is None and not self._missing
-                _write_flac_length(
+                write_flac_length(
                     self.path, self.ends - self.begins - self._missing, is_whole=is_whole
                 )
 
@@ -287,18 +288,3 @@ class PacketFile:
 def _with_preskip(head: bytes, samples: int) -> bytes:
     """An Opus header that states so many samples of pre-skip (RFC 7845, section 5.1)."""
     return head[:10] + samples.to_bytes(2, "little") + head[12:]
-
-
-def _write_flac_length(path: Path, samples: int, *, is_whole: bool) -> None:
-    """Correct STREAMINFO, which is copied from the source (RFC 9639, section 8.2).
-
-    The number of samples is the low 36 bits of bytes 18 to 25; the sum over them follows, and is
-    that of the whole source: 0 says that it is not known.
-    """
-    with path.open("r+b") as file:
-        file.seek(18)
-        packed = int.from_bytes(file.read(8), "big")
-        file.seek(18)
-        file.write((packed >> 36 << 36 | samples).to_bytes(8, "big"))
-        if not is_whole:
-            file.write(bytes(16))

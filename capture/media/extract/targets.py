@@ -171,7 +171,7 @@ class Work:
     is_partial: bool = False
     _open: dict[Path, Path] = field(default_factory=dict)
     """Hidden name by final name, of what is not published yet."""
-    _done: list[tuple[Path, ExtractedPart]] = field(default_factory=list)
+    _done: list[ExtractedPart] = field(default_factory=list)
 
     def begin(self, targets: Sequence[Path]) -> list[Path]:
         """Take names; gives those under which to write.
@@ -204,14 +204,15 @@ class Work:
         if not self.job.overwrite and (target.exists() or target.is_symlink()):
             raise OutputError(f"{target} is there already", hint=Advice.REPLACE_EXTRACTED.with_())
 
-    def add(self, target: Path, part: ExtractedPart) -> None:
+    def add(self, part: ExtractedPart) -> None:
         """A file is written whole under its hidden name."""
-        self._done.append((target, part))
+        self._done.append(part)
 
     def publish(self) -> None:
         """Give all files their names; the first one last: it says that all are there."""
         published = []
-        for target, part in reversed(self._done):
+        for part in reversed(self._done):
+            target = part.path
             hidden = self._open[target]
             size_bytes = hidden.stat().st_size
             with as_output_error(target):

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Self
 from capture.gate import find_messages
 from capture.media.extract.normalize import Normalizer
 from capture.media.extract.pieces import Cutter, Piece, PieceDone, Rate, Stretch, TrackSource
+from capture.media.formats import FORMATS
 from capture.media.read.loudness import Gain, Leveller
 from capture.media.read.sound_reader import SoundReader, depth_of
-from capture.media.write.export import FORMATS, open_sound
+from capture.media.write.export import open_sound
 from capture.specs.voice import GateSpec, SoundFileSpec
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import struct
 from typing import TYPE_CHECKING, Any, Self
 
 import av
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["open_torn"]
+__all__ = ["open_torn", "top_boxes"]
 
 BOX_HEADER_BYTES = 8
 FRAGMENTS_TRIED = 8
@@ -86,6 +85,26 @@ class _Head:
         return self._file.tell()
 
 
+def top_boxes(path: Path) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, beginning and end of the boxes of an MP4 or MOV; none where it is something else.
+
+    They say how long they are, and together they are the file (ISO/IEC 14496-12, 4.2): the last one
+    may end beyond it.
+    """
+    with path.open("rb") as file:
+        size_bytes, at = file.seek(0, os.SEEK_END), 0
+        while at < size_bytes:
+            file.seek(at)
+            head = file.read(16)
+            length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+            if length == 1:
+                length = int.from_bytes(head[8:], "big")
+            if length < BOX_HEADER_BYTES or (at == 0 and kind != b"ftyp"):
+                return  # 0: up to the end of the file
+            yield kind, at, at + length
+            at += length
+
+
 def _ends_of_whole_boxes(path: Path) -> list[int]:
     """Where the last complete top-level box of an MP4 ends, then where its fragments begin.
 
@@ -93,18 +112,11 @@ def _ends_of_whole_boxes(path: Path) -> list[int]:
     """
     end = 0
     fragments: list[int] = []
-    with path.open("rb") as file:
-        size_bytes = path.stat().st_size
-        while len(header := file.read(16)) >= BOX_HEADER_BYTES:
-            length, kind = struct.unpack(">I4s", header[:8])
-            if end == 0 and kind != b"ftyp":
-                break
-            if length == 1 and len(header) == 16:  # noqa: PLR2004 - a 64-bit length follows
-                (length,) = struct.unpack(">Q", header[8:])
-            if length < BOX_HEADER_BYTES or end + length > size_bytes:
-                break
-            if kind == b"moof":
-                fragments.append(end)
-            end += length
-            file.seek(end)
+    size_bytes = path.stat().st_size
+    for kind, begin, stop in top_boxes(path):
+        if stop > size_bytes:
+            break
+        if kind == b"moof":
+            fragments.append(begin)
+        end = stop
     return [end, *reversed(fragments)]

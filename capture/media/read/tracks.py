@@ -198,8 +198,14 @@ def track_duration_s(stream: Any) -> float | None:
     """How long the file says that the track lasts; ``None`` where it does not."""
     if stream.duration and stream.time_base is not None:
         return float(stream.duration * tick_s(stream.time_base))
-    text = {key.lower(): text for key, text in stream.metadata.items()}.get("duration", "")
-    with contextlib.suppress(ValueError):  # Matroska writes it as a tag: 00:01:30.500
+    return read_clock(
+        {key.lower(): text for key, text in stream.metadata.items()}.get("duration", "")
+    )
+
+
+def read_clock(text: str) -> float | None:
+    """Seconds of ``00:01:30.500``, as Matroska's tag of a track's length; ``None``: it is none."""
+    with contextlib.suppress(ValueError):
         hours, minutes, seconds = text.split(":")
         return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
     return None

@@ -6,23 +6,26 @@ true, the system's reason when a disk fails; and the exact conversion between fo
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from capture.libraries import needed
 from capture.media.layouts import speakers
-from capture.media.output import errno_said
+from capture.media.output import as_output_error, errno_said
+from capture.media.read.cover import put_in_flac
 from capture.media.write.encode import pcm16
+from capture.media.write.sound_writer import SoundWriter
 from capture.naming import sndfile_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-__all__ = ["SoundLibraryFile", "as_float32", "as_int16", "as_int32"]
+__all__ = ["LibraryWriter", "SoundLibraryFile", "as_float32", "as_int16", "as_int32"]
 
 _UPDATE_HEADER_AUTO = 0x1061
 """SFC_SET_UPDATE_HEADER_AUTO of sndfile.h: rewrite the header after each write."""
@@ -173,3 +176,54 @@ class SoundLibraryFile:
         words = self._library._snd.sf_strerror(self._file._file)  # noqa: SLF001 - as above
         said = self._library._ffi.string(words).decode(errors="replace")  # noqa: SLF001
         return OSError(errno_said(said), said)
+
+
+_CONVERTERS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    "PCM_16": as_int16,
+    "PCM_24": as_int32,
+    "PCM_32": as_int32,
+    "FLOAT": as_float32,
+    "VORBIS": as_float32,
+}
+
+
+class LibraryWriter(SoundWriter):
+    """A WAV, FLAC or Ogg Vorbis file; see ``SoundWriter``."""
+
+    def __init__(
+        self,
+        path: Path,
+        kind: tuple[str, str],
+        *,
+        rate_hz: int,
+        channels: int,
+        tags: Mapping[str, str],
+        compression: float | None,
+        layout: str | None,
+        cover: bytes | None,
+    ) -> None:
+        super().__init__(path, rate_hz, channels)
+        self._cover = cover
+        self._convert = _CONVERTERS[kind[1]]
+        with as_output_error(path):
+            self._file = SoundLibraryFile(
+                path,
+                *kind,
+                rate_hz=rate_hz,
+                channels=channels,
+                tags=tags,
+                compression=compression,
+                layout=layout,
+            )
+
+    def _write(self, samples: NDArray[Any]) -> None:
+        self._file.write(self._convert(samples))
+
+    def _finish(self) -> None:
+        self._file.close()
+        if self._cover is not None:
+            put_in_flac(self.path, self._cover)
+
+    def _abandon(self) -> None:
+        with contextlib.suppress(OSError):
+            self._file.close()

@@ -1,0 +1,101 @@
+"""What every writer of a sound file does: take sound, end, or let go of the file."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Self
+
+from capture.media.output import as_output_error
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+__all__ = ["SoundWriter"]
+
+
+class SoundWriter(ABC):
+    """A file of sound being written; used from one thread, as a context manager.
+
+    Left after an error it is closed as well as it can be, and ``is_finished`` stays false: the
+    half-written file is the caller's.
+
+    Attributes:
+        path: The file.
+        frames: How many were written, at the rate at which they came.
+        is_finished: Whether all of it is in the file.
+    """
+
+    def __init__(self, path: Path, rate_hz: int, channels: int) -> None:
+        self.path = path
+        self.frames = 0
+        self.is_finished = False
+        self._rate_hz = rate_hz
+        self._channels = channels
+        self._is_open = True
+
+    @property
+    def length_s(self) -> float:
+        """How much was written."""
+        return self.frames / self._rate_hz
+
+    def write(self, samples: NDArray[Any]) -> None:
+        """Append sound.
+
+        Args:
+            samples: Shape (frames, channels), any number of frames: float of -1..1, or int16 or
+                int32 of full range, which FLAC and WAV of that depth keep bit for bit.
+
+        Raises:
+            OutputError: The disk is full, its folder is gone, ...
+        """
+        if samples.ndim != 2 or samples.shape[1] != self._channels:  # noqa: PLR2004 - (frames, channels)
+            raise ValueError(f"samples of shape {samples.shape}, not (frames, {self._channels})")
+        with as_output_error(self.path):
+            # Second by second: what encoders and converters need meanwhile stays small.
+            for first in range(0, len(samples), self._rate_hz):
+                block = samples[first : first + self._rate_hz]
+                self._write(block)
+                self.frames += len(block)
+
+    def close(self) -> None:
+        """Write the end; idempotent. Whether the disk has it yet is for ``output.keep`` to ask.
+
+        Raises:
+            OutputError: It could not be written.
+        """
+        if not self._is_open:
+            return
+        self._is_open = False
+        with as_output_error(self.path):
+            self._finish()
+        self.is_finished = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close()
+        elif self._is_open:
+            self._is_open = False
+            self._abandon()
+
+    @abstractmethod
+    def _write(self, samples: NDArray[Any]) -> None:
+        """Append at most a second."""
+
+    @abstractmethod
+    def _finish(self) -> None:
+        """Write what is held back, and the end."""
+
+    @abstractmethod
+    def _abandon(self) -> None:
+        """Let go of the file; nothing more can be hoped for, so that no error is raised."""
