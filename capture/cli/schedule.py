@@ -8,7 +8,6 @@ import shutil
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from capture.cli.app import print_error, say
+from capture.cli.schedule_options import Options
 from capture.cli.schedule_views import (
     as_found,
     ended,
@@ -30,13 +30,12 @@ from capture.cli.schedule_views import (
 )
 from capture.cli.signals import StopSignals
 from capture.cli.streams import detached_output
-from capture.cli.values import Duration
 from capture.cli.views import print_json
 from capture.errors import ConfigError
 from capture.exit_codes import EXIT_DEAD_SOURCE, EXIT_FAILED, EXIT_INTERRUPTED
 from capture.json_lines import json_line
-from capture.schedule.jobs import Job, Missed, Overlap, Run, Status, place_of
-from capture.schedule.when import local_zone, parse_moment
+from capture.schedule.jobs import Job, Run, Status, place_of
+from capture.schedule.when import local_zone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,8 +46,7 @@ __all__ = ["schedule"]
 
 schedule = App(name="schedule", help="Record at set times, unattended.", help_format="markdown")
 
-NEXT_SHOWN = 10
-LOG_SHOWN = 20
+NEXT_SHOWN, LOG_SHOWN = 10, 20
 _EXIT_CODES = {
     Status.DONE: 0,
     Status.SILENT: EXIT_DEAD_SOURCE,
@@ -61,42 +59,6 @@ Database = Annotated[Path | None, Parameter(metavar="FILE")]
 Flag = Annotated[bool, Parameter(negative="")]
 Setting = Literal["for", "until", "runs", "keep", "to", "on-done", "on-fail"]
 Words = Annotated[tuple[str, ...], Parameter(parse=False)]
-
-
-@Parameter(name="*")
-@dataclass
-class Options:
-    """What a job may be told; ``None`` leaves it as it is.
-
-    Attributes:
-        length: How long each recording is.
-        timezone: Whose clocks are meant, such as Europe/Berlin; by default this machine's.
-        until: Not due any more after this time.
-        runs: So many runs in all.
-        missed: What to do about a run for which the machine was off: skip, or run-late.
-        grace: How late it may still begin with run-late; 1h by default.
-        overlap: When the run before still goes on: skip, queue or parallel.
-        retries: How often a run that fails is tried again.
-        retry_wait: Before the first retry, 10s by default; doubled before each further one.
-        keep: So many recordings of this job stay; older ones are deleted, others never.
-        to: A folder, or a file such as ~/Lectures/algebra.mkv whose name gets the time of each run.
-        on_done: A shell command after a run that went well; gets the result as JSON on stdin.
-        on_fail: The same after one that failed, was missed, or recorded silence or black.
-    """
-
-    length: Annotated[Duration, Parameter(name="--for")] = None
-    timezone: str | None = None
-    until: str | None = None
-    runs: int | None = None
-    missed: Missed | None = None
-    grace: Duration = None
-    overlap: Overlap | None = None
-    retries: int | None = None
-    retry_wait: Duration = None
-    keep: int | None = None
-    to: str | None = None
-    on_done: str | None = None
-    on_fail: str | None = None
 
 
 @schedule.command
@@ -128,7 +90,8 @@ def add(
         name = name or f"job-{free}"
         to = None if options is None else options.to
         spec = parse_words(words, name, place_of(to, name))
-        job = _changed(Job(name, when, local_zone(), spec, created_s=now, active_s=now), options)
+        job = Job(name, when, local_zone(), spec, created_s=now, active_s=now)
+        job = job if options is None else options.applied(job)
         warnings = check_job(job)
         job = store.add(job)
         tell(store, job, warnings)
@@ -182,7 +145,7 @@ def edit(
         else:
             spec = place.put(job.spec, job.name)
         job = dataclasses.replace(job, spec=dataclasses.replace(spec, duration_s=job.for_s))
-        job = _changed(job, options)
+        job = job if options is None else options.applied(job)
         if when is not None:
             job = dataclasses.replace(job, created_s=time.time())
         warnings = check_job(job)
@@ -473,37 +436,6 @@ def _refuse_broken(job: Job) -> None:
             f"{job.name}: {job.problem}",
             hint=f"give it new ones: `capture schedule edit {job.name} -- ...`",
         )
-
-
-def _changed(job: Job, options: Options | None) -> Job:
-    """The job with what was said about it."""
-    given = options or Options()
-    if given.timezone is not None:
-        job = dataclasses.replace(job, zone=given.timezone)
-    until_s = None
-    if given.until is not None:
-        until_s = parse_moment(given.until, zone=job.zone).timestamp()
-    values: dict[str, Any] = {
-        "until_s": until_s,
-        "runs_left": given.runs,
-        "missed": given.missed,
-        "grace_s": given.grace,
-        "overlap": given.overlap,
-        "retries": given.retries,
-        "retry_wait_s": given.retry_wait,
-        "keep": given.keep,
-        "on_done": given.on_done,
-        "on_fail": given.on_fail,
-    }
-    numbers = (("for", given.length, 0.1), ("runs", given.runs, 1), ("keep", given.keep, 1))
-    for option, number, least in (*numbers, ("retries", given.retries, 0)):
-        if number is not None and number < least:
-            raise ConfigError(f"{number:g} is too little for --{option}")
-    if given.length is not None:
-        job = dataclasses.replace(job, spec=dataclasses.replace(job.spec, duration_s=given.length))
-    return dataclasses.replace(
-        job, **{key: value for key, value in values.items() if value is not None}
-    )
 
 
 @contextlib.contextmanager
