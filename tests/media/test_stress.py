@@ -44,7 +44,7 @@ class Heard(SyntheticTone):
 
 def recorded(path: Path, source: SyntheticTone, monkeypatch: pytest.MonkeyPatch) -> Session:
     """A session of sound alone that records this source, once it is entered."""
-    monkeypatch.setattr("capture.recording.session.open_audio", lambda *_, **__: source)
+    monkeypatch.setattr("capture.recording.inputs.open_audio", lambda *_, **__: source)
     spec = RecordingSpec(path, video=None, audio=(AudioSpec("synthetic"),))
     return Session(spec)
 
