@@ -10,6 +10,7 @@ import av
 import numpy as np
 import pytest
 
+from capture.cli.hints import in_options
 from capture.errors import DamagedFileError, MediaError
 from capture.media.extract.job import extract
 from capture.media.read.stated import stated_bytes
@@ -83,7 +84,7 @@ def test_what_no_container_gives_back_is_refused(
     run_ffmpeg(*_TONE, *arguments, source)
     with pytest.raises(MediaError, match="no container here takes a copy") as caught:
         extract(ExtractJob(source, tmp_path / "out"))
-    assert "--format" in (caught.value.hint or "")
+    assert "--format" in (in_options(caught.value.hint) or "")
     assert not [path for path in (tmp_path / "out").glob("*") if path.is_file()]
 
 

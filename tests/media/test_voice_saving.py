@@ -9,8 +9,9 @@ import av
 import numpy as np
 import pytest
 
-from capture.specs.voice import SoundFileSpec
-from capture.voice.saving import Heard, save
+from capture.media.write.growing import GrowingSound
+from capture.specs.voice import GateSpec, SoundFileSpec, VoiceSpec
+from capture.voice.saving import Heard, recipe_of, recover_message, save
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,3 +92,14 @@ def test_a_click_at_full_scale_is_no_distortion(tmp_path: Path) -> None:
     samples = tone(0.3)
     samples[RATE_HZ : RATE_HZ + 480] = 32_767
     assert save_it(tmp_path, samples, SoundFileSpec("wav")).warnings == ()
+
+
+def test_a_message_that_an_earlier_version_began_is_finished(tmp_path: Path) -> None:
+    spec = VoiceSpec(tmp_path, gate=GateSpec(is_any_sound=True))
+    recipe = recipe_of(spec, HEARD)
+    recipe["heard"]["warnings"] = []
+    growing = GrowingSound(tmp_path / "cut off", rate_hz=RATE_HZ, channels=2, recipe=recipe)
+    growing.write(tone(0.3))
+    growing.give_up()
+    (message,) = recover_message(growing.path)
+    assert message.app == "WhatsApp"
