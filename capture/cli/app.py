@@ -214,8 +214,11 @@ def _interrupt_again() -> None:
 def _is_by_interrupt(error: BaseException) -> bool:
     """Whether an error was made out of ^C, as Python up to 3.11 does while a class is made.
 
-    One that only came while ^C was dealt with is an error like any other.
+    ``ctypes`` does so while it converts an argument. One that only came while ^C was dealt with is
+    an error like any other.
     """
+    if type(error).__name__ == "ArgumentError" and KeyboardInterrupt.__name__ in str(error):
+        return True
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, KeyboardInterrupt):
         cause = cause.__cause__

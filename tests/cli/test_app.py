@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import ctypes
 import re
 import subprocess
 import sys
@@ -238,6 +239,24 @@ def test_what_was_made_out_of_an_interrupt_is_one(
         monkeypatch.setattr("capture.cli.app._split_words", interrupted)
     else:
         monkeypatch.setattr("capture.media.check.verify.verify", interrupted)
+    assert run(["verify", __file__]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_an_interrupt_while_ctypes_converts_an_argument_is_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Text:
+        @classmethod
+        def from_param(cls, _value: object) -> object:
+            raise KeyboardInterrupt
+
+    def interrupted(*_: object, **__: object) -> None:
+        function: Any = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)(abs)
+        function.argtypes = (Text,)
+        function(1)
+
+    monkeypatch.setattr("capture.media.check.verify.verify", interrupted)
     assert run(["verify", __file__]) == 130
     assert capsys.readouterr().err == "interrupted\n"
 

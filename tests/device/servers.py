@@ -103,6 +103,9 @@ class PipeWireServer(PulseServer):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         client.sink_default_set(self.sinks[0])
+        while client.server_info().default_sink_name != self.sinks[0]:  # WirePlumber's, in a moment
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 def serving(server: PulseServer) -> Iterator[str]:
