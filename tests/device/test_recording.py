@@ -207,8 +207,10 @@ def test_a_warning_is_said_once_and_forgotten_when_it_came_to_nothing(
     done = capture("record", str(path), *sources, "--", *tone)
     assert done.returncode == 0, done.stderr
     for warning in (
-        "app:late is in system too: it will be twice as loud in the mix; "
-        "record separate tracks instead",
+        (
+            "app:late is in system too: it will be twice as loud in the mix; "
+            "record separate tracks instead"
+        ),
         "late plays nothing yet: waiting for it",
         "never plays nothing yet: waiting for it",
     ):
