@@ -64,11 +64,11 @@ def demo(
         film = folder / film.name
     sound = film.with_suffix(".opus")
     with contextlib.ExitStack() as stack:
+        sample = stack.enter_context(_voice())  # removed last: the window's program reads it
         desktop = None
         if private or (private is None and not _is_usable()):
             say(f"no usable screen and sound here, or not wanted: a private desktop {DESKTOP_PX}")
             desktop = stack.enter_context(PrivateDesktop(*DESKTOP_PX))
-        sample = stack.enter_context(_voice())
         view = choose_view(is_json=False, is_quiet=False)
         origin_px = _record(film, sound, sample, view, desktop)
         offset_ms, bars = measure_offset(film, sample, origin_px, FPS)

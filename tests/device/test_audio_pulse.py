@@ -249,7 +249,7 @@ def test_an_application_alone_before_during_and_after_it_plays(
         sound = sound[sounding[0] : sounding[-1]]
         # Beside another the first of it is lost, and said to be.
         assert len(sound) / RATE_HZ > 0.95 - event.details["missing_ms"] / 1000
-        assert tone_db(sound, 440) > -12
+        assert tone_db(sound, 440) > -18  # a player that is held up leaves gaps in its tone
         assert tone_db(sound, 1000) < tone_db(sound, 440) - 60
 
 
