@@ -258,7 +258,12 @@ class RecordStream:
         at_ns = info.sec * NS_PER_S + info.usec * 1000 - (time.time_ns() - now)
         written_ns = info.write_index // FRAME_BYTES * NS_PER_S // self._rate_hz
         origin = at_ns - written_ns + (info.sink_usec - info.source_usec) * 1000
-        self._clock.add(now, origin, self._buffered_us)
+        # A starved reader leaves hundreds of ms unsent, which ``buffer_usec`` counts as well.
+        unread = (
+            info.write_index - info.read_index - self._lib.pa_stream_readable_size(self._stream)
+        )
+        unsent_us = max(0, unread) // FRAME_BYTES * 1_000_000 // self._rate_hz
+        self._clock.add(now, origin, max(0, self._buffered_us - unsent_us))
 
     def _deliver(self, put: Callable[[AudioBlock], None], *, is_last: bool) -> None:
         if not self._held:
