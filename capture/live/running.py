@@ -82,6 +82,21 @@ class Running(ABC, Generic[SnapshotT, ResultT]):
             CaptureError: A device, a file or a library is missing. Nothing is left behind.
         """
 
+    def run(self) -> ResultT:
+        """Start it, wait for its end or ^C, and give what was kept.
+
+        Raises:
+            CaptureError: It could not start, or failed on the way.
+        """
+        with self:
+            try:
+                self.wait()
+            except KeyboardInterrupt:
+                self.stop("interrupt")
+        result = self.wait()
+        assert result is not None
+        return result
+
     @abstractmethod
     def pause(self) -> None:
         """Leave out what comes from now on."""

@@ -1,4 +1,4 @@
-"""A recording in one call, and what is left of one that failed."""
+"""A recording in one call."""
 
 from __future__ import annotations
 
@@ -22,11 +22,4 @@ def record(spec: RecordingSpec, on_event: Callable[[Event], None] | None = None)
     Raises:
         CaptureError: It could not start, or failed on the way.
     """
-    with Session(spec, on_event) as session:
-        try:
-            session.wait()
-        except KeyboardInterrupt:
-            session.stop("interrupt")
-    result = session.wait()
-    assert result is not None
-    return result
+    return Session(spec, on_event).run()

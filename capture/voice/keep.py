@@ -22,11 +22,4 @@ def keep_messages(spec: VoiceSpec, on_event: Callable[[Event], None] | None = No
     Raises:
         CaptureError: It could not start, or failed on the way.
     """
-    with VoiceKeeper(spec, on_event) as keeper:
-        try:
-            keeper.wait()
-        except KeyboardInterrupt:
-            keeper.stop("interrupt")
-    result = keeper.wait()
-    assert result is not None
-    return result
+    return VoiceKeeper(spec, on_event).run()
