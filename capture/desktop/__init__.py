@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import IO
 
-__all__ = ["HIDDEN_VARIABLES", "SINK_NAME", "PrivateDesktop"]
+__all__ = ["HIDDEN_VARIABLES", "SINK_NAME", "PrivateDesktop", "inherited_variables"]
 
 SINK_NAME = "desk"
 """The one output of the private sound server, and its default."""
@@ -173,7 +173,7 @@ class PrivateDesktop(Closing):
         """
         if not command:
             raise ConfigError("no command to run", hint="name a program after `--`")
-        variables = _inherited_variables() | self.environment | dict(environment or {})
+        variables = inherited_variables() | self.environment | dict(environment or {})
         if shutil.which(command[0], path=variables.get("PATH", os.defpath)) is None:
             raise DeviceNotFoundError(
                 f"there is no program {command[0]!r}",
@@ -258,7 +258,7 @@ class PrivateDesktop(Closing):
         environment: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
     ) -> None:
-        variables = _inherited_variables() | {"XDG_RUNTIME_DIR": str(self.directory / "run")}
+        variables = inherited_variables() | {"XDG_RUNTIME_DIR": str(self.directory / "run")}
         with self._log(command[0]).open("wb") as log:
             self._servers.append(
                 subprocess.Popen(  # noqa: S603 - our own command line
@@ -343,7 +343,8 @@ def _require_programs() -> None:
         )
 
 
-def _inherited_variables() -> dict[str, str]:
+def inherited_variables() -> dict[str, str]:
+    """This process's, without those that lead a program to the person's own desktop."""
     return {name: value for name, value in os.environ.items() if name not in HIDDEN_VARIABLES}
 
 

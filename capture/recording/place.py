@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
+import threading
 from typing import TYPE_CHECKING
 
-from capture.desktop import PrivateDesktop
+from capture.desktop import PrivateDesktop, inherited_variables
 from capture.errors import DeviceNotFoundError
 from capture.process import apart
 
@@ -36,7 +36,7 @@ def check_command(spec: RecordingSpec) -> None:
 
 
 class Place:
-    """The desktop of a recording, and its command. Used from one thread at a time.
+    """The desktop of a recording, and its command. Any thread may call its methods.
 
     Args:
         spec: Checked before; its ``private_desktop``, ``environment`` and ``command``.
@@ -51,6 +51,8 @@ class Place:
         self._spec = spec
         self._desktop: PrivateDesktop | None = None
         self._command: subprocess.Popen[bytes] | None = None
+        self._is_closed = False
+        self._lock = threading.Lock()  # a recording may end while its command is being started
         self.environment: Mapping[str, str] | None = spec.environment
         self.exit_code: int | None = None
 
@@ -70,18 +72,22 @@ class Place:
             self.environment = self._desktop.environment
 
     def start_command(self) -> None:
-        """Start the command, if there is one and it was not started before.
+        """Start the command, if there is one, it was not started before, and this is still open.
 
         Raises:
             DeviceNotFoundError: The system cannot start it.
         """
-        words = self._spec.command
-        if not words or self._command is not None:
-            return
+        with self._lock:
+            if self._spec.command and self._command is None and not self._is_closed:
+                self._start(self._spec.command)
+
+    def _start(self, words: tuple[str, ...]) -> None:
         if self._desktop is not None:
             self._command = self._desktop.run(words)
             return
-        variables = None if self.environment is None else {**os.environ, **self.environment}
+        variables = None
+        if self.environment is not None:
+            variables = inherited_variables() | dict(self.environment)
         # stdout is for results; in a group of its own it gets no ^C that is meant for us.
         try:
             self._command = subprocess.Popen(list(words), stdout=2, env=variables, **apart())  # noqa: S603 - it is asked for
@@ -100,6 +106,8 @@ class Place:
 
     def close(self) -> None:
         """End the command and the private desktop; idempotent."""
+        with self._lock:
+            self._is_closed = True
         if self._command is not None and not self.has_command_ended():
             self._command.terminate()
             try:
