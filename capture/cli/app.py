@@ -11,13 +11,11 @@ includes the tenths of a second in which libraries load (``main``). While someth
 
 from __future__ import annotations
 
-import _thread
 import codecs
 import io
 import os
 import signal
 import sys
-import time
 
 from capture.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 
@@ -34,8 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main", "run"]
 
-AGAIN_S = 0.01
-"""Until an import or a destructor that ^C fell into may be over."""
 READ_WITHIN_MS = 2000
 """Whoever reads stderr and takes nothing for so long does not read any more."""
 
@@ -179,17 +175,39 @@ def _as_bytes(error: UnicodeError) -> tuple[bytes, int]:
 
 
 def on_interrupt(_number: int, frame: FrameType | None) -> None:
-    """^C, as an exception where one can be raised.
+    """^C, as an exception; where it would be lost, as soon as it is not.
 
-    A library that is just loading may make some other error of it, or stay loaded by half: then
-    it comes again.
+    A library that is just loading may make some other error of it, or stay loaded by half. What is
+    compiled drops it while it notes where an error of its own came from.
     """
+    caller = _outside(frame)
+    if caller is None or caller is frame:
+        raise KeyboardInterrupt
+    _interrupt_in(caller)
+
+
+def _outside(frame: FrameType | None) -> FrameType | None:
+    """The innermost frame that is below no import, and no note of a compiled library."""
+    inner = frame
     while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
-            _thread.start_new_thread(_interrupt_again, ())
-            return
+        name = frame.f_code.co_filename
+        # No module of Python's has a relative name. Cython runs a line under one, to have a frame
+        # for a traceback, and clears what is raised in it (``__Pyx_AddTraceback``, limited API).
+        is_note = not name.startswith("<") and not os.path.isabs(name)  # noqa: PTH117 - loads long
+        if is_note or name.startswith("<frozen importlib"):
+            inner = frame.f_back
         frame = frame.f_back
-    raise KeyboardInterrupt
+    return inner
+
+
+def _interrupt_in(frame: FrameType) -> None:
+    """Have ^C raised in a frame further out, when it goes on."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt  # which ends the tracing
+
+    frame.f_trace = interrupt
+    sys.settrace(lambda *_: None)
 
 
 def _on_unraisable(failure: sys.UnraisableHookArgs) -> None:
@@ -197,18 +215,11 @@ def _on_unraisable(failure: sys.UnraisableHookArgs) -> None:
 
     Raised from here it would fall into this function itself.
     """
-    if isinstance(failure.exc_value, KeyboardInterrupt):
-        _thread.start_new_thread(_interrupt_again, ())
+    caller = _outside(sys._getframe().f_back)  # noqa: SLF001 - inspect takes long to load
+    if isinstance(failure.exc_value, KeyboardInterrupt) and caller is not None:
+        _interrupt_in(caller)
     else:
         sys.__unraisablehook__(failure)
-
-
-def _interrupt_again() -> None:
-    time.sleep(AGAIN_S)
-    if sys.platform == "win32":
-        signal.raise_signal(signal.SIGINT)
-    else:
-        os.kill(os.getpid(), signal.SIGINT)  # to the main thread, which may wait in a system call
 
 
 def _is_by_interrupt(error: BaseException) -> bool:

@@ -133,11 +133,11 @@ class StopSignals:
         if self._come.is_set():
             raise KeyboardInterrupt
 
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         """The handler; Python has told the thread already."""
         self._raised += _is_deliberate(number)
         if self._raises_again and self._raised >= SECOND:
-            raise KeyboardInterrupt
+            on_interrupt(number, frame)
 
     # ------------------------------------------------------------------------------- the thread
 

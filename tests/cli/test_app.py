@@ -325,6 +325,37 @@ app.main()
     assert (done.returncode, done.stdout, done.stderr) == (130, "loaded\n", "interrupted\n")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="its timers are POSIX")
+def test_an_interrupt_that_falls_into_an_error_of_a_compiled_library_is_not_lost() -> None:
+    script = """
+import signal
+import av
+from capture.cli.app import on_interrupt
+
+signal.signal(signal.SIGINT, on_interrupt)
+signal.signal(signal.SIGALRM, on_interrupt)
+graph = av.filter.Graph()
+nodes = graph.add_abuffer(sample_rate=48000, format="flt", layout="mono"), graph.add("abuffersink")
+nodes[0].link_to(nodes[1])
+graph.configure()
+for number in range(100):
+    signal.setitimer(signal.ITIMER_REAL, 0.002 + number / 1e5)
+    try:
+        while True:
+            try:
+                graph.pull()
+            except av.BlockingIOError:
+                pass
+    except KeyboardInterrupt:
+        pass
+print("none was lost")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("none was lost\n", "")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX")
 @pytest.mark.parametrize("ending", ["2>/dev/full", "2>&-"])
 def test_talk_that_cannot_be_written_changes_no_exit_code(ending: str) -> None:
