@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
-    "SYSTEM_REASONS",
     "AccessDeniedError",
     "BackendUnavailableError",
     "CaptureError",
@@ -49,7 +48,6 @@ __all__ = [
     "OutputError",
     "SourceEndedError",
     "UnsupportedError",
-    "explain_system_error",
 ]
 
 SYSTEM_REASONS: Mapping[int, tuple[str, str]] = {

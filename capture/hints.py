@@ -37,6 +37,7 @@ class Advice(enum.Enum):
     CHECK_MACHINE = "have the machine checked: that says what works here"
     RECOVER_FIRST = "recover it and move it away, or record to another name"
     KEPT_IN = "{length_s:.1f} s are kept in {path}; {then}"
+    INDEX_MESSAGES = "have the folder looked through that it was moved to"
     UNDO_DELETION = "undo the deletion"
     KEEP_ANY_SOUND = "install {package}, or keep all sounds"
     WAIT_LONGER = "have it wait longer, or without an end"

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from capture.model.extraction import ExtractedPart, ExtractResult, Span
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from capture.specs.extraction import ExtractJob
 
-__all__ = ["extract_file"]
+__all__ = ["extract_file", "wait_for_disk"]
 
 
 def extract_file(job: ExtractJob) -> ExtractResult:
@@ -35,6 +37,17 @@ def extract_file(job: ExtractJob) -> ExtractResult:
     nowhere = Span(0.0, 0.0)
     parts = [ExtractedPart(path, nowhere, 0.0, "", path.stat().st_size) for path in there]
     return ExtractResult(job.source, tuple(parts), (), 0.0, is_skipped=True)
+
+
+def wait_for_disk(parts: Iterable[ExtractedPart]) -> None:
+    """Wait until the disk has the files of a batch and their names, so that a power cut takes none.
+
+    Raises:
+        OutputError: The disk reports an error.
+    """
+    from capture.media.output import keep_all  # noqa: PLC0415 - av, loaded by now
+
+    keep_all(parts)
 
 
 def _noted(result: ExtractResult, asked: ExtractJob, done: ExtractJob) -> ExtractResult:

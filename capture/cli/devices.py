@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from rich.console import Console
 
-from capture import sources
+import capture
 from capture.cli.app import print_error, say
 from capture.cli.hints import in_options
 from capture.cli.views import print_json, table_of
@@ -33,10 +33,10 @@ def devices(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
         json: One JSON object on stdout.
     """
     problems: list[CaptureError] = []
-    monitors = _ask(sources.list_monitors, problems)
-    windows = _ask(sources.list_windows, problems)
-    sounds = _ask(sources.list_audio_devices, problems)
-    apps = _ask(sources.list_audio_apps, problems)
+    monitors = _ask(capture.list_monitors, problems)
+    windows = _ask(capture.list_windows, problems)
+    sounds = _ask(capture.list_audio_devices, problems)
+    apps = _ask(capture.list_audio_apps, problems)
     if json:
         found = {"monitors": monitors, "windows": windows, "audio_devices": sounds, "apps": apps}
         lists = {

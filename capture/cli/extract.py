@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from capture.batch.executors import Cluster, Workers, usable_processors
-from capture.batch.extraction import extract_file
-from capture.batch.inputs import SOUND_ENDINGS, Input, check_file, find_inputs, is_folder
-from capture.batch.names import name_jobs
+from capture.batch.extraction import extract_file, wait_for_disk
+from capture.batch.inputs import SOUND_ENDINGS, check_file, find_inputs, is_folder
+from capture.batch.names import SOUND_FORMATS, is_own_result, name_job, name_jobs
 from capture.batch.run import BatchReport, JobError, JobResult, error_of, run_batch
 from capture.cli.app import say
 from capture.cli.extract_views import Tally, choose_batch_view, show_failures
@@ -151,11 +151,13 @@ def extract(
     )
     if is_one and cluster is None:
         fallback = quality if format is None else None
-        job = _job_of_one(template, found[0].path.absolute(), output, fallback=fallback)
+        job = name_job(template, found[0].path.absolute(), output, fallback=fallback)
         return _extract_one(job, is_json=json, is_quiet=quiet)
     if output is not None and (output.is_file() or _is_file_name(output)):
         raise ConfigError(f"{output} is no folder", hint="several files need a folder")
-    named = found if output is not None else [one for one in found if not _is_own(one, template)]
+    named = (
+        found if output is not None else [one for one in found if not is_own_result(one, template)]
+    )
     left_alone, found = len(found) - len(named), named
     tally = Tally(len(found))
     with detached_output():
@@ -182,7 +184,7 @@ def _check_output(output: Path | None) -> None:
         return
     if not _ENDING.fullmatch(output.suffix):
         return
-    endings = ", ".join(f".{name}" for name in sorted(_FORMATS))
+    endings = ", ".join(f".{name}" for name in sorted(SOUND_FORMATS))
     raise ConfigError(
         f"{output}: no sound file ends in {output.suffix}",
         hint=f"there are {endings}; a folder of that name has to be there before",
@@ -202,32 +204,6 @@ def _gate(threshold: float | None, hold: float | None, *, is_any_sound: bool) ->
 # ------------------------------------------------------------------------------------- one file
 
 
-def _job_of_one(
-    template: ExtractJob, source: Path, output: Path | None, *, fallback: str | None
-) -> ExtractJob:
-    """The job, when there is only one: its output may be a folder or the very file.
-
-    Into a file that a copy does not fit in it is encoded, with the quality ``fallback``, if any.
-    """
-    job = dataclasses.replace(template, source=source, target=source.parent)
-    if output is None:
-        return job
-    output = output.absolute()
-    if output.is_dir() or output.suffix.lower() not in SOUND_ENDINGS:
-        return dataclasses.replace(job, target=output)
-    job = dataclasses.replace(job, target=output, is_target_file=True)
-    wanted = output.suffix[1:].lower()
-    if job.spec is None and fallback is not None and wanted in _FORMATS:
-        from capture.media.extract.job import expected_targets  # noqa: PLC0415 - av is slow to load
-
-        try:
-            expected_targets(job)
-        except ConfigError:  # a copy does not go into such a file
-            job = dataclasses.replace(job, spec=SoundFileSpec(wanted, fallback))
-    return job
-
-
-_FORMATS = frozenset({"opus", "m4a", "mp3", "flac", "wav", "ogg"})
 _ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}")
 """What looks like the ending of a file, not like a date or a sentence in a folder's name."""
 
@@ -254,9 +230,7 @@ def _extract_one(job: ExtractJob, *, is_json: bool, is_quiet: bool) -> int:
     if error is not None:
         raise error
     assert result is not None
-    from capture.media.output import keep_all  # noqa: PLC0415 - av, loaded by now
-
-    keep_all(result.parts)
+    wait_for_disk(result.parts)
     if not is_json:
         if not is_quiet:
             if makes_folder and result.parts:
@@ -289,18 +263,6 @@ def _tell(result: ExtractResult, *, is_cut: bool) -> None:
 
 def _workers(jobs: int | None, files: int) -> Workers:
     return Workers(min(jobs or usable_processors(), max(1, files)), ("capture.media.extract.job",))
-
-
-def _is_own(one: Input, template: ExtractJob) -> bool:
-    """Whether a file that was found in a folder would become itself, beside itself."""
-    if one.below is None:
-        return False
-    ending = one.path.suffix.lower()
-    if template.spec is None:
-        return ending in SOUND_ENDINGS
-    from capture.media.formats import suffix_of  # noqa: PLC0415 - only folders ask
-
-    return ending == suffix_of(template.spec)
 
 
 def _extract_many(
@@ -337,9 +299,7 @@ def _extract_many(
             on_loss=_clear if is_ours else lambda _: None,
             stop=stop,
         )
-    from capture.media.output import keep_all  # noqa: PLC0415 - av is slow to load
-
-    keep_all(written)  # once: file by file would take twice as long
+    wait_for_disk(written)  # once: file by file would take twice as long
     if misuse:
         raise ConfigError(misuse[0].message, hint=misuse[0].hint)
     view.finish(report)

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from capture.cli.app import say
 from capture.cli.hints import in_options
-from capture.cli.values import format_clock
 from capture.cli.views import LINE_EVERY_NS, Shown, print_json, table_of
 from capture.clock import now_ns
-from capture.units import NS_PER_S
+from capture.units import NS_PER_S, format_clock
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 from rich.text import Text
 
-from capture.cli.values import format_clock, format_dbfs, format_size
 from capture.model.recording import State
-from capture.units import NS_PER_S
+from capture.units import NS_PER_S, format_clock, format_dbfs, format_size
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from capture import parse_start, parse_stop
 from capture.cli.app import print_error, say
 from capture.cli.recover import mention_orphans
 from capture.cli.signals import StopSignals
@@ -27,16 +28,15 @@ from capture.errors import (
 )
 from capture.exit_codes import EXIT_DEAD_SOURCE, EXIT_INTERRUPTED, of_recording
 from capture.hints import Advice, Hint
-from capture.live.rules import parse_start, parse_stop
 from capture.memory import return_large_blocks
 from capture.specs.recording import AudioSpec, RecordingSpec, TrackMode, VideoSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from capture.recording.session import Session
+    from capture import Session
 
-__all__ = ["DEFAULTS", "RecordOptions", "check", "record"]
+__all__ = ["DEFAULTS", "RecordOptions", "record"]
 
 READY_S = 4.0
 """So long before a time that was set the screen is opened; a private desktop is up in 1 s."""
@@ -179,7 +179,9 @@ def record(
         stop.is_starting = True
         try:
             if spec.begin_at_s is not None:  # what is wrong is said now, not when the time has come
-                check(spec)
+                from capture import check_recording  # noqa: PLC0415 - loads av
+
+                check_recording(spec)
             view = choose_view(is_json=json, is_quiet=quiet)
             if not quiet:
                 mention_orphans(spec.output.parent)
@@ -196,21 +198,8 @@ def record(
             raise _with_way_out(error) from error
 
 
-def check(spec: RecordingSpec) -> None:
-    """Whether a spec makes sense, before its time has come.
-
-    A private desktop, whose windows its rules are about, is made only then.
-    """
-    from capture.live.lookout import check_rules  # noqa: PLC0415 - loads NumPy
-    from capture.recording.plan import check_spec  # noqa: PLC0415 - loads av
-
-    check_spec(spec)
-    if spec.private_desktop is None:
-        check_rules(rule for rule in (*spec.start_when, *spec.stop_when) if rule.is_of_windows)
-
-
 def _may_hold_video(path: Path) -> bool:
-    from capture.media.write.mux import container_of  # noqa: PLC0415 - loads av
+    from capture import container_of  # noqa: PLC0415 - loads av
 
     return not container_of(path).is_audio_only
 
@@ -238,7 +227,7 @@ def _run(spec: RecordingSpec, view: View, stop: StopSignals) -> int:
         CaptureError: It could not start, or nothing was kept.
     """
     return_large_blocks()
-    from capture.recording.session import Session  # noqa: PLC0415 - NumPy is slow to load
+    from capture import Session  # noqa: PLC0415 - NumPy is slow to load
 
     session = Session(spec, view.on_event)
     stop.attach(session.stop, session.abort)

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from capture.cli.app import say
-from capture.cli.values import format_clock, format_size
 from capture.cli.views import table_of
 from capture.schedule.jobs import Job, Run, Status
 from capture.schedule.when import oddity_of, zone_of
 from capture.specs.as_json import to_json
+from capture.units import format_clock, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from capture import json_lines
 from capture.cli.app import say
-from capture.cli.values import format_clock, format_dbfs, format_size
 from capture.clock import local_time, now_ns
 from capture.model.events import Event, EventKind
 from capture.model.recording import RecordingResult, State
-from capture.units import NS_PER_S
+from capture.units import NS_PER_S, format_clock, format_dbfs, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from capture.live.running import Running
-    from capture.recording.session import Session
+    from capture import Running, Session
 
 __all__ = [
     "JsonView",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from capture import parse_start, parse_stop
 from capture.cli.app import print_error, say
 from capture.cli.recover import mention_orphans
 from capture.cli.signals import StopSignals
@@ -19,16 +20,14 @@ from capture.cli.voice_views import choose_view
 from capture.config import default_voice_folder
 from capture.errors import CaptureError, ConfigError, NothingRecordedError
 from capture.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SOME_FAILED, of_listening
-from capture.live.rules import parse_start, parse_stop
 from capture.specs.voice import GateSpec, SoundFileSpec, VoiceSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from capture.model.voice import VoiceResult
-    from capture.voice import VoiceKeeper
+    from capture import VoiceKeeper, VoiceResult
 
-__all__ = ["DEFAULTS", "VoiceOptions", "check", "voice"]
+__all__ = ["DEFAULTS", "VoiceOptions", "voice"]
 
 MESSENGERS = ("whatsapp", "telegram")
 DEFAULT_GATE = GateSpec()
@@ -168,17 +167,8 @@ def voice(
             return EXIT_INTERRUPTED
 
 
-def check(spec: VoiceSpec) -> None:
-    """Whether a spec makes sense, before its time has come."""
-    from capture.live.lookout import check_rules  # noqa: PLC0415 - loads NumPy
-    from capture.voice.plan import check_spec  # noqa: PLC0415 - loads av
-
-    check_spec(spec)
-    check_rules(rule for rule in (*spec.start_when, *spec.stop_when) if rule.is_of_windows)
-
-
 def _run(spec: VoiceSpec, stop: StopSignals, *, is_json: bool, is_quiet: bool) -> int:
-    from capture.voice import VoiceKeeper  # noqa: PLC0415 - av and the speech model are slow
+    from capture import VoiceKeeper  # noqa: PLC0415 - av and the speech model are slow
 
     if not is_quiet:
         mention_orphans(spec.folder)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Self
 
 from capture.cli.app import say
 from capture.cli.hints import in_options
-from capture.cli.values import format_clock, format_dbfs, format_size
 from capture.cli.views import POLL_S, JsonView, View
 from capture.errors import CaptureError
 from capture.model.events import Event, EventKind
 from capture.model.voice import VoiceState
+from capture.units import format_clock, format_dbfs, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from capture.model.voice import VoiceMessage, VoiceResult, VoiceSnapshot
-    from capture.voice import VoiceKeeper
+    from capture import VoiceKeeper, VoiceMessage, VoiceResult, VoiceSnapshot
 
 __all__ = ["VoiceView", "choose_view", "kept_line", "render"]
 
@@ -188,7 +187,7 @@ class LiveView(VoiceView):
         self._player.start()
 
     def _play_now(self, keeper: VoiceKeeper, message: VoiceMessage) -> None:
-        from capture.voice.preview import preview  # noqa: PLC0415 - loads av
+        from capture import preview  # noqa: PLC0415 - loads av
 
         try:
             with preview(keeper, message) as player:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
+from capture.errors import UnsupportedError
+from capture.hints import Advice
+from capture.libraries import needed
+
 __all__ = [
     "ACCENT",
     "BARS",
@@ -13,6 +19,7 @@ __all__ = [
     "bar_at_px",
     "bar_due_s",
     "is_played",
+    "require_window",
 ]
 
 TITLE = "Voice message"
@@ -42,3 +49,20 @@ def is_played(blue: int, green: int, red: int) -> bool:
     halfway = (ACCENT[1] + FAINT[1]) // 2
     del blue
     return green > halfway and green > red + (ACCENT[1] - ACCENT[2]) // 4
+
+
+def require_window() -> None:
+    """See whether the message's window can be drawn and heard: it is a program of its own.
+
+    Raises:
+        UnsupportedError: Not on this system.
+        LibraryMissingError: Something is not installed.
+    """
+    if sys.platform != "linux":
+        raise UnsupportedError(
+            "the demo's window needs Linux",
+            hint=Advice.CHECK_MACHINE.with_(),
+        )
+    with needed("xcffib"):
+        import capture.demo.canvas  # noqa: PLC0415 - only looked for
+    import capture.opencv  # noqa: F401, PLC0415 - the same

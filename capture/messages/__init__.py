@@ -7,7 +7,7 @@ everything again; ``actions`` is what is done to a message, ``names`` the patter
 
 from __future__ import annotations
 
-from capture.messages.actions import for_messenger, rename, trim, with_peaks
+from capture.messages.actions import copy_to, for_messenger, rename, trim, with_peaks
 from capture.messages.index import Indexed
 from capture.messages.library import UNDO_FOR_S, Library, describe, is_enabled, record
 from capture.messages.message import Facts, Message, Origin, Passage, entry_of
@@ -24,6 +24,7 @@ __all__ = [
     "Passage",
     "Query",
     "check_name",
+    "copy_to",
     "describe",
     "entry_of",
     "for_messenger",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 from capture.errors import ConfigError, MediaError
 from capture.hints import Advice
 from capture.messages.library import describe
 from capture.messages.message import Facts, Passage
-from capture.messages.names import renamed_stem
+from capture.messages.names import name_of, renamed_stem
 from capture.messages.places import made_of, move, translating
 from capture.naming import clear_parts, part_path, publish, safe_name
 from capture.specs.extraction import ExtractJob
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from capture.messages.library import Library
     from capture.messages.message import Message
 
-__all__ = ["for_messenger", "rename", "trim", "with_peaks"]
+__all__ = ["copy_to", "for_messenger", "rename", "trim", "with_peaks"]
 
 FOLDER_OF_OWNER = 0o700
 _LOSSLESS = {".wav": SoundFileSpec("wav"), ".flac": SoundFileSpec("flac")}
@@ -156,6 +158,42 @@ def for_messenger(message: Message, messenger: str) -> Path:
             return publish(part, target, overwrite=True)
     finally:
         part.unlink(missing_ok=True)
+
+
+def copy_to(
+    message: Message, folder: Path, *, name: str | None = None, messenger: str | None = None
+) -> Path:
+    """Copy a message's file under a free name, whole or not at all; as old as the message.
+
+    Args:
+        message: Which.
+        folder: Where it goes; made where it is missing.
+        name: A pattern, as of ``name_of``; by default as the file is called.
+        messenger: Written as ``for_messenger`` does; by default bit for bit as it is.
+
+    Raises:
+        ConfigError: The file is missing, or there is no such messenger.
+        MediaError: It cannot be read.
+        OutputError: The copy cannot be written.
+    """
+    source = message.path if messenger is None else for_messenger(message, messenger)
+    stem = source.stem if name is None else name_of(name, message)
+    target = folder.absolute() / f"{stem}{source.suffix}"
+    part = part_path(target)
+    with translating(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        clear_parts(target.parent)
+        try:
+            if not source.is_file():
+                raise ConfigError(
+                    f"the file is missing: {source}", hint=Advice.INDEX_MESSAGES.with_()
+                )
+            shutil.copyfile(source, part)
+            os.utime(part, (message.moment.timestamp(),) * 2)
+            return publish(part, target, number=True)
+        finally:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
 
 
 def with_peaks(library: Library, message: Message) -> Message:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from capture.errors import ConfigError, OutputError
 from capture.hints import Advice
-from capture.live.lookout import require_rules
+from capture.live.lookout import check_rules, require_rules
 from capture.live.mixer import SourceSetting, plan_tracks
 from capture.live.rules import with_rules
 from capture.media.output import as_output_error
@@ -27,7 +27,20 @@ if TYPE_CHECKING:
     from capture.live.mixer import Track
     from capture.specs.recording import AudioSpec, RecordingSpec, VideoSpec
 
-__all__ = ["audio_codec_of", "check_spec", "find_doubled", "plan_segments"]
+__all__ = ["audio_codec_of", "check_recording", "check_spec", "find_doubled", "plan_segments"]
+
+
+def check_recording(spec: RecordingSpec) -> None:
+    """Whether a spec makes sense on this machine, before its time has come.
+
+    A private desktop, whose windows its rules may be about, is made only then.
+
+    Raises:
+        CaptureError: As ``Session.start`` would for what can be known now.
+    """
+    check_spec(spec)
+    if spec.private_desktop is None:
+        check_rules(rule for rule in (*spec.start_when, *spec.stop_when) if rule.is_of_windows)
 
 
 def check_spec(spec: RecordingSpec) -> None:

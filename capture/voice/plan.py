@@ -6,7 +6,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from capture.errors import ConfigError, OutputError
-from capture.live.lookout import require_rules
+from capture.live.lookout import check_rules, require_rules
 from capture.live.rules import with_rules
 from capture.media.formats import check_sound_spec
 from capture.media.output import as_output_error
@@ -18,9 +18,19 @@ if TYPE_CHECKING:
 
     from capture.specs.voice import VoiceSpec
 
-__all__ = ["check_folder", "check_spec"]
+__all__ = ["check_folder", "check_listening", "check_spec"]
 
 MIN_HOLD_S, MIN_MAX_LENGTH_S = 0.3, 5.0
+
+
+def check_listening(spec: VoiceSpec) -> None:
+    """Whether a spec makes sense on this machine, before its time has come.
+
+    Raises:
+        CaptureError: As ``VoiceKeeper.start`` would for what can be known now.
+    """
+    check_spec(spec)
+    check_rules(rule for rule in (*spec.start_when, *spec.stop_when) if rule.is_of_windows)
 
 
 def check_spec(spec: VoiceSpec) -> None:

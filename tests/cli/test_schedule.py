@@ -273,13 +273,13 @@ def test_what_may_keep_a_job_from_recording_is_warned_of(
         lines = capsys.readouterr().err.splitlines()
         said[name] = [line for line in lines if line.startswith("warning: ")]
     assert "there is no screen to read" in said["film"][0]
-    assert "no sound server answers (--audio mic)" in said["film"][1]
+    assert "no sound server answers (mic)" in said["film"][1]
     assert "nothing ends these recordings" in said["film"][2]
     assert [line.partition(": ")[2] for line in said["sound"]] == [
-        "not there now: no sound server answers (--audio system)"
+        "not there now: no sound server answers (system)"
     ]
     assert [line.partition(": ")[2] for line in said["voice"]] == [
-        "not there now: no sound server answers (--from mic)"
+        "not there now: no sound server answers (mic)"
     ]
     assert said["alone"] == said["card"] == []
     assert schedule("list") == 0

@@ -19,8 +19,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from capture import check_recording
 from capture.cli.app import app, run
-from capture.cli.record import check
 from capture.errors import CaptureError, ConfigError, DamagedFileError, OutputError
 from capture.json_lines import of_error
 from capture.messages import Facts, Library, Origin, describe
@@ -788,7 +788,7 @@ def test_the_recipe_for_cron_does_what_it_says(at_home: Path) -> None:
     words = shlex.split(os.path.expandvars(command).replace("$(date +%F)", "2026-11-23"))
     _, bound, _ = app.parse_args(words[1:], print_error=False, exit_on_error=False)
     spec = bound.arguments["options"].spec(bound.arguments["output"], ())
-    check(spec)
+    check_recording(spec)
     assert spec.output == at_home / "standup 2026-11-23.mp4"
     assert spec.duration_s == 900
     assert f"{datetime.fromtimestamp(spec.begin_at_s).astimezone():%H:%M}" == "09:00"
