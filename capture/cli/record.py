@@ -7,7 +7,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeGuard
 
 from cyclopts import Parameter
 
@@ -24,7 +24,6 @@ from capture.errors import (
     CaptureError,
     ConfigError,
     LibraryMissingError,
-    NothingRecordedError,
 )
 from capture.exit_codes import EXIT_DEAD_SOURCE, EXIT_INTERRUPTED, of_recording
 from capture.hints import Advice, Hint
@@ -187,15 +186,13 @@ def record(
                 mention_orphans(spec.output.parent)
             _count_down(spec.begin_at_s, view, stop)
             return _run(spec, view, stop)
-        except (KeyboardInterrupt, NothingRecordedError):
-            if not stop.has_come:
-                raise
-            say("stopped before anything was recorded")
-            return EXIT_INTERRUPTED
-        except BackendUnavailableError as error:
-            if spec.private_desktop is not None or not _helps_desktop(error):
-                raise
-            raise _with_way_out(error) from error
+        except (KeyboardInterrupt, CaptureError) as error:
+            if stop.explains(error):
+                say("stopped before anything was recorded")
+                return EXIT_INTERRUPTED
+            if spec.private_desktop is None and _helps_desktop(error):
+                raise _with_way_out(error) from error
+            raise
 
 
 def _may_hold_video(path: Path) -> bool:
@@ -204,12 +201,13 @@ def _may_hold_video(path: Path) -> bool:
     return not container_of(path).is_audio_only
 
 
-def _helps_desktop(error: BackendUnavailableError) -> bool:
+def _helps_desktop(error: BaseException) -> TypeGuard[BackendUnavailableError]:
     """Whether a private desktop is a way out that the error does not name yet."""
-    if sys.platform != "linux" or isinstance(error, LibraryMissingError):
+    if not isinstance(error, BackendUnavailableError) or isinstance(error, LibraryMissingError):
         return False
     desktops = {Advice.PRIVATE_DESKTOP, Advice.PRIVATE_DISPLAY}
-    return not (isinstance(error.hint, Hint) and error.hint.advice in desktops)
+    is_named = isinstance(error.hint, Hint) and error.hint.advice in desktops
+    return sys.platform == "linux" and not is_named
 
 
 def _with_way_out(error: BackendUnavailableError) -> BackendUnavailableError:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from capture.cli.app import on_interrupt, say
 from capture.cli.streams import DetachedStream
+from capture.errors import NothingRecordedError
 from capture.exit_codes import EXIT_INTERRUPTED
 from capture.pipeline import StopFlag
 
@@ -123,6 +124,15 @@ class StopSignals:
     def wait(self, timeout_s: float) -> bool:
         """Sleep so long, in s, or until one comes; true once there was one."""
         return self._come.wait(timeout_s)
+
+    def explains(self, error: BaseException) -> bool:
+        """Whether an error is what a signal has made of a start.
+
+        ^C also ends a program that a library asks while it is loaded, such as ``ldconfig``; the
+        library then says that something is not there.
+        """
+        is_end = isinstance(error, (KeyboardInterrupt, NothingRecordedError))
+        return self.has_come and (self.is_starting or is_end)
 
     def check(self) -> None:
         """Leave, if there was one.

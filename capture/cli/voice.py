@@ -18,7 +18,7 @@ from capture.cli.streams import detached_output
 from capture.cli.values import Duration, parse_duration
 from capture.cli.voice_views import choose_view
 from capture.config import default_voice_folder
-from capture.errors import CaptureError, ConfigError, NothingRecordedError
+from capture.errors import CaptureError, ConfigError
 from capture.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SOME_FAILED, of_listening
 from capture.specs.voice import GateSpec, SoundFileSpec, VoiceSpec
 
@@ -160,8 +160,8 @@ def voice(
         stop.is_starting = True
         try:
             return _run(spec, stop, is_json=json, is_quiet=quiet)
-        except NothingRecordedError:
-            if not stop.has_come:
+        except CaptureError as error:
+            if not stop.explains(error):
                 raise
             say("stopped before it listened")
             return EXIT_INTERRUPTED
