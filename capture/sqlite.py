@@ -1,19 +1,15 @@
 """An SQLite file that many threads and processes use at once: transactions, and errors as ours."""
 
-from __future__ import annotations
-
 import contextlib
 import sqlite3
 import threading
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-    from types import TracebackType
-
-    from capture.errors import CaptureError
+from capture.errors import CaptureError
 
 __all__ = ["LOCKED_AFTER_S", "Database", "connect", "is_locked"]
 

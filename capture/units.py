@@ -1,7 +1,5 @@
 """Durations and sizes as people write them; one place, for commands, rules and schedules."""
 
-from __future__ import annotations
-
 import re
 
 __all__ = ["NS_PER_S", "parse_duration", "parse_size"]

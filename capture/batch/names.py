@@ -1,18 +1,12 @@
 """The jobs of a batch, each with names that no other job of it has."""
 
-from __future__ import annotations
-
 import dataclasses
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
+from capture.batch.inputs import Input
 from capture.errors import CaptureError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
-
-    from capture.batch.inputs import Input
-    from capture.specs.extraction import ExtractJob
+from capture.specs.extraction import ExtractJob
 
 __all__ = ["name_jobs"]
 

@@ -13,8 +13,6 @@ Every process runs under a keeper (``keeper.py``) that takes its whole tree down
 to, or when the process that owns this object dies, ``kill -9`` included.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import secrets
@@ -26,8 +24,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO
 
 from capture.errors import (
     BackendUnavailableError,
@@ -36,10 +35,6 @@ from capture.errors import (
     UnsupportedError,
 )
 from capture.sources.base import Closing
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from typing import IO
 
 __all__ = ["HIDDEN_VARIABLES", "SINK_NAME", "PrivateDesktop", "inherited_variables"]
 

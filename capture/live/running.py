@@ -4,20 +4,15 @@ Every front (the command, a window, a program of a user) starts, shows and ends 
 way. ``Session`` and ``VoiceKeeper`` are the two implementations.
 """
 
-from __future__ import annotations
-
 import threading
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
+from collections.abc import Callable
+from types import TracebackType
+from typing import Generic, Protocol, Self, TypeVar
 
 from capture.live.event_log import EventLog, EventStream
+from capture.model.events import Event
 from capture.pipeline import StopFlag
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import TracebackType
-
-    from capture.model.events import Event
 
 __all__ = ["Running", "Stoppable"]
 

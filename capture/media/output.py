@@ -1,23 +1,17 @@
 """Files that are written: what the system says about them, and when the disk has them."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
 
 import av
 
 from capture.errors import SYSTEM_REASONS, OutputError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-    from types import TracebackType
-
-    from capture.model.extraction import ExtractedPart
+from capture.model.extraction import ExtractedPart
 
 __all__ = ["as_output_error", "errno_said", "keep", "keep_all", "keep_names"]
 

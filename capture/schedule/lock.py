@@ -1,16 +1,12 @@
 """One daemon a schedule: a lock that the system holds for as long as a process lives."""
 
-from __future__ import annotations
-
 import os
 import sys
-from typing import TYPE_CHECKING, BinaryIO, Self
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
 
 from capture.errors import OutputError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-    from types import TracebackType
 
 __all__ = ["Lock", "serving_pid"]
 

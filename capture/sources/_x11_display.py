@@ -4,13 +4,13 @@ Owns what the X11 parts share. Every request runs inside ``guarded()``, so that 
 is a ``DeviceLostError`` and never a traceback of xcffib. Used from one thread at a time.
 """
 
-from __future__ import annotations
-
 import re
 import socket
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Self
+from types import ModuleType
+from typing import Any, Self
 
 import xcffib
 import xcffib.randr
@@ -19,10 +19,6 @@ import xcffib.xproto
 from capture.errors import AccessDeniedError, BackendUnavailableError, DeviceLostError
 from capture.geometry import Rect
 from capture.hints import Advice
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from types import ModuleType
 
 __all__ = ["X11Display"]
 

@@ -1,17 +1,11 @@
 """The contracts that every backend keeps; ``tests/contract`` holds all of them to these."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Self
+from collections.abc import Callable
+from typing import Self
 
-from capture.model.signal import SoundState
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from capture.model.events import Event
-    from capture.model.signal import AudioBlock, ScreenPicture
+from capture.model.events import Event
+from capture.model.signal import AudioBlock, ScreenPicture, SoundState
 
 __all__ = ["MIX_STREAM", "AudioSource", "Closing", "PlayerSource", "ScreenSource"]
 

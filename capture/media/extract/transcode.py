@@ -5,13 +5,16 @@ it. All files of a track are written in the same pass, so that a day cut in a hu
 costs no more than the day.
 """
 
-from __future__ import annotations
-
 import contextlib
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, Self
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from capture.gate import find_messages
 from capture.media.extract.normalize import Normalizer
@@ -20,16 +23,8 @@ from capture.media.formats import FORMATS
 from capture.media.read.loudness import Gain, Leveller
 from capture.media.read.sound_reader import SoundReader, depth_of
 from capture.media.write.export import open_sound
+from capture.specs.extraction import ExtractJob
 from capture.specs.voice import GateSpec, SoundFileSpec
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from types import TracebackType
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from capture.specs.extraction import ExtractJob
 
 __all__ = ["default_spec", "find_spans", "write_pieces"]
 

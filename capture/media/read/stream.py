@@ -1,22 +1,17 @@
 """Sound of a file as a stream for a player: from any place on, at one rate, a piece at a time."""
 
-from __future__ import annotations
-
 import contextlib
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
 
 import av
+import numpy as np
+from numpy.typing import NDArray
 
 from capture.media.read.convert import SoundConverter, SoundForm
 from capture.media.read.decode import read_packets
 from capture.media.read.tracks import file_zero_s, open_sound_file, rate_of, sound_tracks
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
 
 __all__ = ["SoundStream"]
 
