@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from capture.closing import Closing
 from capture.media.read.stream import SoundStream
 from capture.media.write.waveform import Peaks
 from capture.pipeline import Pipeline
-from capture.sources.base import Closing
 from capture.sources.playback import open_playback
 
 __all__ = ["Player"]

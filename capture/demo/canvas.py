@@ -12,9 +12,9 @@ import xcffib
 import xcffib.xproto
 from numpy.typing import NDArray
 
+from capture.closing import Closing
 from capture.errors import BackendUnavailableError
 from capture.hints import Advice
-from capture.sources.base import Closing
 
 __all__ = ["Canvas"]
 

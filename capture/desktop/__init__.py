@@ -28,13 +28,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from capture.closing import Closing
 from capture.errors import (
     BackendUnavailableError,
     ConfigError,
     DeviceNotFoundError,
     UnsupportedError,
 )
-from capture.sources.base import Closing
 
 __all__ = ["HIDDEN_VARIABLES", "SINK_NAME", "PrivateDesktop", "inherited_variables"]
 

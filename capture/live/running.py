@@ -7,7 +7,6 @@ way. ``Session`` and ``VoiceKeeper`` are the two implementations.
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
 from capture.live.event_log import EventLog, EventStream
@@ -56,12 +55,7 @@ class Running(ABC, Generic[SnapshotT, ResultT]):
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.stop()
         if kind is None:
             self.wait()

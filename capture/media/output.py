@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 
 import av
 
@@ -27,12 +26,7 @@ class as_output_error(contextlib.AbstractContextManager["as_output_error"]):  # 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if not isinstance(error, (OSError, av.FFmpegError)) or isinstance(error, OutputError):
             return
         code = getattr(error, "errno", None)

@@ -3,9 +3,9 @@
 import os
 import sys
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
+from capture.closing import Closing
 from capture.errors import OutputError
 
 __all__ = ["Lock", "serving_pid"]
@@ -17,7 +17,7 @@ LOCKED_BYTE = 1 << 30
 far behind the number, which may lie past the end of the file."""
 
 
-class Lock:
+class Lock(Closing):
     """The right to be the one daemon of a schedule; the file holds the number of who has it.
 
     The system lets go of it when the process ends, however that happens.
@@ -44,17 +44,11 @@ class Lock:
         self._file.truncate(0)
         self._file.write(str(os.getpid()).encode())
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._file.truncate(0)
-        self._file.close()
+    def close(self) -> None:
+        """Give it back; idempotent."""
+        if not self._file.closed:
+            self._file.truncate(0)
+            self._file.close()
 
 
 def serving_pid(database: Path) -> int | None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from capture.closing import Closing
 from capture.errors import (
     BackendUnavailableError,
     CaptureError,
@@ -22,7 +23,6 @@ from capture.errors import (
     LibraryMissingError,
 )
 from capture.hints import Advice
-from capture.sources.base import Closing
 from capture.sources.player_pulse import PulseStream
 
 __all__ = ["Playback", "open_playback"]

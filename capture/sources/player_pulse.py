@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.clock import now_ns
+from capture.closing import Closing
 from capture.errors import BackendUnavailableError
 from capture.hints import Advice
 from capture.sources import _libpulse as lp
-from capture.sources.base import Closing
 from capture.units import NS_PER_S
 
 __all__ = ["PulsePlayer", "PulseStream"]

@@ -10,8 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,7 +165,7 @@ def _depth(reader: SoundReader, spec: SoundFileSpec) -> str:
     return depth
 
 
-class _Part:
+class _Part(contextlib.ExitStack):
     """One file on its way: gain, rate, encoder. Its file appears with its first sample."""
 
     def __init__(
@@ -177,6 +176,7 @@ class _Part:
         spec: SoundFileSpec,
         rate_hz: int | None,
     ) -> None:
+        super().__init__()
         self._piece, self._spec = piece, spec
         self._depth = _depth(reader, spec)
         self._channels, self._layout = reader.channels, reader.layout
@@ -184,19 +184,7 @@ class _Part:
         self.frames = 0
         self._level = None if gain is None else Leveller(gain, reader.rate_hz, reader.layout)
         self._rate = Rate(reader.rate_hz, self.rate_hz, reader.layout, reader.sample_format)
-        self._stack = contextlib.ExitStack()
         self._writer: Any = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
 
     def take(self, samples: NDArray[Any]) -> None:
         """Sound at the rate of the source."""
@@ -213,7 +201,7 @@ class _Part:
                 self._resample(samples)
         for samples in self._rate.finish():
             self._write(samples)
-        self._stack.close()
+        self.close()
 
     def _resample(self, samples: NDArray[Any]) -> None:
         for resampled in self._rate.push(samples):
@@ -221,7 +209,7 @@ class _Part:
 
     def _write(self, samples: NDArray[Any]) -> None:
         if self._writer is None:
-            self._writer = self._stack.enter_context(
+            self._writer = self.enter_context(
                 open_sound(
                     self._piece.path,
                     self._spec,
