@@ -1,7 +1,5 @@
 """``python -m capture`` is the ``capture`` command."""
 
-from __future__ import annotations
-
 from capture.cli.app import main
 
 if __name__ == "__main__":

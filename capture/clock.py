@@ -5,8 +5,6 @@ sound. Wall time is metadata and never enters a timestamp. ``SessionClock`` turn
 time of the file, from which the pauses are cut out, for pictures and sound alike.
 """
 
-from __future__ import annotations
-
 import sys
 import threading
 import time

@@ -1,7 +1,5 @@
 """Where recordings go and what they are called when nobody says; which version this is."""
 
-from __future__ import annotations
-
 import os
 from datetime import datetime
 from pathlib import Path

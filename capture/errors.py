@@ -21,16 +21,12 @@ report. Built-in classes are mixed in where Python code would look for them.
 ``SourceEndedError`` stands apart: it is the clean end of a source, not a failure.
 """
 
-from __future__ import annotations
-
 import errno
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from capture.hints import Advice
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 __all__ = [
     "AccessDeniedError",

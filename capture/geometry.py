@@ -1,7 +1,5 @@
 """Rectangles of pixels."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 __all__ = ["Rect"]
@@ -39,11 +37,11 @@ class Rect:
         """How many pixels it covers."""
         return self.width_px * self.height_px
 
-    def moved(self, dx_px: int, dy_px: int) -> Rect:
+    def moved(self, dx_px: int, dy_px: int) -> "Rect":
         """The same rectangle elsewhere."""
         return Rect(self.left_px + dx_px, self.top_px + dy_px, self.width_px, self.height_px)
 
-    def intersect(self, other: Rect) -> Rect | None:
+    def intersect(self, other: "Rect") -> "Rect | None":
         """What both cover, or ``None`` where they do not meet."""
         left, top = max(self.left_px, other.left_px), max(self.top_px, other.top_px)
         right, bottom = min(self.right_px, other.right_px), min(self.bottom_px, other.bottom_px)
@@ -51,7 +49,7 @@ class Rect:
             return None
         return Rect(left, top, right - left, bottom - top)
 
-    def union(self, other: Rect) -> Rect:
+    def union(self, other: "Rect") -> "Rect":
         """The smallest rectangle around both."""
         left, top = min(self.left_px, other.left_px), min(self.top_px, other.top_px)
         right, bottom = max(self.right_px, other.right_px), max(self.bottom_px, other.bottom_px)

@@ -4,8 +4,6 @@ The text of a code names no option and no command; the command line has its own 
 ``capture.cli.hints``. A hint that is the same everywhere is plain text and needs no code.
 """
 
-from __future__ import annotations
-
 import enum
 from typing import Any, Self
 
@@ -47,7 +45,7 @@ class Advice(enum.Enum):
     RECORD_REGION = "record the part of the screen where it is"
     REGION_INSIDE = "the part inside is {region}"
 
-    def with_(self, **parameters: Any) -> Hint:
+    def with_(self, **parameters: Any) -> "Hint":
         """The hint with its parameters."""
         return Hint(self, parameters)
 
@@ -72,5 +70,5 @@ class Hint(str):
     advice: Advice
     parameters: dict[str, Any]
 
-    def __reduce__(self) -> tuple[type[Hint], tuple[Advice, dict[str, Any]]]:
+    def __reduce__(self) -> "tuple[type[Hint], tuple[Advice, dict[str, Any]]]":
         return Hint, (self.advice, self.parameters)  # it goes through worker processes

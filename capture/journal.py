@@ -7,8 +7,6 @@ path, no title and no command: only what is needed to tell whether the recorder 
 much there should be, and what was to become of it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json
@@ -16,17 +14,14 @@ import math
 import os
 import platform
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from capture.errors import MediaError
 from capture.naming import NAME_BYTES, fitted
 from capture.process import boot_id, is_still, process_start
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 
 __all__ = [
     "MESSAGE_RECIPE",

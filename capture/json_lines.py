@@ -7,16 +7,13 @@ the names; a level of silence, which is -inf dBFS, is ``null``. Within a version
 none changes its meaning or goes.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from capture.errors import CaptureError
-    from capture.model.events import Event
+from capture.errors import CaptureError
+from capture.model.events import Event
 
 __all__ = ["VERSION", "json_line", "of_error", "of_event", "of_result", "of_snapshot"]
 

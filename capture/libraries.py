@@ -5,16 +5,12 @@ PortAudio is not pip's business. Whoever imports one whose lack a part of the pr
 does so inside ``needed``; of all others the command speaks at its end (``lack``).
 """
 
-from __future__ import annotations
-
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from capture.errors import LibraryMissingError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 __all__ = ["lack", "needed"]
 

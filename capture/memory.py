@@ -1,7 +1,5 @@
 """Memory of a whole process of ours; a program that imports the package keeps its own allocator."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 

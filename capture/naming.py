@@ -5,20 +5,15 @@ else. A file is written under a hidden name beside its place (``part_path``) and
 (``publish``): what has a final name is complete, and what had that name before is never lost.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os
 import re
 import sys
 import unicodedata
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from capture.process import is_alive
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 __all__ = [
     "NAME_BYTES",

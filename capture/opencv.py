@@ -4,8 +4,6 @@ Its wheels bring Qt along, and point it out to every Qt program that is started 
 then finds plugins of another version and ends at once.
 """
 
-from __future__ import annotations
-
 import os
 
 from capture.libraries import needed

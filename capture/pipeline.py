@@ -5,16 +5,12 @@ its error, a ``Pipeline`` ends them in order and hands the first error to the ow
 tells all of them that the end has come, also from a signal handler.
 """
 
-from __future__ import annotations
-
 import contextlib
 import enum
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Generic, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
 __all__ = ["Mailbox", "MailboxClosedError", "Pipeline", "Stage", "StopFlag", "WhenFull"]
 

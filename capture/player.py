@@ -1,21 +1,16 @@
 """Plays a file on the speakers, for any front: no terminal and no window is known here."""
 
-from __future__ import annotations
-
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
+from capture.closing import Closing
 from capture.media.read.stream import SoundStream
 from capture.media.write.waveform import Peaks
 from capture.pipeline import Pipeline
-from capture.sources.base import Closing
 from capture.sources.playback import open_playback
-
-if TYPE_CHECKING:
-    import os
-
-    import numpy as np
-    from numpy.typing import NDArray
 
 __all__ = ["Player"]
 

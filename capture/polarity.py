@@ -4,14 +4,10 @@ Heard on two loudspeakers they are as loud as any; added up, they are silence. W
 up turns such ones first. Pure.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 __all__ = ["Aligner", "cancels", "signs_of"]
 

@@ -1,7 +1,5 @@
 """Which process it is: numbers are given again, so one is known by its number and its beginning."""
 
-from __future__ import annotations
-
 import contextlib
 import signal
 import sys

@@ -4,22 +4,16 @@ Owns the way from 48 kHz sound of any number of channels to probabilities of spe
 decimation, and whichever of the two packages with the model inside is there. Nothing is downloaded.
 """
 
-from __future__ import annotations
-
 import math
+from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from capture.errors import BackendUnavailableError
 from capture.hints import Advice
 from capture.polarity import cancels, signs_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
 
 __all__ = ["LOOKAHEAD_FRAMES", "RATE_HZ", "WINDOW_FRAMES", "SpeechDetector"]
 

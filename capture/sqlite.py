@@ -1,19 +1,15 @@
 """An SQLite file that many threads and processes use at once: transactions, and errors as ours."""
 
-from __future__ import annotations
-
 import contextlib
 import sqlite3
 import threading
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Self
+from abc import abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-    from types import TracebackType
-
-    from capture.errors import CaptureError
+from capture.closing import Closing
+from capture.errors import CaptureError
 
 __all__ = ["LOCKED_AFTER_S", "Database", "connect", "is_locked"]
 
@@ -37,24 +33,13 @@ def is_locked(error: sqlite3.Error) -> bool:
     return "locked" in str(error) or "busy" in str(error)
 
 
-class Database(ABC):
+class Database(Closing):
     """The file, open; any thread may call any method. Whoever inherits connects."""
 
     _connection: sqlite3.Connection
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Give the file back; idempotent."""

@@ -1,7 +1,5 @@
 """Durations, sizes and levels as people write and read them."""
 
-from __future__ import annotations
-
 import re
 
 __all__ = [

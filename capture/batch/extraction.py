@@ -1,16 +1,10 @@
 """The work of a batch that takes sound out of files."""
 
-from __future__ import annotations
-
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from capture.model.extraction import ExtractedPart, ExtractResult, Span
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from capture.specs.extraction import ExtractJob
+from capture.specs.extraction import ExtractJob
 
 __all__ = ["extract_file", "wait_for_disk"]
 

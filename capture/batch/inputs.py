@@ -1,17 +1,12 @@
 """What files are meant by the words of a command: files, folders, and patterns left to us."""
 
-from __future__ import annotations
-
 import glob
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from capture.errors import ConfigError, explain_system_error
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 __all__ = ["FILM_ENDINGS", "SOUND_ENDINGS", "Input", "check_file", "find_inputs", "is_folder"]
 

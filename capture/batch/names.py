@@ -1,21 +1,14 @@
 """The jobs of a batch, each with names that no other job of it has; or of a file."""
 
-from __future__ import annotations
-
 import dataclasses
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
-from capture.batch.inputs import SOUND_ENDINGS
+from capture.batch.inputs import SOUND_ENDINGS, Input
 from capture.errors import CaptureError, ConfigError
 from capture.media.formats import FORMATS, suffix_of
+from capture.specs.extraction import ExtractJob
 from capture.specs.voice import SoundFileSpec
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
-
-    from capture.batch.inputs import Input
-    from capture.specs.extraction import ExtractJob
 
 __all__ = ["SOUND_FORMATS", "is_own_result", "name_job", "name_jobs"]
 

@@ -9,8 +9,6 @@ A job is any picklable value, its work a function at the top level of a module; 
 becomes the error of that one job.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections import deque

@@ -4,21 +4,17 @@ A picture is prepared on the server beforehand, which takes milliseconds, and sh
 moment, which takes a fraction of one.
 """
 
-from __future__ import annotations
-
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xcffib
 import xcffib.xproto
+from numpy.typing import NDArray
 
+from capture.closing import Closing
 from capture.errors import BackendUnavailableError
 from capture.hints import Advice
-from capture.sources.base import Closing
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["Canvas"]
 

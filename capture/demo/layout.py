@@ -1,7 +1,5 @@
 """What stands where in the demo's window, and when: known to who draws it and to who films it."""
 
-from __future__ import annotations
-
 import sys
 
 from capture.errors import UnsupportedError

@@ -1,21 +1,15 @@
 """How far sound and picture of the demo's film are apart, measured in the film itself."""
 
-from __future__ import annotations
-
 import statistics
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from capture.demo.layout import BARS, bar_at_px, bar_due_s, is_played
 from capture.demo.voice_sample import read_wav
 from capture.errors import CaptureError
 from capture.media.read.decode import read_pictures, read_sound
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 __all__ = ["measure_offset"]
 

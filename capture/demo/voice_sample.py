@@ -1,19 +1,15 @@
 """The spoken sample of the demo, made on the spot: no media lie in the repository."""
 
-from __future__ import annotations
-
 import contextlib
 import shutil
 import subprocess
 import tempfile
 import wave
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 __all__ = ["make_voice_sample", "read_wav"]
 

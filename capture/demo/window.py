@@ -7,14 +7,12 @@ heard, and ends when it is over. So the film shows by itself whether it is in st
 Drawn by OpenCV, shown without a toolkit, whose event loop would be tens of milliseconds late.
 """
 
-from __future__ import annotations
-
 import argparse
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from capture.clock import now_ns
 from capture.demo.canvas import Canvas
@@ -33,9 +31,6 @@ from capture.demo.voice_sample import read_wav
 from capture.opencv import cv2
 from capture.sources.player_pulse import PulsePlayer
 from capture.units import NS_PER_S
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["draw_message", "main"]
 

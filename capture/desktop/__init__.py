@@ -13,8 +13,6 @@ Every process runs under a keeper (``keeper.py``) that takes its whole tree down
 to, or when the process that owns this object dies, ``kill -9`` included.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import secrets
@@ -26,20 +24,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO
 
+from capture.closing import Closing
 from capture.errors import (
     BackendUnavailableError,
     ConfigError,
     DeviceNotFoundError,
     UnsupportedError,
 )
-from capture.sources.base import Closing
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from typing import IO
 
 __all__ = ["HIDDEN_VARIABLES", "SINK_NAME", "PrivateDesktop", "inherited_variables"]
 

@@ -14,8 +14,6 @@ it is there in 20 ms and is single-threaded: it may fork safely, and what it sta
   is dead, nobody else can delete the folder ``REMOVE`` (empty: none), so the keeper does.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import os

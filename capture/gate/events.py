@@ -1,15 +1,12 @@
 """What a gate says and asks: its events and states, and what it needs of a judge of speech."""
 
-from __future__ import annotations
-
 import enum
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import NDArray
 
 __all__ = ["LOOKBACK_S", "GateEvent", "GateEventKind", "GateState", "SpeechJudge", "Verdict"]
 

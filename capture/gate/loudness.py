@@ -1,16 +1,12 @@
 """How loud each tick is, and from where on that is sound: the noise floor and its thresholds."""
 
-from __future__ import annotations
-
 import math
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 __all__ = ["TICK_HZ", "Tally", "TickLevels", "power_dbfs"]
 
@@ -46,7 +42,7 @@ class Tally:
     power: float = 0.0
     peak: float = 0.0
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: "Tally") -> None:
         """Count these ticks too."""
         self.ticks += other.ticks
         self.power += other.power

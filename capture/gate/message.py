@@ -1,16 +1,11 @@
 """The message that is open, and the events that say what becomes of it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from capture.gate.events import LOOKBACK_S, GateEvent, GateEventKind, Verdict
 from capture.gate.loudness import TICK_HZ, Tally, TickLevels, power_dbfs
 from capture.gate.votes import SHORT_TICKS, Island
-
-if TYPE_CHECKING:
-    from capture.specs.voice import GateSpec
+from capture.specs.voice import GateSpec
 
 __all__ = ["Message", "MessageReporter"]
 

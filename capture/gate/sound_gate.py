@@ -1,26 +1,18 @@
 """The gate itself: tick after tick, what is open, and what is over."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from capture.errors import ConfigError
-from capture.gate.events import GateState, Verdict
+from capture.gate.events import GateEvent, GateState, SpeechJudge, Verdict
 from capture.gate.loudness import TICK_HZ, Tally, TickLevels, power_dbfs
-from capture.gate.message import MessageReporter
+from capture.gate.message import Message, MessageReporter
 from capture.gate.voices import RING_STEPS, STEP_TICKS, Voices
 from capture.gate.votes import NEAR_TICKS, SPEECH_SHARE, Island
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from numpy.typing import NDArray
-
-    from capture.gate.events import GateEvent, SpeechJudge
-    from capture.gate.message import Message
-    from capture.specs.voice import GateSpec
+from capture.specs.voice import GateSpec
 
 __all__ = ["SoundGate", "find_messages"]
 

@@ -1,18 +1,13 @@
 """What the judge of speech says of each tick, as far as it has heard."""
 
-from __future__ import annotations
-
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
-    from capture.gate.events import SpeechJudge
+from capture.gate.events import SpeechJudge
 
 __all__ = ["RING_STEPS", "STEP_TICKS", "Voices"]
 

@@ -1,7 +1,5 @@
 """What is said of a run of sound: whether it is speech, and whether it belongs to a message."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Final
 

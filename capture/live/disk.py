@@ -1,17 +1,11 @@
 """Is there room for the recording: before it starts, while it grows, and until it is over."""
 
-from __future__ import annotations
-
 import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from capture.errors import OutputError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from capture.specs.recording import RecordingSpec
+from capture.specs.recording import RecordingSpec
 
 __all__ = ["DiskLook", "DiskWatch", "check_room"]
 

@@ -4,8 +4,6 @@ Owns the control loop that turns the distance between stamps and laid sound into
 resampler that plays at that rate. Pure; the timeline decides when either is used.
 """
 
-from __future__ import annotations
-
 import math
 from functools import cache
 from typing import TypeAlias

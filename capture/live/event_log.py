@@ -1,16 +1,12 @@
 """The events of a recording or a listening, for its owner; and the warnings, for its result."""
 
-from __future__ import annotations
-
 import queue
 import weakref
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Callable
+from typing import Any, Self
 
 from capture.clock import now_ns
 from capture.model.events import Event, EventKind
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = ["EventLog", "EventStream"]
 

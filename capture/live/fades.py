@@ -1,13 +1,8 @@
 """Silence, and soft edges where sound begins or ends suddenly."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-if TYPE_CHECKING:
-    from capture.live.drift import Samples
+from capture.live.drift import Samples
 
 __all__ = ["faded_in", "faded_out", "silence"]
 

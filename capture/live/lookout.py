@@ -4,11 +4,9 @@ A recording and a keeper of messages wait for their start rules with a ``Patienc
 by their stop rules on a thread of ``watch_for_end``.
 """
 
-from __future__ import annotations
-
 import os
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -17,19 +15,15 @@ from capture.clock import now_ns
 from capture.errors import CaptureError, NothingRecordedError
 from capture.hints import Advice
 from capture.levels import gain_of
+from capture.live.event_log import EventLog
 from capture.live.rules import Ending, Facts, has_all
+from capture.live.running import Stoppable
 from capture.model.events import EventKind
 from capture.model.recording import State
+from capture.model.signal import AudioBlock
+from capture.specs.recording import RecordingSpec, Rule
+from capture.specs.voice import VoiceSpec
 from capture.units import NS_PER_S
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from capture.live.event_log import EventLog
-    from capture.live.running import Stoppable
-    from capture.model.signal import AudioBlock
-    from capture.specs.recording import RecordingSpec, Rule
-    from capture.specs.voice import VoiceSpec
 
 __all__ = [
     "Ear",

@@ -5,26 +5,19 @@ all of them forward together to one horizon, adds them up, cuts the pauses out t
 hands over tracks of equal length. Pure: no threads, no clock reads.
 """
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
+from capture.clock import SessionClock
 from capture.levels import LevelMeter, Loudness
 from capture.live.timeline import AudioTimeline
 from capture.model.recording import TrackReport
+from capture.model.signal import AudioBlock, Level
 from capture.specs.recording import TrackMode
 from capture.units import NS_PER_S
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from capture.clock import SessionClock
-    from capture.model.signal import AudioBlock, Level
 
 __all__ = ["Mixer", "SourceReport", "SourceSetting", "Track"]
 

@@ -7,11 +7,10 @@ sound anyway and refuses that rule. Pure: texts become rules, and rules are held
 somebody else has gathered.
 """
 
-from __future__ import annotations
-
 import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from capture.errors import ConfigError
 from capture.hints import Advice
@@ -19,9 +18,6 @@ from capture.specs.recording import AudioSpec, RecordingSpec, Rule
 from capture.specs.target import Window
 from capture.specs.voice import VoiceSpec
 from capture.units import NS_PER_S, parse_duration, parse_size
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = ["Ending", "Facts", "has_all", "parse_start", "parse_stop", "with_rules"]
 

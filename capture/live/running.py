@@ -4,20 +4,14 @@ Every front (the command, a window, a program of a user) starts, shows and ends 
 way. ``Session`` and ``VoiceKeeper`` are the two implementations.
 """
 
-from __future__ import annotations
-
 import threading
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
+from collections.abc import Callable
+from typing import Generic, Protocol, Self, TypeVar
 
 from capture.live.event_log import EventLog, EventStream
+from capture.model.events import Event
 from capture.pipeline import StopFlag
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import TracebackType
-
-    from capture.model.events import Event
 
 __all__ = ["Running", "Stoppable"]
 
@@ -61,12 +55,7 @@ class Running(ABC, Generic[SnapshotT, ResultT]):
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.stop()
         if kind is None:
             self.wait()

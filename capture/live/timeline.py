@@ -11,12 +11,10 @@ whether the mapping still holds, so jitter cannot reach the sound: a device that
 out bit for bit.
 """
 
-from __future__ import annotations
-
 import math
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,12 +28,8 @@ from capture.live.drift import (
     clamp,
 )
 from capture.live.fades import faded_in, faded_out, silence
+from capture.model.signal import AudioBlock
 from capture.units import NS_PER_S
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from capture.model.signal import AudioBlock
 
 __all__ = ["AudioTimeline", "TimelineStats"]
 

@@ -4,19 +4,14 @@ Loads no codec, so that a command line can be checked before anything heavy is i
 written by them is in ``capture.media.write.export``.
 """
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from capture.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from capture.specs.voice import SoundFileSpec
+from capture.specs.voice import SoundFileSpec
 
 __all__ = [
     "FORMATS",

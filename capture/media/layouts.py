@@ -1,7 +1,5 @@
 """What FFmpeg calls the arrangement of channels: where each of them is played."""
 
-from __future__ import annotations
-
 import av
 
 __all__ = ["default_layout", "file_layout", "known_layout", "speakers", "usual_layout"]

@@ -5,16 +5,12 @@ its middle and its end. A line of the comment carries that. Messengers' files ha
 number that an Ogg stream has anyway (RFC 3533, 4) is made of it there.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 __all__ = ["identity_of", "is_said_to_be_of", "stream_number", "with_origin", "without_origin"]
 

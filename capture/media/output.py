@@ -1,23 +1,16 @@
 """Files that are written: what the system says about them, and when the disk has them."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from pathlib import Path
 
 import av
 
 from capture.errors import SYSTEM_REASONS, OutputError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-    from types import TracebackType
-
-    from capture.model.extraction import ExtractedPart
+from capture.model.extraction import ExtractedPart
 
 __all__ = ["as_output_error", "errno_said", "keep", "keep_all", "keep_names"]
 
@@ -33,12 +26,7 @@ class as_output_error(contextlib.AbstractContextManager["as_output_error"]):  # 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if not isinstance(error, (OSError, av.FFmpegError)) or isinstance(error, OutputError):
             return
         code = getattr(error, "errno", None)

@@ -1,13 +1,9 @@
 """What can be captured: screens, windows, sound devices, applications."""
 
-from __future__ import annotations
-
 import enum
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from capture.geometry import Rect
+from capture.geometry import Rect
 
 __all__ = ["AudioApp", "AudioDevice", "DeviceKind", "Monitor", "WindowInfo"]
 

@@ -1,12 +1,7 @@
 """What was taken out of a file."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 __all__ = ["ExtractResult", "ExtractedPart", "Span"]
 

@@ -1,16 +1,11 @@
 """A recording while it runs, and what came of it."""
 
-from __future__ import annotations
-
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from capture.model.signal import Level
+from capture.model.signal import Level
 
 __all__ = ["RecordingResult", "Snapshot", "State", "TrackReport"]
 

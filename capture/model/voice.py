@@ -1,15 +1,10 @@
 """Voice messages, and the listening that keeps them."""
 
-from __future__ import annotations
-
 import enum
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from capture.model.signal import Level
+from capture.model.signal import Level
 
 __all__ = ["VoiceMessage", "VoiceResult", "VoiceSnapshot", "VoiceState"]
 

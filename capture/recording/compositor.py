@@ -4,21 +4,13 @@ Owns what no source then has to do: a window that was resized is shown within th
 recording began with, and a pointer that moved makes the places change where it was and where it is.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
 
 from capture.geometry import Rect
-from capture.media.write.picture import pointed
+from capture.media.write.picture import KeptPicture, pointed
+from capture.model.signal import Pointer, ScreenPicture
 from capture.opencv import cv2
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from capture.media.write.picture import KeptPicture
-    from capture.model.signal import Pointer, ScreenPicture
 
 __all__ = ["Compositor"]
 

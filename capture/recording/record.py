@@ -1,17 +1,11 @@
 """A recording in one call."""
 
-from __future__ import annotations
+from collections.abc import Callable
 
-from typing import TYPE_CHECKING
-
+from capture.model.events import Event
+from capture.model.recording import RecordingResult
 from capture.recording.session import Session
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from capture.model.events import Event
-    from capture.model.recording import RecordingResult
-    from capture.specs.recording import RecordingSpec
+from capture.specs.recording import RecordingSpec
 
 __all__ = ["record"]
 

@@ -6,29 +6,24 @@ reaches it first and closed when both have left it, so pictures and sound of a s
 at the same media time, the sound to the sample.
 """
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from capture.errors import OutputError
 from capture.hints import Advice
 from capture.journal import Journal
 from capture.media.certificate import QuietLog, facts_of_file
+from capture.media.packets import Packet
+from capture.media.write.encode import AudioEncoder, VideoEncoder
 from capture.media.write.mux import FileSink, open_file
 from capture.naming import fitted
 from capture.pipeline import Mailbox, MailboxClosedError
 from capture.units import NS_PER_S
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
-
-    from capture.media.packets import Packet
-    from capture.media.write.encode import AudioEncoder, VideoEncoder
 
 __all__ = ["Segment", "Segments", "Written", "what_is_kept"]
 

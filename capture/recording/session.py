@@ -10,11 +10,10 @@ Threads, in the order in which the material flows::
 Pictures are dropped where they are taken when the encoder or the disk is slow; sound never is.
 """
 
-from __future__ import annotations
-
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from capture.clock import SessionClock, now_ns
 from capture.errors import (
@@ -36,15 +35,10 @@ from capture.recording.health import Health
 from capture.recording.inputs import Inputs
 from capture.recording.place import Place
 from capture.recording.plan import audio_codec_of, check_spec, find_doubled, plan_segments
-from capture.recording.segments import what_is_kept
+from capture.recording.segments import Segments, what_is_kept
 from capture.recording.start import Start
+from capture.specs.recording import RecordingSpec
 from capture.units import NS_PER_S
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from capture.recording.segments import Segments
-    from capture.specs.recording import RecordingSpec
 
 __all__ = ["Session"]
 

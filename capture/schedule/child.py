@@ -5,8 +5,6 @@ it prints is in two files in the schedule's folder: its events, as ``capture.jso
 its libraries and its command have written besides.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -15,22 +13,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from capture.json_lines import json_line
 from capture.model.events import EventKind
 from capture.process import END_SIGNAL, apart, is_still, process_start
-from capture.schedule.jobs import Status
+from capture.schedule.jobs import Run, Status
 from capture.specs.as_json import to_json
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from capture.schedule.jobs import Run
-    from capture.specs.recording import RecordingSpec
-    from capture.specs.voice import VoiceSpec
+from capture.specs.recording import RecordingSpec
+from capture.specs.voice import VoiceSpec
 
 __all__ = [
     "ENDED_BEFORE",

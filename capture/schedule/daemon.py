@@ -6,28 +6,22 @@ what was claimed, what still runs and what was left, and due times that passed m
 by their job's policy.
 """
 
-from __future__ import annotations
-
 import logging
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from capture.errors import CaptureError, ConfigError
+from capture.schedule.child import Child
 from capture.schedule.jobs import Job, Missed, Run, utc
 from capture.schedule.lock import Lock
 from capture.schedule.runner import ON_TIME_S, Clock, Runner
-
-if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from capture.schedule.child import Child
-    from capture.schedule.store import Store
-    from capture.schedule.when import When
-    from capture.specs.recording import RecordingSpec
-    from capture.specs.voice import VoiceSpec
+from capture.schedule.store import Store
+from capture.schedule.when import When
+from capture.specs.recording import RecordingSpec
+from capture.specs.voice import VoiceSpec
 
 __all__ = ["Daemon"]
 

@@ -1,19 +1,15 @@
 """Tells people and programs how a run ended: the job's hooks, and a notification on the desktop."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
 import subprocess
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from capture.schedule.jobs import Job, Run
+from capture.schedule.jobs import Job, Run
 
 __all__ = ["call_hook", "notify", "run_values"]
 

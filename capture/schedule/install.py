@@ -4,21 +4,16 @@ Recorders need to know where the screen and the sound server of the person are. 
 cron and services do not, so the variables are taken from where ``install`` is called.
 """
 
-from __future__ import annotations
-
 import os
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import platformdirs
 
 from capture.config import data_folder
 from capture.errors import CaptureError, OutputError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 __all__ = [
     "UNIT_NAME",

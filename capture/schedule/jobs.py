@@ -1,12 +1,11 @@
 """What a schedule is made of: jobs, their policies, and the runs that came of them."""
 
-from __future__ import annotations
-
 import enum
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 from capture.config import default_folder
 from capture.naming import safe_name
@@ -14,9 +13,6 @@ from capture.schedule.when import When, parse_when, zone_of
 from capture.specs.recording import RecordingSpec
 from capture.specs.target import Window
 from capture.specs.voice import VoiceSpec
-
-if TYPE_CHECKING:
-    from zoneinfo import ZoneInfo
 
 __all__ = [
     "FINAL",

@@ -1,21 +1,15 @@
 """What a job's recordings take: how many stay, and whether the next one finds room."""
 
-from __future__ import annotations
-
 import contextlib
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from capture.errors import CaptureError, ConfigError
 from capture.messages import Library
 from capture.messages.journal import JOURNAL
 from capture.schedule.child import log_paths
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from capture.schedule.jobs import Job, Recording
-    from capture.schedule.store import Store
+from capture.schedule.jobs import Job, Recording
+from capture.schedule.store import Store
 
 __all__ = ["forecast", "forget_old_runs", "remove_old"]
 

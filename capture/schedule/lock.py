@@ -1,16 +1,12 @@
 """One daemon a schedule: a lock that the system holds for as long as a process lives."""
 
-from __future__ import annotations
-
 import os
 import sys
-from typing import TYPE_CHECKING, BinaryIO, Self
+from pathlib import Path
+from typing import BinaryIO
 
+from capture.closing import Closing
 from capture.errors import OutputError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-    from types import TracebackType
 
 __all__ = ["Lock", "serving_pid"]
 
@@ -21,7 +17,7 @@ LOCKED_BYTE = 1 << 30
 far behind the number, which may lie past the end of the file."""
 
 
-class Lock:
+class Lock(Closing):
     """The right to be the one daemon of a schedule; the file holds the number of who has it.
 
     The system lets go of it when the process ends, however that happens.
@@ -48,17 +44,11 @@ class Lock:
         self._file.truncate(0)
         self._file.write(str(os.getpid()).encode())
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._file.truncate(0)
-        self._file.close()
+    def close(self) -> None:
+        """Give it back; idempotent."""
+        if not self._file.closed:
+            self._file.truncate(0)
+            self._file.close()
 
 
 def serving_pid(database: Path) -> int | None:

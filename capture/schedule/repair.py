@@ -1,18 +1,12 @@
 """What a recorder that was killed has left, made into clean files."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from capture.errors import CaptureError
 from capture.journal import find_orphans, is_message
-from capture.schedule.jobs import Status
-
-if TYPE_CHECKING:
-    from capture.schedule.child import Outcome
-    from capture.schedule.jobs import Run
+from capture.schedule.child import Outcome
+from capture.schedule.jobs import Run, Status
 
 __all__ = ["repaired"]
 

@@ -4,14 +4,12 @@ Every run has a thread, which mostly waits for its recorder. All that must not b
 through the store: a run is claimed once, and it ends once.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from capture.errors import CaptureError
 from capture.naming import free_path, numbered
@@ -21,6 +19,7 @@ from capture.schedule.child import (
     ENDED_BEFORE,
     ENDED_EARLY,
     Adopted,
+    Child,
     Outcome,
     Process,
     find_pid,
@@ -30,14 +29,9 @@ from capture.schedule.child import (
 )
 from capture.schedule.jobs import Job, Missed, Overlap, Run, Status
 from capture.schedule.repair import repaired
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from capture.schedule.child import Child
-    from capture.schedule.store import Store
-    from capture.specs.recording import RecordingSpec
-    from capture.specs.voice import VoiceSpec
+from capture.schedule.store import Store
+from capture.specs.recording import RecordingSpec
+from capture.specs.voice import VoiceSpec
 
 __all__ = ["ON_TIME_S", "Clock", "Runner"]
 

@@ -5,16 +5,15 @@ is decided here, by keys that are unique. A database that cannot be read, or tha
 has made, is never written to.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
 import shutil
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from capture.config import data_folder, default_output
 from capture.errors import CaptureError, ConfigError, DamagedFileError, OutputError
@@ -22,9 +21,6 @@ from capture.schedule.jobs import FINAL, Job, Missed, Overlap, Recording, Run, S
 from capture.specs.as_json import from_json, to_json
 from capture.specs.recording import RecordingSpec
 from capture.sqlite import LOCKED_AFTER_S, Database, connect, is_locked
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 __all__ = ["EarlierVersionError", "Store", "default_path"]
 

@@ -8,20 +8,15 @@ that comes twice is due the first time. What is due every so many minutes, or in
 cron line, goes by the time that passes, and takes both.
 """
 
-from __future__ import annotations
-
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from capture.errors import ConfigError
 from capture.units import parse_duration
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 __all__ = ["When", "local_zone", "oddity_of", "parse_moment", "parse_when", "zone_of"]
 

@@ -6,8 +6,6 @@ at once. Its main thread does nothing but wait, so that a signal counts also whi
 answer; another thread writes, so that a disk that is full or stands still holds nothing up.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json
@@ -18,7 +16,7 @@ import sys
 import threading
 import time
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from capture import json_lines
 from capture.errors import (
@@ -36,14 +34,12 @@ from capture.exit_codes import (
     of_recording,
 )
 from capture.libraries import lack
+from capture.live.running import Running
 from capture.memory import return_large_blocks
+from capture.model.events import Event
 from capture.specs.as_json import from_json
 from capture.specs.recording import RecordingSpec
 from capture.specs.voice import VoiceSpec
-
-if TYPE_CHECKING:
-    from capture.live.running import Running
-    from capture.model.events import Event
 
 __all__ = ["main"]
 

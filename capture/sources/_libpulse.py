@@ -7,8 +7,6 @@ three busy Python threads this reads 48 000 frames/s, where a hand-over per call
 The two callbacks run inside ``pa_mainloop_dispatch``, never on their own.
 """
 
-from __future__ import annotations
-
 import ctypes
 import ctypes.util
 from ctypes import (

@@ -3,8 +3,6 @@
 Owns the estimate behind every stamp of ``_pulse_stream``. Pure: no threads, no clock, no libpulse.
 """
 
-from __future__ import annotations
-
 from collections import deque
 
 from capture.units import NS_PER_S

@@ -8,20 +8,14 @@ the mix a moment before is that stream too, as long as nothing else played: that
 the caller to know. Pure: no threads, no clock.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
+from capture.model.signal import AudioBlock
 from capture.units import NS_PER_S
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from capture.model.signal import AudioBlock
 
 __all__ = ["MixMemory", "comparable", "join"]
 

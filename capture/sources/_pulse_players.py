@@ -10,18 +10,18 @@ rewinds to let a new stream in at once, as PulseAudio's null sink does, hands it
 than what follows the block it had rendered: up to ``MIX_FRAGMENT_S`` is in nobody's reach.
 """
 
-from __future__ import annotations
-
 import os
 import threading
 from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from capture.clock import now_ns
 from capture.model.events import EventKind
+from capture.model.signal import AudioBlock
 from capture.sources._pulse_lead import MixMemory, comparable, join
 from capture.sources._pulse_server import View, app_name, is_silenced, process_id
 from capture.sources._pulse_source import PulseSource
@@ -29,11 +29,6 @@ from capture.sources._pulse_stream import Want
 from capture.sources.base import MIX_STREAM, PlayerSource
 from capture.sources.matching import match
 from capture.units import NS_PER_S
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from capture.model.signal import AudioBlock
 
 __all__ = ["PulseApp"]
 

@@ -5,21 +5,16 @@ Owns one connection, its streams and the thread that drives them. What to record
 dispatches, then looks at its streams (see ``_libpulse``): no C thread ever calls Python.
 """
 
-from __future__ import annotations
-
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from capture.clock import now_ns
+from capture.model.signal import AudioBlock
 from capture.sources import _libpulse
 from capture.sources._pulse_stream import CATCH_UP_NS, Position, RecordStream, Want
 from capture.units import NS_PER_S
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from capture.model.signal import AudioBlock
 
 __all__ = ["BACK_OFF_S", "PulseReader"]
 

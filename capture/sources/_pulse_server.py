@@ -4,20 +4,16 @@ Owns the look around through pulsectl, which is imported when it is used, since 
 Nothing is kept between looks.
 """
 
-from __future__ import annotations
-
 import ctypes
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from capture.errors import BackendUnavailableError
 from capture.libraries import needed
 from capture.model.devices import AudioApp, AudioDevice, DeviceKind
 from capture.sources.matching import AppStream
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 __all__ = [
     "View",

@@ -9,27 +9,21 @@ Two threads a source: ``capture-audio-watch`` here, ``capture-audio-read`` in th
 daemons, and ``atexit`` closes what was left open: no C code may call into a dying interpreter.
 """
 
-from __future__ import annotations
-
 import atexit
 import threading
 import time
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from capture.clock import now_ns
 from capture.errors import BackendUnavailableError
 from capture.model.events import Event, EventKind
-from capture.model.signal import SoundState
+from capture.model.signal import AudioBlock, SoundState
 from capture.sources._pulse_reader import BACK_OFF_S, PulseReader
 from capture.sources._pulse_server import View, connect, is_silenced, look
 from capture.sources._pulse_stream import CHANNELS, Want
 from capture.sources.base import AudioSource
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from capture.model.signal import AudioBlock
 
 __all__ = ["PulseSource"]
 

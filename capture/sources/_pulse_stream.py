@@ -18,13 +18,12 @@ quantile over the last seconds is the estimate (``_pulse_clock``). Measured with
 ``tests/device/counted_player.py``.
 """
 
-from __future__ import annotations
-
 import ctypes
 import time
+from collections.abc import Callable
 from ctypes import byref
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -33,9 +32,6 @@ from capture.model.signal import AudioBlock
 from capture.sources import _libpulse
 from capture.sources._pulse_clock import ENOUGH_NS, OriginClock
 from capture.units import NS_PER_S
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = ["CATCH_UP_NS", "CHANNELS", "Position", "RecordStream", "Want"]
 

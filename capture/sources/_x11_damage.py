@@ -1,17 +1,13 @@
 """What was drawn on an X11 screen or window since it was asked last."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import xcffib
 import xcffib.damage
 import xcffib.xfixes
 
 from capture.geometry import Rect
-
-if TYPE_CHECKING:
-    from capture.sources._x11_display import X11Display
+from capture.sources._x11_display import X11Display
 
 __all__ = ["Damage", "merged"]
 
@@ -60,7 +56,7 @@ class Damage:
         display.listen(self._on_event)
 
     @classmethod
-    def open(cls, display: X11Display, drawable: int) -> Damage | None:
+    def open(cls, display: X11Display, drawable: int) -> "Damage | None":
         damage = display.extension(xcffib.damage, 1, 1)
         fixes = display.extension(xcffib.xfixes, 4, 0)
         if damage is None or fixes is None:

@@ -4,30 +4,27 @@ Owns what the X11 parts share. Every request runs inside ``guarded()``, so that 
 is a ``DeviceLostError`` and never a traceback of xcffib. Used from one thread at a time.
 """
 
-from __future__ import annotations
-
 import re
 import socket
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Self
+from types import ModuleType
+from typing import Any
 
 import xcffib
 import xcffib.randr
 import xcffib.xproto
 
+from capture.closing import Closing
 from capture.errors import AccessDeniedError, BackendUnavailableError, DeviceLostError
 from capture.geometry import Rect
 from capture.hints import Advice
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from types import ModuleType
-
 __all__ = ["X11Display"]
 
 
-class X11Display:
+class X11Display(Closing):
     """A connection to an X server.
 
     Args:
@@ -52,12 +49,6 @@ class X11Display:
             self.core.ChangeWindowAttributes(self.root, xcffib.xproto.CW.EventMask, [mask])
             size = self.core.GetGeometry(self.root).reply()
         self.desktop = Rect(0, 0, size.width, size.height)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Disconnect, which frees all that was made on the server; idempotent."""

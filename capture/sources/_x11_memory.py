@@ -1,23 +1,18 @@
 """Memory that is shared with an X server, for pixels."""
 
-from __future__ import annotations
-
 import ctypes
 import weakref
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import xcffib
 import xcffib.shm
 import xcffib.xproto
+from numpy.typing import NDArray
 
 from capture.errors import DeviceLostError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from capture.geometry import Rect
-    from capture.sources._x11_display import X11Display
+from capture.geometry import Rect
+from capture.sources._x11_display import X11Display
 
 __all__ = ["SharedMemory"]
 
@@ -45,7 +40,7 @@ class SharedMemory:
         self._make_room(area_px)
 
     @classmethod
-    def open(cls, display: X11Display, area_px: int) -> SharedMemory | None:
+    def open(cls, display: X11Display, area_px: int) -> "SharedMemory | None":
         """Memory for so many pixels; ``None`` where display and program share none."""
         extension = display.extension(xcffib.shm)
         if extension is None:

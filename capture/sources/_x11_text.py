@@ -4,8 +4,6 @@ Compound Text (X Consortium, version 1.1) is ISO 2022: ASCII on the left, Latin-
 escape sequences that put another character set on either side.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Final
 

@@ -4,11 +4,10 @@ Owns what ``screen_x11`` knows of windows. A followed window gives its own pixel
 has Composite: whatever lies over it is not in the film.
 """
 
-from __future__ import annotations
-
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import xcffib
 import xcffib.composite
@@ -18,13 +17,9 @@ from capture.clock import now_ns
 from capture.errors import DeviceNotFoundError, SourceEndedError
 from capture.geometry import Rect
 from capture.model.devices import WindowInfo
+from capture.sources._x11_display import X11Display
 from capture.sources._x11_text import decode_text
 from capture.units import NS_PER_S
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from capture.sources._x11_display import X11Display
 
 __all__ = ["FollowedWindow", "find_window", "list_windows"]
 

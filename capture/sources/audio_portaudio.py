@@ -4,12 +4,11 @@ Owns PortAudio: nothing else opens it. Its releases (v19.7 is the last) cannot r
 speakers play, so it offers microphones only.
 """
 
-from __future__ import annotations
-
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -21,9 +20,6 @@ from capture.model.events import Event, EventKind
 from capture.model.signal import AudioBlock
 from capture.sources.base import AudioSource
 from capture.units import NS_PER_S
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = ["PortAudioMicrophone", "list_devices", "load_sounddevice"]
 

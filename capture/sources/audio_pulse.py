@@ -4,8 +4,6 @@ Owns the devices: which one is meant by a name, and what to record of it. How th
 is in ``_pulse_source``, applications are in ``_pulse_players``.
 """
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from typing import Any
 

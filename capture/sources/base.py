@@ -1,37 +1,17 @@
 """The contracts that every backend keeps; ``tests/contract`` holds all of them to these."""
 
-from __future__ import annotations
+from abc import abstractmethod
+from collections.abc import Callable
 
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Self
+from capture.closing import Closing
+from capture.model.events import Event
+from capture.model.signal import AudioBlock, ScreenPicture, SoundState
 
-from capture.model.signal import SoundState
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from capture.model.events import Event
-    from capture.model.signal import AudioBlock, ScreenPicture
-
-__all__ = ["MIX_STREAM", "AudioSource", "Closing", "PlayerSource", "ScreenSource"]
+__all__ = ["MIX_STREAM", "AudioSource", "PlayerSource", "ScreenSource"]
 
 MIX_STREAM = -1
 """``AudioBlock.stream`` of the default output's mix; ids of an application's stream are not below
 zero."""
-
-
-class Closing(ABC):
-    """Whoever opens, closes: usable in ``with``; ``close()`` may be called twice."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @abstractmethod
-    def close(self) -> None:
-        """Give everything back; idempotent."""
 
 
 class ScreenSource(Closing):

@@ -1,14 +1,9 @@
 """Which streams of sound belong to the application that someone names, on any system."""
 
-from __future__ import annotations
-
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from capture.process import lineage
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 __all__ = ["AppStream", "match"]
 

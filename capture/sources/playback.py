@@ -4,17 +4,17 @@ Owns the choice between PortAudio, on every system, and PulseAudio or PipeWire d
 PortAudio has no way to them (it knows ALSA only, and many Linux systems have no such bridge).
 """
 
-from __future__ import annotations
-
 import contextlib
 import sys
 import threading
 from abc import abstractmethod
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from capture.closing import Closing
 from capture.errors import (
     BackendUnavailableError,
     CaptureError,
@@ -23,12 +23,7 @@ from capture.errors import (
     LibraryMissingError,
 )
 from capture.hints import Advice
-from capture.sources.base import Closing
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from capture.sources.player_pulse import PulseStream
+from capture.sources.player_pulse import PulseStream
 
 __all__ = ["Playback", "open_playback"]
 
@@ -40,7 +35,7 @@ TURN_US = 10_000
 """The server is looked after this often; it holds fifteen times as much."""
 
 
-def open_playback(rate_hz: int, channels: int, *, name: str = "capture") -> Playback:
+def open_playback(rate_hz: int, channels: int, *, name: str = "capture") -> "Playback":
     """A way to the default output; closing it is the caller's.
 
     Args:

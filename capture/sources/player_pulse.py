@@ -6,26 +6,22 @@ capture clock, so the median of all answers so far says when any frame was or wi
 (``pa_stream_get_time`` never goes back, and so stands still for seconds after a sink has woken.)
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import statistics
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from capture.clock import now_ns
+from capture.closing import Closing
 from capture.errors import BackendUnavailableError
 from capture.hints import Advice
 from capture.sources import _libpulse as lp
-from capture.sources.base import Closing
 from capture.units import NS_PER_S
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["PulsePlayer", "PulseStream"]
 

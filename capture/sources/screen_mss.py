@@ -5,16 +5,16 @@ says where to look, what changed and where the pointer is, and may read pixels f
 the whole area is read every time and compared with the picture before.
 """
 
-from __future__ import annotations
-
 import sys
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 import mss
 import numpy as np
 from mss.exception import ScreenShotError
+from numpy.typing import NDArray
 
 from capture.clock import now_ns
 from capture.errors import (
@@ -28,14 +28,7 @@ from capture.hints import Advice
 from capture.model.devices import Monitor
 from capture.model.signal import Pointer, ScreenPicture
 from capture.sources.base import ScreenSource
-from capture.specs.target import Desktop, Region
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from numpy.typing import NDArray
-
-    from capture.specs.target import Screen
+from capture.specs.target import Desktop, Region, Screen
 
 __all__ = ["Helper", "MssScreen", "differing", "find_area", "list_monitors"]
 

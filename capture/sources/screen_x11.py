@@ -11,30 +11,25 @@ note where it hasn't:
 * Composite gives a window's own pixels, whatever lies over it (``_x11_window``).
 """
 
-from __future__ import annotations
-
 import selectors
 import socket
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from capture.clock import now_ns
 from capture.errors import DeviceLostError
+from capture.geometry import Rect
+from capture.model.devices import WindowInfo
+from capture.model.signal import Pointer
 from capture.sources._x11_damage import Damage
 from capture.sources._x11_display import X11Display
 from capture.sources._x11_memory import SharedMemory
 from capture.sources._x11_pointer import PointerTracker
 from capture.sources._x11_window import FollowedWindow, find_window, list_windows
 from capture.units import NS_PER_S
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from capture.geometry import Rect
-    from capture.model.devices import WindowInfo
-    from capture.model.signal import Pointer
 
 __all__ = ["X11Display", "X11Helper", "find_window", "list_windows"]
 

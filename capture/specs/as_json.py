@@ -5,21 +5,17 @@ that changes later changes nothing that was kept. Within a version fields may be
 their defaults where they are missing; whoever renames or removes one counts ``VERSION`` up.
 """
 
-from __future__ import annotations
-
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from capture.errors import ConfigError
 from capture.geometry import Rect
 from capture.specs.recording import AudioSpec, RecordingSpec, Rule, TrackMode, VideoSpec
 from capture.specs.target import Desktop, Region, Screen, TestCard, Window
 from capture.specs.voice import GateSpec, SoundFileSpec, VoiceSpec
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = ["VERSION", "from_json", "to_json"]
 

@@ -1,7 +1,5 @@
 """Refusing values that make no sense, in one sentence with a hint."""
 
-from __future__ import annotations
-
 import math
 import os
 from pathlib import Path

@@ -1,17 +1,11 @@
 """What sound to take out of a file, and how."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from capture.errors import ConfigError
 from capture.specs.checks import as_path, is_number, shown
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from capture.specs.voice import GateSpec, SoundFileSpec
+from capture.specs.voice import GateSpec, SoundFileSpec
 
 __all__ = ["ExtractJob"]
 

@@ -1,18 +1,13 @@
 """What to record, and how: the screen, its sound, when it begins and ends."""
 
-from __future__ import annotations
-
 import enum
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from capture.errors import ConfigError
 from capture.specs.checks import as_path, check_choice, check_limits, check_number, is_number, shown
 from capture.specs.target import Screen, Target
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
 __all__ = ["AudioSpec", "RecordingSpec", "Rule", "TrackMode", "VideoSpec"]
 
@@ -26,7 +21,7 @@ START_RULES = ("sound", "window", "app")
 STOP_RULES = ("silence", "window-closed", "app-ended", "size", "duration")
 
 
-def check_rules(start_when: Iterable[Rule], stop_when: Iterable[Rule]) -> None:
+def check_rules(start_when: "Iterable[Rule]", stop_when: "Iterable[Rule]") -> None:
     for rules, kinds, what in (
         (start_when, START_RULES, "start with"),
         (stop_when, STOP_RULES, "stop with"),
@@ -143,11 +138,11 @@ class RecordingSpec:
     begin_at_s: float | None = None
     """Wall time in s since 1970 at which the recording begins, or the start rules begin to count;
     ``None``: now. Follows the clock of the machine when that is set meanwhile."""
-    start_when: tuple[Rule, ...] = ()
+    start_when: "tuple[Rule, ...]" = ()
     """All of them have to hold; the recording begins with the last one."""
     start_within_s: float | None = None
     """How long the start rules have; ``None``: as long as it takes."""
-    stop_when: tuple[Rule, ...] = ()
+    stop_when: "tuple[Rule, ...]" = ()
     """The first one that holds ends the recording."""
     max_size_bytes: int | None = None
     split_every_s: float | None = None

@@ -3,8 +3,6 @@
 What makes no sense is a ``ConfigError`` when it is made.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import TypeAlias
 

@@ -1,17 +1,12 @@
 """Which sounds are voice messages, and what is made of them."""
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from capture.errors import ConfigError
 from capture.specs.checks import as_path, check_limits, check_number, is_number, shown
 from capture.specs.recording import Rule, check_rules
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 __all__ = ["GateSpec", "SoundFileSpec", "VoiceSpec"]
 

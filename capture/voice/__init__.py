@@ -5,8 +5,6 @@ blocks to finished messages, ``recent`` holds what sounded last, ``saving`` make
 a finished message, also of one that a crash left behind.
 """
 
-from __future__ import annotations
-
 from capture.voice.keep import keep_messages
 from capture.voice.keeper import VoiceKeeper
 from capture.voice.saving import recover_message

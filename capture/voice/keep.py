@@ -1,17 +1,11 @@
 """Voice messages kept in one call."""
 
-from __future__ import annotations
+from collections.abc import Callable
 
-from typing import TYPE_CHECKING
-
+from capture.model.events import Event
+from capture.model.voice import VoiceResult
+from capture.specs.voice import VoiceSpec
 from capture.voice.keeper import VoiceKeeper
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from capture.model.events import Event
-    from capture.model.voice import VoiceResult
-    from capture.specs.voice import VoiceSpec
 
 __all__ = ["keep_messages"]
 

@@ -4,31 +4,32 @@ From blocks to finished messages: a gapless timeline, the gate that finds where 
 end, and the file that grows while one is open. All of it belongs to the keeper's one thread.
 """
 
-from __future__ import annotations
-
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from capture.clock import SessionClock
-from capture.gate import LOOKBACK_S, GateEvent, GateEventKind, GateState, SoundGate, Verdict
+from capture.gate import (
+    LOOKBACK_S,
+    GateEvent,
+    GateEventKind,
+    GateState,
+    SoundGate,
+    SpeechJudge,
+    Verdict,
+)
 from capture.live.mixer import Mixer, SourceSetting
 from capture.media.write.growing import GrowingSound, read_growing
 from capture.messages import name_of
+from capture.model.signal import AudioBlock, Level
 from capture.specs.recording import TrackMode
+from capture.specs.voice import VoiceSpec
 from capture.units import NS_PER_S
 from capture.voice.recent import Recent
 from capture.voice.saving import Heard, facts_of, recipe_of, wall_time
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from capture.gate import SpeechJudge
-    from capture.model.signal import AudioBlock, Level
-    from capture.specs.voice import VoiceSpec
 
 __all__ = ["Finished", "Lane"]
 
@@ -79,7 +80,7 @@ class Lane:
         channels: int,
         judge: SpeechJudge | None,
         on_finished: Callable[[Finished], None],
-        on_change: Callable[[Lane, GateEvent], None],
+        on_change: "Callable[[Lane, GateEvent], None]",
     ) -> None:
         self.label = label
         self.app = app

@@ -1,33 +1,24 @@
 """Which stream of sound goes into which lane: one an application, or one for all of a device."""
 
-from __future__ import annotations
-
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
 
 from capture.clock import SessionClock, now_ns
-from capture.gate import GateState
+from capture.gate import GateEvent, GateState, SpeechJudge
 from capture.live.mixer import Mixer, SourceSetting
-from capture.model.events import EventKind
+from capture.model.events import Event, EventKind
+from capture.model.signal import AudioBlock
 from capture.sources import MIX_STREAM, open_audio, open_players
+from capture.sources.base import AudioSource
 from capture.specs.recording import AudioSpec, TrackMode
+from capture.specs.voice import VoiceSpec
 from capture.speech import SpeechDetector
 from capture.units import NS_PER_S
-from capture.voice.lane import Lane
+from capture.voice.lane import Finished, Lane
 from capture.voice.saving import app_label
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from capture.gate import GateEvent, SpeechJudge
-    from capture.model.events import Event
-    from capture.model.signal import AudioBlock
-    from capture.sources.base import AudioSource
-    from capture.specs.voice import VoiceSpec
-    from capture.voice.lane import Finished
 
 __all__ = ["AUTO", "RATE_HZ", "Lanes"]
 

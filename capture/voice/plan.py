@@ -1,9 +1,7 @@
 """Whether a spec can be listened to, as far as that can be said without a device."""
 
-from __future__ import annotations
-
 import tempfile
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from capture.errors import ConfigError, OutputError
 from capture.live.lookout import check_rules, require_rules
@@ -12,11 +10,7 @@ from capture.media.formats import check_sound_spec
 from capture.media.output import as_output_error
 from capture.messages import check_name
 from capture.naming import clear_parts
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from capture.specs.voice import VoiceSpec
+from capture.specs.voice import VoiceSpec
 
 __all__ = ["check_folder", "check_listening", "check_spec"]
 

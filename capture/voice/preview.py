@@ -1,18 +1,11 @@
 """Kept messages are played while it is listened on, without being heard and kept once more."""
 
-from __future__ import annotations
-
 import contextlib
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
-from capture.model.voice import VoiceState
+from capture.model.voice import VoiceMessage, VoiceState
 from capture.player import Player
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from capture.model.voice import VoiceMessage
-    from capture.voice.keeper import VoiceKeeper
+from capture.voice.keeper import VoiceKeeper
 
 __all__ = ["preview"]
 

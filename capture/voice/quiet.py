@@ -1,17 +1,11 @@
 """Says why nothing is heard: the application does not play, or plays nothing but silence."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
+from capture.live.event_log import EventLog
 from capture.live.lookout import name_players
 from capture.model.events import EventKind
 from capture.model.signal import SoundState
+from capture.sources.base import AudioSource
 from capture.units import NS_PER_S
-
-if TYPE_CHECKING:
-    from capture.live.event_log import EventLog
-    from capture.sources.base import AudioSource
 
 __all__ = ["QuietWatch"]
 

@@ -1,14 +1,10 @@
 """The sound of the last seconds or minutes, in memory, and nowhere else."""
 
-from __future__ import annotations
-
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 __all__ = ["Recent"]
 

@@ -5,14 +5,15 @@ and sound whose channels are the same becomes mono. Nothing has the final name b
 and the growing file goes last.
 """
 
-from __future__ import annotations
-
 import functools
 import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from capture.clock import local_time, now_ns
 from capture.config import version
@@ -30,17 +31,9 @@ from capture.messages import Facts, Origin, describe, is_enabled, name_of, recor
 from capture.messages.peaks import COLUMNS, pack
 from capture.model.voice import VoiceMessage
 from capture.naming import clear_parts, part_path, publish
-from capture.specs.voice import GateSpec, SoundFileSpec
+from capture.specs.voice import GateSpec, SoundFileSpec, VoiceSpec
 from capture.speech import SpeechDetector
 from capture.units import NS_PER_S
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from capture.specs.voice import VoiceSpec
 
 __all__ = [
     "Heard",

@@ -3,13 +3,14 @@
 Memory stays flat: of a track only numbers are kept, and where something is out of the ordinary.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 
 from capture.errors import DamagedFileError
 from capture.levels import LevelMeter, QuietFinder, QuietStretch
@@ -17,12 +18,6 @@ from capture.media.read.convert import SoundConverter, SoundForm, form_of
 from capture.media.read.decode import read_packets
 from capture.media.read.input import open_media
 from capture.media.read.tracks import is_cover, stated_end_s, tick_s, track_title
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 __all__ = ["HOLE_S", "Change", "FileMeasure", "TrackMeasure", "measure_file"]
 

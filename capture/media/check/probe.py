@@ -4,11 +4,11 @@ Nothing is decoded, and no file is read through, unless loudness is asked for. `
 what a recording really holds.
 """
 
-from __future__ import annotations
-
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from capture.errors import DamagedFileError
 from capture.media.certificate import without_padding
@@ -28,10 +28,6 @@ from capture.media.read.tracks import (
     track_language,
     track_title,
 )
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Mapping
 
 __all__ = ["Probe", "ProbedTrack", "probe"]
 

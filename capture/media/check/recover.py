@@ -5,14 +5,13 @@ ahead of the other. ``recover`` copies the packets as they are, nothing is encod
 ordinary file whose tracks end together, and decodes its end before it believes in it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import av
 
@@ -26,9 +25,6 @@ from capture.media.read.tracks import is_cover, read_clock, tick_s, track_title
 from capture.media.write.flac import write_flac_length
 from capture.media.write.mux import Container, container_of
 from capture.naming import ffmpeg_name, fitted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 __all__ = ["Measured", "Recovered", "length_of_all", "measure", "recover"]
 

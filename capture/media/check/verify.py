@@ -4,25 +4,19 @@ A *fault* is damage, or something that its recorder says differently. A *note* i
 may well be what was recorded: long silence, a black film, dropped pictures.
 """
 
-from __future__ import annotations
-
 import enum
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from capture.errors import DamagedFileError
 from capture.levels import gain_of
-from capture.media.certificate import Certificate, parse
+from capture.media.certificate import Certificate, CertifiedTrack, parse
 from capture.media.check.measure import FileMeasure, TrackMeasure, measure_file
+from capture.media.read.convert import SoundForm
 from capture.media.read.torn import top_boxes
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from capture.media.certificate import CertifiedTrack
-    from capture.media.read.convert import SoundForm
 
 __all__ = ["Finding", "Severity", "VerifyReport", "verify"]
 

@@ -5,17 +5,17 @@ own way, so that the copy decodes to the very samples of the source. Stamps are 
 samples; where the source has a hole, the copy has one too, if its container knows time at all.
 """
 
-from __future__ import annotations
-
 import contextlib
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import av
 
 from capture.errors import DamagedFileError, MediaError
 from capture.hints import Advice
-from capture.media.extract.packet_file import Placed, Steady
+from capture.media.extract.packet_file import PacketFile, Placed, Steady
 from capture.media.read.packet_length import (
     PacketLength,
     adts_form,
@@ -26,12 +26,6 @@ from capture.media.read.packet_length import (
 )
 from capture.media.read.sample_clock import SampleClock
 from capture.media.read.tracks import codec_of, file_zero_s, tick_s, trims
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from capture.media.extract.packet_file import PacketFile
 
 __all__ = ["TrackCopy", "copy_packets"]
 

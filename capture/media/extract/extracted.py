@@ -1,11 +1,9 @@
 """What has been extracted before, and under which name: known by the source, not by names alone."""
 
-from __future__ import annotations
-
 import os
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from capture.errors import MediaError
 from capture.media.extract.holders import SUFFIXES
@@ -15,11 +13,7 @@ from capture.media.formats import FORMATS
 from capture.media.origin import identity_of, is_said_to_be_of
 from capture.media.read.input import open_media
 from capture.media.read.tracks import is_sound, track_duration_s
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from capture.specs.extraction import ExtractJob
+from capture.specs.extraction import ExtractJob
 
 __all__ = ["find_extracted", "has_name_of_another", "settle"]
 

@@ -1,10 +1,9 @@
 """What is known of a file before it is read: its tracks, and what there is to make of them."""
 
-from __future__ import annotations
-
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from capture.errors import MediaError
 from capture.hints import Advice
@@ -24,11 +23,7 @@ from capture.media.read.tracks import (
     tick_s,
     track_language,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from capture.specs.extraction import ExtractJob
+from capture.specs.extraction import ExtractJob
 
 __all__ = ["Facts", "Track", "Window", "chapter_names", "read_facts", "whole_name", "windows_of"]
 

@@ -4,12 +4,12 @@ FFmpeg is asked, not a list of all codecs: a container takes a track if its muxe
 for it and, where packets may lose their edges in it, if it gives the first ones back.
 """
 
-from __future__ import annotations
-
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import av
 
@@ -18,10 +18,6 @@ from capture.media.read.mp3_info import MOST_SKIP
 from capture.media.read.packet_length import decoded_samples
 from capture.media.read.pcm import PcmTurn, pcm_in_wave
 from capture.media.read.tracks import codec_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 __all__ = ["SUFFIXES", "Holder", "holder_of"]
 

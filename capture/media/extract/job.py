@@ -5,34 +5,35 @@ do it. Every file is written under a hidden name and appears whole; the source i
 can be had of a damaged source is had, and the result says what is missing.
 """
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from capture.errors import ConfigError, DamagedFileError, MediaError
 from capture.hints import Advice
 from capture.media.extract.copy_track import TrackCopy, copy_packets
-from capture.media.extract.facts import chapter_names, read_facts, whole_name, windows_of
+from capture.media.extract.facts import (
+    Facts,
+    Track,
+    Window,
+    chapter_names,
+    read_facts,
+    whole_name,
+    windows_of,
+)
+from capture.media.extract.holders import Holder
 from capture.media.extract.packet_file import PacketFile
 from capture.media.extract.targets import Work, plan_targets
 from capture.media.formats import FORMATS, check_sound_spec, suffix_of
 from capture.media.origin import identity_of, with_origin
 from capture.media.output import as_output_error
-from capture.media.read.tracks import open_sound_file, rate_of, track_language, track_title
+from capture.media.read.sample_clock import SampleClock
+from capture.media.read.tracks import Chapter, open_sound_file, rate_of, track_language, track_title
 from capture.model.extraction import ExtractedPart, ExtractResult, Span
 from capture.naming import part_path, publish
+from capture.specs.extraction import ExtractJob
 from capture.specs.voice import SoundFileSpec
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from capture.media.extract.facts import Facts, Track, Window
-    from capture.media.extract.holders import Holder
-    from capture.media.read.sample_clock import SampleClock
-    from capture.media.read.tracks import Chapter
-    from capture.specs.extraction import ExtractJob
 
 __all__ = ["check_job", "draw_waveform", "expected_targets", "extract"]
 

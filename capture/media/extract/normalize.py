@@ -4,9 +4,10 @@ What is limited comes out softer than reckoned, and a lossy encoder changes both
 peaks; so both are measured again, before and after encoding, until they are as they should be.
 """
 
-from __future__ import annotations
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-from typing import TYPE_CHECKING, Any
+from numpy.typing import NDArray
 
 from capture.media.extract.pieces import Cutter, Piece, TrackSource
 from capture.media.formats import FORMATS
@@ -21,14 +22,8 @@ from capture.media.read.loudness import (
     LoudnessMeter,
     next_gain,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from numpy.typing import NDArray
-
-    from capture.specs.extraction import ExtractJob
-    from capture.specs.voice import SoundFileSpec
+from capture.specs.extraction import ExtractJob
+from capture.specs.voice import SoundFileSpec
 
 __all__ = ["Normalizer"]
 

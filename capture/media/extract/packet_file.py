@@ -5,28 +5,23 @@ way, as far as it has one: an edit list (MP4), a pre-skip (Opus), the first fram
 of the last packet (Ogg).
 """
 
-from __future__ import annotations
-
 import contextlib
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import av
 
+from capture.media.extract.holders import Holder
 from capture.media.output import as_output_error
 from capture.media.read.cover import add_cover, muxer_of
 from capture.media.read.mp3_info import Mp3Info
 from capture.media.read.tracks import tick_s
 from capture.media.write.flac import write_flac_length
 from capture.naming import ffmpeg_name
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
-    from capture.media.extract.holders import Holder
 
 __all__ = ["PacketFile", "Placed", "Steady"]
 

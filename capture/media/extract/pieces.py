@@ -1,23 +1,18 @@
 """A sound track read again and again, and cut to the sample into what is wanted of it."""
 
-from __future__ import annotations
-
 import contextlib
 import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from capture.media.read.convert import Conversion, SoundForm, frame_of
 from capture.media.read.sound_reader import DECODED, SoundReader, depth_of
 from capture.media.read.tracks import open_sound_file, sound_tracks
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 __all__ = ["Cutter", "Piece", "PieceDone", "Rate", "Stretch", "TrackSource"]
 

@@ -1,26 +1,19 @@
 """The files of an extraction: their names, and that they appear whole or not at all."""
 
-from __future__ import annotations
-
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from capture.errors import ConfigError, OutputError
 from capture.hints import Advice
 from capture.media.formats import FORMATS, size_warning
 from capture.media.output import as_output_error
+from capture.media.read.sample_clock import SampleClock
+from capture.model.extraction import ExtractedPart
 from capture.naming import LONGEST_BYTES, part_path, publish, safe_name, shortened
-from capture.specs.voice import GateSpec
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from capture.media.read.sample_clock import SampleClock
-    from capture.model.extraction import ExtractedPart
-    from capture.specs.extraction import ExtractJob
-    from capture.specs.voice import SoundFileSpec
+from capture.specs.extraction import ExtractJob
+from capture.specs.voice import GateSpec, SoundFileSpec
 
 __all__ = ["Wanted", "Work", "manner_of", "name_in_folder", "plan_targets"]
 

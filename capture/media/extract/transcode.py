@@ -5,13 +5,15 @@ it. All files of a track are written in the same pass, so that a day cut in a hu
 costs no more than the day.
 """
 
-from __future__ import annotations
-
 import contextlib
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from capture.gate import find_messages
 from capture.media.extract.normalize import Normalizer
@@ -20,16 +22,8 @@ from capture.media.formats import FORMATS
 from capture.media.read.loudness import Gain, Leveller
 from capture.media.read.sound_reader import SoundReader, depth_of
 from capture.media.write.export import open_sound
+from capture.specs.extraction import ExtractJob
 from capture.specs.voice import GateSpec, SoundFileSpec
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from types import TracebackType
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from capture.specs.extraction import ExtractJob
 
 __all__ = ["default_spec", "find_spans", "write_pieces"]
 
@@ -171,7 +165,7 @@ def _depth(reader: SoundReader, spec: SoundFileSpec) -> str:
     return depth
 
 
-class _Part:
+class _Part(contextlib.ExitStack):
     """One file on its way: gain, rate, encoder. Its file appears with its first sample."""
 
     def __init__(
@@ -182,6 +176,7 @@ class _Part:
         spec: SoundFileSpec,
         rate_hz: int | None,
     ) -> None:
+        super().__init__()
         self._piece, self._spec = piece, spec
         self._depth = _depth(reader, spec)
         self._channels, self._layout = reader.channels, reader.layout
@@ -189,19 +184,7 @@ class _Part:
         self.frames = 0
         self._level = None if gain is None else Leveller(gain, reader.rate_hz, reader.layout)
         self._rate = Rate(reader.rate_hz, self.rate_hz, reader.layout, reader.sample_format)
-        self._stack = contextlib.ExitStack()
         self._writer: Any = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
 
     def take(self, samples: NDArray[Any]) -> None:
         """Sound at the rate of the source."""
@@ -218,7 +201,7 @@ class _Part:
                 self._resample(samples)
         for samples in self._rate.finish():
             self._write(samples)
-        self._stack.close()
+        self.close()
 
     def _resample(self, samples: NDArray[Any]) -> None:
         for resampled in self._rate.push(samples):
@@ -226,7 +209,7 @@ class _Part:
 
     def _write(self, samples: NDArray[Any]) -> None:
         if self._writer is None:
-            self._writer = self._stack.enter_context(
+            self._writer = self.enter_context(
                 open_sound(
                     self._piece.path,
                     self._spec,

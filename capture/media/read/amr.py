@@ -3,18 +3,14 @@
 FFmpeg's decoders refuse those frames. They become exact silence here, 20 ms each.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
 
 from capture.media.read.tracks import codec_of, tick_s
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 __all__ = ["decode_pause", "has_pause"]
 

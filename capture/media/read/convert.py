@@ -5,22 +5,17 @@ one sample format, one layout and one rate: channels are mixed by FFmpeg's matri
 which leave out none but the bass effects (LFE). They are scaled so that the sum does not clip.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
 from av.audio.fifo import AudioFifo
 from av.filter import Graph
+from numpy.typing import NDArray
 
 from capture.media.layouts import default_layout
 from capture.polarity import Aligner
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
 
 __all__ = ["DTYPES", "Conversion", "SoundConverter", "SoundForm", "form_of", "frame_of"]
 

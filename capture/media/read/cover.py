@@ -1,20 +1,16 @@
 """The picture that players show while a sound file plays: read from one file, put into another."""
 
-from __future__ import annotations
-
 import base64
 import io
 import shutil
 import struct
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import av
 
 from capture.media.read.input import open_media
 from capture.media.read.tracks import is_cover
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 __all__ = ["add_cover", "muxer_of", "put_in_flac", "read_cover"]
 

@@ -1,23 +1,18 @@
 """Reads finished files back: picture by picture, as one piece of sound, or all tracks in one go."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 
 from capture.errors import DamagedFileError
 from capture.media.read.amr import decode_pause, has_pause
 from capture.media.read.convert import SoundConverter, form_of
 from capture.media.read.input import open_media
 from capture.media.read.mp3_info import tag_bytes
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 __all__ = ["decode_packet", "read_packets", "read_pictures", "read_sound"]
 

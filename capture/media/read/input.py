@@ -3,12 +3,11 @@
 Loads no numpy: sound that is copied as it is does without, and long files need the memory.
 """
 
-from __future__ import annotations
-
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import av
 
@@ -16,9 +15,6 @@ from capture.errors import DamagedFileError
 from capture.media.read.stated import stated_bytes
 from capture.media.read.tag_text import mend_tags
 from capture.naming import ffmpeg_name
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 __all__ = ["open_container", "open_media"]
 

@@ -6,24 +6,19 @@ times the rate so that it sees peaks between samples (ITU-R BS.1770-4, annex 2),
 down.
 """
 
-from __future__ import annotations
-
 import contextlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import av
 import numpy as np
 from av.filter import Graph
+from numpy.typing import NDArray
 
 from capture.media.read.convert import SoundForm, frame_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
 
 __all__ = [
     "CEILING_DBTP",
@@ -63,7 +58,7 @@ class Loudness:
     range_lu: float | None
     true_peak_dbtp: float | None
 
-    def louder(self, gain_db: float) -> Loudness:
+    def louder(self, gain_db: float) -> "Loudness":
         """With a gain."""
         integrated, peak = self.integrated_lufs, self.true_peak_dbtp
         return Loudness(

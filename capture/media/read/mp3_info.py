@@ -10,14 +10,9 @@ had. This one states what the source said, so that a copy decodes to the same sa
 Layout: http://gabriel.mp3-tech.org/mp3infotag.html
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
-    from typing import BinaryIO
+from pathlib import Path
+from typing import BinaryIO
 
 __all__ = ["MOST_SKIP", "Mp3Info", "stated_length_s", "tag_bytes"]
 

@@ -1,7 +1,5 @@
 """How many samples a packet of sound holds, exactly, where its container knows milliseconds."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -4,8 +4,6 @@ There are some forty kinds: the bytes in another order, unsigned, a channel afte
 for a DVD or a broadcast. FFmpeg decodes them all, and what its decoder gives has a form in WAV.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import av

@@ -6,12 +6,7 @@ Where sound is missing it listens closely until both agree again, and takes the 
 whole packets as it is near to, so that what follows lies where it did, to the sample.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from fractions import Fraction
+from fractions import Fraction
 
 __all__ = ["HOLE_S", "SampleClock"]
 

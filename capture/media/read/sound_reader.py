@@ -5,13 +5,14 @@ are decoded one by one and handed on second by second, since NumPy costs more th
 it is asked for every 20 ms.
 """
 
-from __future__ import annotations
-
 import contextlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 
 from capture.errors import DamagedFileError
 from capture.media.layouts import default_layout, known_layout
@@ -20,12 +21,6 @@ from capture.media.read.decode import read_packets
 from capture.media.read.packet_length import PacketLength
 from capture.media.read.sample_clock import SampleClock
 from capture.media.read.tracks import codec_of, file_zero_s, tick_s
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 __all__ = ["DECODED", "SoundReader", "depth_of"]
 

@@ -5,14 +5,10 @@ So a file that was cut off looks like one that was written to a pipe, or by a re
 killed, and whose header was never finished.
 """
 
-from __future__ import annotations
-
 import os
 import struct
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
+from typing import NamedTuple
 
 __all__ = ["HEADED", "stated_bytes"]
 

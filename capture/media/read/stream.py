@@ -1,22 +1,18 @@
 """Sound of a file as a stream for a player: from any place on, at one rate, a piece at a time."""
 
-from __future__ import annotations
-
 import contextlib
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import av
+import numpy as np
+from numpy.typing import NDArray
 
+from capture.closing import Closing
 from capture.media.read.convert import SoundConverter, SoundForm
 from capture.media.read.decode import read_packets
 from capture.media.read.tracks import file_zero_s, open_sound_file, rate_of, sound_tracks
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
 
 __all__ = ["SoundStream"]
 
@@ -24,7 +20,7 @@ PREROLL_S = 0.5
 """Decoding begins so much earlier after a jump: Opus needs 80 ms, MP3 some frames."""
 
 
-class SoundStream:
+class SoundStream(Closing):
     """The first sound track of a file, decoded as it is read. Used from one thread, in ``with``.
 
     Args:
@@ -53,12 +49,6 @@ class SoundStream:
             self.duration_s = length / av.time_base if length and length > 0 else None
             self._begin(0.0)
             self._stack = stack.pop_all()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file; idempotent."""

@@ -5,8 +5,6 @@ damaged. PyAV reads every tag as it opens a file: with its own strict decoding o
 cost the whole file.
 """
 
-from __future__ import annotations
-
 import codecs
 from typing import Any
 

@@ -1,20 +1,16 @@
 """Opens files that end in the middle of something, as a crash leaves them."""
 
-from __future__ import annotations
-
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
 
 import av
 
 from capture.errors import DamagedFileError
 from capture.media.read.input import open_container
 from capture.naming import ffmpeg_name
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 __all__ = ["open_torn", "top_boxes"]
 

@@ -5,13 +5,13 @@ broadcast whose first stamp is at 17 hours. What an encoder puts before the soun
 heard and has no time.
 """
 
-from __future__ import annotations
-
 import contextlib
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import av
 
@@ -23,10 +23,6 @@ from capture.media.read.input import open_media
 from capture.media.read.mp3_info import stated_length_s
 from capture.media.read.stated import HEADED, stated_bytes
 from capture.media.read.tag_text import chapters_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 __all__ = [
     "Chapter",

@@ -4,8 +4,6 @@ A file that is deleted while it is open goes on growing, out of everybody's reac
 one who holds it lets go. The second descriptor is what such a recording is saved from.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

@@ -7,30 +7,25 @@ interval counted in pictures would stretch to minutes. x264 quantizes all pictur
 picture to the next alike, as ``quantizer`` decides.
 """
 
-from __future__ import annotations
-
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import av
 import numpy as np
 from av.codec.context import Flags
 from av.video.frame import PictureType
+from numpy.typing import NDArray
 
 from capture.errors import EncoderUnavailableError
 from capture.hints import Advice
 from capture.media.packets import Packet, StreamHeader
 from capture.media.write.quantizer import Quantizer
 from capture.units import NS_PER_S
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
 
 __all__ = [
     "AudioEncoder",

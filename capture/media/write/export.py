@@ -12,23 +12,23 @@ the rest through PyAV (``packet_writer``). The same sound gives the same bytes e
 Ogg Vorbis, to whose streams libsndfile gives random numbers.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
 
 from capture.errors import ConfigError
-from capture.media.formats import FORMATS, MESSENGERS, PAGES, check_sound_spec
+from capture.media.formats import (
+    FORMATS,
+    MESSENGERS,
+    PAGES,
+    Messenger,
+    SoundFormat,
+    check_sound_spec,
+)
 from capture.media.origin import stream_number
 from capture.media.write.packet_writer import PacketWriter, Recipe
 from capture.media.write.sndfile import LibraryWriter
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from capture.media.formats import Messenger, SoundFormat
-    from capture.media.write.sound_writer import SoundWriter
-    from capture.specs.voice import SoundFileSpec
+from capture.media.write.sound_writer import SoundWriter
+from capture.specs.voice import SoundFileSpec
 
 __all__ = ["open_sound"]
 

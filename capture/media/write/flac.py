@@ -1,11 +1,6 @@
 """How long a FLAC file says that it is, which libavformat does not correct when it copies."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 __all__ = ["write_flac_length"]
 

@@ -5,10 +5,13 @@ over. Until then it grows here, in 16 bits, the header kept true after each writ
 what is to become of it.
 """
 
-from __future__ import annotations
-
 import contextlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from capture.errors import DamagedFileError, OutputError
 from capture.hints import Advice
@@ -18,13 +21,6 @@ from capture.media.packets import pcm_packet
 from capture.media.write.mux import open_wav
 from capture.media.write.sndfile import as_int16
 from capture.naming import free_path, sndfile_name
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
 
 __all__ = ["GROWING_SUFFIX", "GrowingSound", "discard_growing", "rate_of", "read_growing"]
 

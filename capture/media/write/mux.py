@@ -6,15 +6,15 @@ second, Ogg in pages of 200 ms, each packet handed to the system at once, the di
 every two seconds. The figures behind the options are in ``docs/decisions.md``.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -23,17 +23,11 @@ from capture.errors import ConfigError, OutputError
 from capture.hints import Advice
 from capture.media.certificate import certificate_text, room, seal
 from capture.media.output import as_output_error
-from capture.media.packets import PacketSink
+from capture.media.packets import Packet, PacketSink, StreamHeader
 from capture.media.write.anchor import Anchor
 from capture.media.write.sndfile import SoundLibraryFile
 from capture.naming import ffmpeg_name
 from capture.units import NS_PER_S
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from capture.media.packets import Packet, StreamHeader
 
 __all__ = [
     "CODEC_NAMES",

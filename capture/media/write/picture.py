@@ -9,25 +9,19 @@ at one pixel of four and frays coloured text; here the four are averaged first.
 plays) and ``PackedPicture`` (bgr0 for libx264rgb, nothing lost at all).
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Mapping, Sequence
 from math import prod
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 
 from capture.geometry import Rect
+from capture.model.signal import Pointer
 from capture.opencv import cv2
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from capture.model.signal import Pointer
 
 __all__ = ["KeptPicture", "PackedPicture", "PlanarPicture", "kept_picture", "pointed"]
 

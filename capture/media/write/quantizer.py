@@ -6,8 +6,6 @@ sizes of the pictures tell it afterwards for nothing: small ones are a desktop, 
 to be fine; large ones are a film, in which nobody sees the difference. The rule is CRF's own.
 """
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections import deque

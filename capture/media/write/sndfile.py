@@ -4,12 +4,13 @@ Owns all use of ``soundfile``, and what it has no words for: RF64 past 4 GB, a h
 true, the system's reason when a disk fails; and the exact conversion between forms of samples.
 """
 
-from __future__ import annotations
-
 import contextlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from capture.libraries import needed
 from capture.media.layouts import speakers
@@ -18,12 +19,6 @@ from capture.media.read.cover import put_in_flac
 from capture.media.write.encode import pcm16
 from capture.media.write.sound_writer import SoundWriter
 from capture.naming import sndfile_name
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 __all__ = ["LibraryWriter", "SoundLibraryFile", "as_float32", "as_int16", "as_int32"]
 

@@ -4,21 +4,16 @@ Owns ``Peaks``, which reduces a sound of unknown length to a few amplitudes in b
 the drawing with OpenCV.
 """
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from capture.errors import MediaError
 from capture.media.output import as_output_error
 from capture.media.write.sndfile import as_float32
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 __all__ = ["Peaks", "bar_count", "draw_waveform", "save_waveform"]
 

@@ -1,11 +1,10 @@
 """The test card: a screen whose pictures say their number, and the reader of that number."""
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from capture.clock import now_ns
 from capture.errors import ConfigError, DeviceLostError, SourceEndedError
@@ -14,11 +13,6 @@ from capture.model.signal import ScreenPicture
 from capture.sources.base import ScreenSource
 from capture.sources.synthetic import EPOCH_NS
 from capture.units import NS_PER_S
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
 
 __all__ = ["SyntheticScreen", "read_counter"]
 

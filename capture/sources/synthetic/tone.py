@@ -1,13 +1,13 @@
 """The test tone: sound whose seconds say their number, and the reader of those numbers."""
 
-from __future__ import annotations
-
 import math
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from capture.clock import now_ns
 from capture.model.events import Event, EventKind
@@ -15,11 +15,6 @@ from capture.model.signal import AudioBlock, SoundState
 from capture.sources.base import AudioSource
 from capture.sources.synthetic import EPOCH_NS
 from capture.units import NS_PER_S
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
 
 __all__ = ["Beep", "SyntheticTone", "ToneFaults", "read_tone", "tone_at"]
 
