@@ -4,27 +4,21 @@ For ``capture doctor`` and for every other front that helps somebody with a mach
 tried is kept.
 """
 
-from __future__ import annotations
-
 import shutil
 import threading
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from capture import sources
 from capture.config import default_folder
 from capture.errors import CaptureError, ConfigError
 from capture.libraries import lack
-from capture.specs.recording import AudioSpec, VideoSpec
+from capture.specs.recording import AudioSpec, RecordingSpec, VideoSpec
 from capture.specs.target import TestCard, Window
 from capture.specs.voice import VoiceSpec
 from capture.units import format_dbfs, format_size
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from capture.specs.recording import RecordingSpec
 
 __all__ = ["Trial", "has_desktop", "missing_devices", "try_machine"]
 

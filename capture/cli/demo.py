@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +18,7 @@ from capture import PrivateDesktop, has_desktop, list_windows
 from capture.cli.app import say
 from capture.cli.signals import StopSignals
 from capture.cli.streams import detached_output
-from capture.cli.views import choose_view
+from capture.cli.views import View, choose_view
 from capture.config import default_output
 from capture.demo.layout import PLAYER_NAME, SIZE_PX, TITLE, require_window
 from capture.errors import CaptureError, NothingRecordedError
@@ -26,10 +27,7 @@ from capture.specs.recording import AudioSpec, RecordingSpec, VideoSpec
 from capture.specs.target import Screen, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
     from capture import Session
-    from capture.cli.views import View
 
 __all__ = ["demo"]
 

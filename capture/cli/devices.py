@@ -1,12 +1,12 @@
 """``capture devices``: what can be recorded here, with the words that ``record`` takes for it."""
 
-from __future__ import annotations
-
 import dataclasses
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 from rich.console import Console
+from rich.table import Table
 
 import capture
 from capture.cli.app import print_error, say
@@ -14,14 +14,7 @@ from capture.cli.hints import in_options
 from capture.cli.views import print_json, table_of
 from capture.errors import CaptureError, UnsupportedError
 from capture.exit_codes import EXIT_FAILED
-from capture.model.devices import DeviceKind
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from rich.table import Table
-
-    from capture.model.devices import AudioApp, AudioDevice, Monitor, WindowInfo
+from capture.model.devices import AudioApp, AudioDevice, DeviceKind, Monitor, WindowInfo
 
 __all__ = ["devices"]
 

@@ -1,7 +1,5 @@
 """``capture doctor``: what works on this machine and why the rest does not, by trying it."""
 
-from __future__ import annotations
-
 import dataclasses
 import importlib.metadata
 import platform

@@ -1,14 +1,14 @@
 """``capture extract``: options into jobs, jobs into a batch, a batch onto the terminal."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import os
 import re
 import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -18,7 +18,7 @@ from capture.batch.inputs import SOUND_ENDINGS, check_file, find_inputs, is_fold
 from capture.batch.names import SOUND_FORMATS, is_own_result, name_job, name_jobs
 from capture.batch.run import BatchReport, JobError, JobResult, error_of, run_batch
 from capture.cli.app import say
-from capture.cli.extract_views import Tally, choose_batch_view, show_failures
+from capture.cli.extract_views import BatchView, Tally, choose_batch_view, show_failures
 from capture.cli.signals import StopSignals
 from capture.cli.streams import detached_output
 from capture.cli.values import Duration
@@ -32,12 +32,6 @@ from capture.naming import clear_parts
 from capture.specs.extraction import ExtractJob
 from capture.specs.voice import GateSpec, SoundFileSpec
 from capture.units import NS_PER_S
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from concurrent.futures import Executor
-
-    from capture.cli.extract_views import BatchView
 
 __all__ = ["extract"]
 

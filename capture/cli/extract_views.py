@@ -9,17 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from capture.batch.run import BatchReport, JobError
 from capture.cli.app import say
 from capture.cli.hints import in_options
 from capture.cli.views import LINE_EVERY_NS, Shown, print_json, table_of
 from capture.clock import now_ns
+from capture.model.extraction import ExtractResult
 from capture.units import NS_PER_S, format_clock
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-
-    from capture.batch.run import BatchReport, JobError
-    from capture.model.extraction import ExtractResult
 
 __all__ = ["BatchView", "Tally", "choose_batch_view", "show_failures"]
 

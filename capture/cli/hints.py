@@ -1,7 +1,5 @@
 """The command line's words for what can be done about an error."""
 
-from __future__ import annotations
-
 from capture.hints import Advice, Hint
 
 __all__ = ["in_options"]

@@ -1,7 +1,5 @@
 """Single key presses from the terminal, where there is one."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys

@@ -1,11 +1,10 @@
 """``capture messages``: kept voice messages on the command line."""
 
-from __future__ import annotations
-
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
@@ -14,12 +13,8 @@ from capture.cli.values import Duration
 from capture.cli.views import print_json
 from capture.errors import CaptureError, ConfigError
 from capture.exit_codes import EXIT_FAILED, EXIT_SOME_FAILED, EXIT_USAGE
+from capture.messages import Library, Message, Query
 from capture.units import format_clock
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from capture.messages import Library, Message, Query
 
 __all__ = ["messages"]
 

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 from rich.text import Text
 
-from capture.model.recording import State
+from capture.model.recording import Snapshot, State
+from capture.model.signal import Level
 from capture.units import NS_PER_S, format_clock, format_dbfs, format_size
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-    from capture.model.recording import Snapshot
-    from capture.model.signal import Level
 
 __all__ = ["PeakHold", "meter", "plain_line", "render"]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+from rich.table import Table
 
 from capture.batch.inputs import check_file
 from capture.cli.app import print_error
@@ -17,8 +18,6 @@ from capture.exit_codes import EXIT_FAILED, EXIT_USAGE
 from capture.units import format_clock, format_size
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from capture import Probe, ProbedTrack
 
 __all__ = ["probe"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeGuard
@@ -31,8 +32,6 @@ from capture.memory import return_large_blocks
 from capture.specs.recording import AudioSpec, RecordingSpec, TrackMode, VideoSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from capture import Session
 
 __all__ = ["DEFAULTS", "RecordOptions", "record"]

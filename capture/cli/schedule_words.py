@@ -1,10 +1,8 @@
 """What follows the ``--`` of a job: the recorder's own options, made a spec, and held for sound."""
 
-from __future__ import annotations
-
 import dataclasses
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from cyclopts.exceptions import CycloptsError
 
@@ -12,13 +10,9 @@ from capture.cli import app as cli, record, voice
 from capture.cli.commands import refuse_empty
 from capture.errors import ConfigError
 from capture.naming import safe_name
+from capture.schedule.jobs import Job, Place
 from capture.specs.recording import RecordingSpec
 from capture.specs.voice import VoiceSpec
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from capture.schedule.jobs import Job, Place
 
 __all__ = ["check_job", "parse_words"]
 

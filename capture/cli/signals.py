@@ -6,24 +6,20 @@ the middle of something else: no handler waits for a lock that the very same thr
 raises where a library is just loading, and ^C counts also while the main thread does not answer.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import socket
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any, Self
 
 from capture.cli.app import on_interrupt, say
 from capture.cli.streams import DetachedStream
 from capture.errors import NothingRecordedError
 from capture.exit_codes import EXIT_INTERRUPTED
 from capture.pipeline import StopFlag
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import FrameType, TracebackType
 
 __all__ = ["StopSignals"]
 

@@ -1,21 +1,15 @@
 """What people write and read on the command line: durations, sizes, rectangles."""
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from capture.errors import ConfigError
 from capture.geometry import Rect
-from capture.specs.target import Desktop, Region, Screen, TestCard, Window
+from capture.specs.target import Desktop, Region, Screen, Target, TestCard, Window
 from capture.units import format_duration, parse_duration, parse_size
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from capture.specs.target import Target
 
 __all__ = [
     "Dimensions",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from rich.console import Console
+from rich.table import Table
 
 from capture.batch.inputs import check_file
 from capture.cli.app import print_error
@@ -17,8 +18,6 @@ from capture.exit_codes import EXIT_FAILED, EXIT_USAGE
 from capture.units import format_dbfs
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from capture import TrackMeasure, VerifyReport
 
 __all__ = ["verify"]

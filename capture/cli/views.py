@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Container, Sequence
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from capture import json_lines
@@ -14,9 +16,6 @@ from capture.model.recording import RecordingResult, State
 from capture.units import NS_PER_S, format_clock, format_dbfs, format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Sequence
-    from types import TracebackType
-
     from rich.table import Table
 
     from capture import Running, Session

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -23,8 +24,6 @@ from capture.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SOME_FAILED, 
 from capture.specs.voice import GateSpec, SoundFileSpec, VoiceSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from capture import VoiceKeeper, VoiceResult
 
 __all__ = ["DEFAULTS", "VoiceOptions", "voice"]

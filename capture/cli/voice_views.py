@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Sequence
+from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from capture.cli.app import say
@@ -15,9 +17,6 @@ from capture.model.voice import VoiceState
 from capture.units import format_clock, format_dbfs, format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from types import TracebackType
-
     from rich.console import RenderableType
 
     from capture import VoiceKeeper, VoiceMessage, VoiceResult, VoiceSnapshot
