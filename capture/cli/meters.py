@@ -48,8 +48,8 @@ class PeakHold:
         return held
 
 
-def render(snapshot: Snapshot, peaks: PeakHold) -> RenderableType:
-    """What is shown in a terminal."""
+def render(snapshot: Snapshot, peaks: PeakHold, keys: str) -> RenderableType:
+    """What is shown in a terminal, with the legend of the keys."""
     sign, word, style = _SIGNS.get(snapshot.state, ("·", snapshot.state.value, "dim"))
     head = Text.assemble(
         (f" {sign} {word}", f"bold {style}"),
@@ -64,9 +64,8 @@ def render(snapshot: Snapshot, peaks: PeakHold) -> RenderableType:
         for name, level in snapshot.levels.items()
     ]
     path = Text(f" {snapshot.path or ''}", "dim", overflow="ellipsis", no_wrap=True)
-    keys = Text(" space pause · m mark · q stop", "dim")
     note = [Text(f" ! {snapshot.message}", "yellow")] if snapshot.message else []
-    return Group(head, *rows, *note, path, keys)
+    return Group(head, *rows, *note, path, Text(keys, "dim"))
 
 
 def plain_line(snapshot: Snapshot) -> str:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeGuard
+from typing import Annotated, Literal, TypeGuard
 
 from cyclopts import Parameter
 
 from capture import parse_start, parse_stop
 from capture.cli.app import print_error, say
 from capture.cli.recover import mention_orphans
+from capture.cli.running import run_shown
 from capture.cli.signals import StopSignals
 from capture.cli.streams import detached_output
 from capture.cli.values import Dimensions, Duration, Moment, RectOption, Size, as_target
@@ -30,9 +30,6 @@ from capture.exit_codes import EXIT_DEAD_SOURCE, EXIT_INTERRUPTED, of_recording
 from capture.hints import Advice, Hint
 from capture.memory import return_large_blocks
 from capture.specs.recording import AudioSpec, RecordingSpec, TrackMode, VideoSpec
-
-if TYPE_CHECKING:
-    from capture import Session
 
 __all__ = ["DEFAULTS", "RecordOptions", "record"]
 
@@ -175,12 +172,13 @@ def record(
     spec = options.spec(output, words)
     with detached_output(), StopSignals(is_last=True) as stop:
         stop.is_starting = True
+        view = choose_view(is_json=json, is_quiet=quiet)
         try:
             if spec.begin_at_s is not None:  # what is wrong is said now, not when the time has come
-                from capture import check_recording  # noqa: PLC0415 - loads av
+                from capture import check_recording, missing_devices  # noqa: PLC0415 - loads av
 
                 check_recording(spec)
-            view = choose_view(is_json=json, is_quiet=quiet)
+                view.notes([f"not there now: {what}" for what in missing_devices(spec)])
             if not quiet:
                 mention_orphans(spec.output.parent)
             _count_down(spec.begin_at_s, view, stop)
@@ -217,44 +215,13 @@ def _with_way_out(error: BackendUnavailableError) -> BackendUnavailableError:
 
 
 def _run(spec: RecordingSpec, view: View, stop: StopSignals) -> int:
-    """Record to the end, showing how it goes; gives the exit code.
-
-    Raises:
-        NothingRecordedError: It was stopped before anything was recorded.
-        CaptureError: It could not start, or nothing was kept.
-    """
     return_large_blocks()
     from capture import Session  # noqa: PLC0415 - NumPy is slow to load
 
     session = Session(spec, view.on_event)
-    stop.attach(session.stop, session.abort)
-    session.start()
-    try:
-        stop.is_starting = False
-        view.notes(session.notes)
-        with view:
-            while not session.wait_for_stop(0):
-                view.show(session)
-    finally:
-        # Whatever went wrong here, the file gets its end before this process does.
-        session.stop()
-        with contextlib.suppress(CaptureError):
-            session.wait()
-    return _conclude(session, view)
-
-
-def _conclude(session: Session, view: View) -> int:
-    """Tell what came of it."""
-    error: CaptureError | None = None
-    try:
-        session.wait()
-    except CaptureError as failure:
-        if session.result is None:
-            raise
-        error = failure
+    error = run_shown(session, view, stop)
     result = session.result
     assert result is not None
-    view.finish(result)
     code = of_recording(session.spec, result, has_failed=error is not None)
     if error is not None:
         print_error(error.message, error.hint)

@@ -12,7 +12,7 @@ from capture import json_lines
 from capture.cli.app import say
 from capture.clock import local_time, now_ns
 from capture.model.events import Event, EventKind
-from capture.model.recording import RecordingResult, State
+from capture.model.recording import RecordingResult
 from capture.units import NS_PER_S, format_clock, format_dbfs, format_size
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ __all__ = [
     "LineView",
     "MeterView",
     "Shown",
+    "TerminalView",
     "View",
     "choose_view",
     "print_json",
@@ -144,8 +145,8 @@ class LineView(PathView):
         super().finish(result)
 
 
-class MeterView(PathView):
-    """Live meters and keys in a terminal."""
+class TerminalView(View):
+    """A live picture and keys in a terminal, on stderr."""
 
     def __init__(self) -> None:
         from rich.console import Console  # noqa: PLC0415 - slow to load
@@ -154,15 +155,14 @@ class MeterView(PathView):
         from capture.cli.keys import Keys  # noqa: PLC0415
         from capture.cli.meters import PeakHold  # noqa: PLC0415
 
-        self._told: set[str] = set()
-        self._console = Console(stderr=True, emoji=False)
-        self._live = Live(console=self._console, auto_refresh=False, transient=True)
-        self._keys = Keys()
-        self._peaks = PeakHold()
+        self.console = Console(stderr=True, emoji=False)
+        self.live = Live(console=self.console, auto_refresh=False, transient=True)
+        self.keys = Keys()
+        self.peaks = PeakHold()
 
     def __enter__(self) -> Self:
-        self._live.__enter__()
-        self._keys.__enter__()
+        self.live.__enter__()
+        self.keys.__enter__()
         return self
 
     def __exit__(
@@ -171,45 +171,53 @@ class MeterView(PathView):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._keys.__exit__(kind, error, trace)
-        self._live.__exit__(kind, error, trace)
+        self.keys.__exit__(kind, error, trace)
+        self.live.__exit__(kind, error, trace)
+
+    def say(self, text: str, style: str | None = None) -> None:
+        """Print a line above the picture."""
+        self.console.print(text, style=style, markup=False, highlight=False)
+
+    def notes(self, notes: Sequence[str]) -> None:
+        """A line for every note."""
+        for note in notes:
+            self.say(f"note: {note}", "dim")
+
+
+class MeterView(TerminalView, PathView):
+    """Live meters and keys in a terminal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: set[str] = set()
 
     def on_event(self, event: Event) -> None:
         """A line for what matters to people."""
         if event.kind in _SPOKEN:
             self._told.add(event.message)
-            self._console.print(_spoken(event), style="yellow", markup=False)
+            self.say(_spoken(event), "yellow")
 
     def wait(self, until_s: float, sleep: Callable[[], object]) -> None:
         """A line that counts down."""
         from rich.text import Text  # noqa: PLC0415 - slow to load
 
-        with self._live:
-            self._live.update(Text(_countdown(until_s)), refresh=True)
+        with self.live:
+            self.live.update(Text(_countdown(until_s)), refresh=True)
             super().wait(until_s, sleep)
-
-    def notes(self, notes: Sequence[str]) -> None:
-        """A line for every note."""
-        for note in notes:
-            self._console.print(f"note: {note}", style="dim", markup=False)
 
     def show(self, session: Session) -> None:
         """The meters as they are now, and one key."""
+        from capture.cli.keys import action_of, legend, press  # noqa: PLC0415
         from capture.cli.meters import render  # noqa: PLC0415
 
-        self._live.update(render(session.snapshot(), self._peaks), refresh=True)
-        key = self._keys.read(POLL_S)
-        if key == " ":
-            (session.resume if session.state is State.PAUSED else session.pause)()
-        elif key == "m":
-            session.mark()
-        elif key in {"q", "Q"}:
-            session.stop("key")
+        picture = render(session.snapshot(), self.peaks, legend(session.actions()))
+        self.live.update(picture, refresh=True)
+        press(session, action_of(self.keys.read(POLL_S)))
 
     def finish(self, result: RecordingResult) -> None:
         """A summary, then the paths."""
         for line in summary(result, self._told):
-            self._console.print(line, markup=False, highlight=False)
+            self.say(line)
         super().finish(result)
 
 

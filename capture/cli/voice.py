@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from capture import parse_start, parse_stop
 from capture.cli.app import print_error, say
 from capture.cli.recover import mention_orphans
+from capture.cli.running import run_shown
 from capture.cli.signals import StopSignals
 from capture.cli.streams import detached_output
 from capture.cli.values import Duration, parse_duration
@@ -24,7 +23,7 @@ from capture.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SOME_FAILED, 
 from capture.specs.voice import GateSpec, SoundFileSpec, VoiceSpec
 
 if TYPE_CHECKING:
-    from capture import VoiceKeeper, VoiceResult
+    from capture import VoiceResult
 
 __all__ = ["DEFAULTS", "VoiceOptions", "voice"]
 
@@ -172,23 +171,10 @@ def _run(spec: VoiceSpec, stop: StopSignals, *, is_json: bool, is_quiet: bool) -
     if not is_quiet:
         mention_orphans(spec.folder)
     view = choose_view(is_json=is_json, is_quiet=is_quiet)
-    error: CaptureError | None = None
     keeper = VoiceKeeper(spec, view.on_event)
-    stop.attach(keeper.stop, keeper.abort)
-    try:
-        # Also while it finishes: the signal would kill it.
-        with view, _save_on_signal(keeper), keeper:
-            stop.is_starting = False
-            view.notes(keeper.notes)
-            while not keeper.wait_for_stop(0):
-                view.show(keeper)
-    except CaptureError as failure:
-        if keeper.result is None:
-            raise
-        error = failure
+    error = run_shown(keeper, view, stop)
     result = keeper.result
     assert result is not None
-    view.finish(result)
     if error is not None:
         print_error(error.message, error.hint)
         mention_orphans(spec.folder)
@@ -209,24 +195,6 @@ def _exit_code(spec: VoiceSpec, result: VoiceResult) -> int:
             "--any-sound keeps everything; `capture devices` lists what plays",
         )
     return code
-
-
-@contextlib.contextmanager
-def _save_on_signal(keeper: VoiceKeeper) -> Iterator[None]:
-    """SIGUSR1 saves what sounded last, where there is such a signal."""
-    number = getattr(signal, "SIGUSR1", None)
-    if number is None:
-        yield
-        return
-
-    def save(_number: int, _frame: Any) -> None:
-        keeper.save_last()
-
-    before = signal.signal(number, save)
-    try:
-        yield
-    finally:
-        signal.signal(number, before)
 
 
 def _purposes(words: Sequence[str]) -> tuple[str | None, float | None]:

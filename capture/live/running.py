@@ -133,6 +133,10 @@ class Running(ABC, Generic[SnapshotT, ResultT]):
         """Iterate over the events from now on; the last one is DONE."""
         return self._events.stream()
 
+    def actions(self) -> dict[str, Callable[[], object]]:
+        """What may be asked of it while it runs, by name, for keys, buttons and other processes."""
+        return {"pause": self.pause, "resume": self.resume, "stop": self.stop}
+
     @property
     def result(self) -> ResultT | None:
         """What was kept, even where ``wait()`` raises; ``None`` before the end."""

@@ -147,6 +147,10 @@ class Session(Running[Snapshot, RecordingResult]):
             self._segments.markers_ns.append(media_ns)
             self._events.emit(EventKind.MARKED, f"chapter at {media_ns / NS_PER_S:.1f} s")
 
+    def actions(self) -> dict[str, Callable[[], object]]:
+        """As of all that runs, and ``mark``."""
+        return super().actions() | {"mark": self.mark}
+
     def _before_stop(self) -> None:
         planned_ns = self._planned_end()
         self._end_ns = now_ns() if planned_ns is None else min(planned_ns, now_ns())

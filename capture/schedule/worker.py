@@ -95,9 +95,8 @@ class _Worker:
 
     def on_save_signal(self, *_: object) -> None:
         """Save what sounded last, as ``capture voice`` does."""
-        save_last = getattr(self._running, "save_last", None)
-        if save_last is not None:
-            save_last()
+        if self._running is not None and (save := self._running.actions().get("save")):
+            save()
 
     @property
     def is_stuck(self) -> bool:

@@ -224,6 +224,10 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
         """
         self._is_save_asked = True
 
+    def actions(self) -> dict[str, Callable[[], object]]:
+        """As of all that runs; ``keep`` the open message, ``save`` what sounded last."""
+        return super().actions() | {"keep": self.keep, "save": self.save_last}
+
     def snapshot(self) -> VoiceSnapshot:
         """The keeper at this moment; cheap, made to be polled."""
         lane = max(self._open_lanes, key=lambda each: each.open_s, default=None)

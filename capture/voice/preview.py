@@ -2,8 +2,9 @@
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
-from capture.model.voice import VoiceMessage, VoiceState
+from capture.model.voice import VoiceState
 from capture.player import Player
 from capture.voice.keeper import VoiceKeeper
 
@@ -11,8 +12,8 @@ __all__ = ["preview"]
 
 
 @contextlib.contextmanager
-def preview(keeper: VoiceKeeper, message: VoiceMessage) -> Iterator[Player]:
-    """A player of a kept message; what listens to an output or a microphone is paused meanwhile.
+def preview(keeper: VoiceKeeper, path: Path) -> Iterator[Player]:
+    """A player of a message's file; what listens to an output or a microphone is paused meanwhile.
 
     Applications are followed each alone, and this one never: there nothing is missed.
 
@@ -24,7 +25,7 @@ def preview(keeper: VoiceKeeper, message: VoiceMessage) -> Iterator[Player]:
     if is_pausing:
         keeper.pause()
     try:
-        with Player(message.path) as player:
+        with Player(path) as player:
             yield player
     finally:
         if is_pausing:
