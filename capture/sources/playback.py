@@ -35,13 +35,12 @@ TURN_US = 10_000
 """The server is looked after this often; it holds fifteen times as much."""
 
 
-def open_playback(rate_hz: int, channels: int, *, name: str = "capture") -> "Playback":
+def open_playback(rate_hz: int, channels: int) -> "Playback":
     """A way to the default output; closing it is the caller's.
 
     Args:
         rate_hz: Of what will be written.
         channels: Of what will be written.
-        name: How other programs see it.
 
     Raises:
         DeviceError: There is no output, or it does not open.
@@ -52,7 +51,7 @@ def open_playback(rate_hz: int, channels: int, *, name: str = "capture") -> "Pla
         if sys.platform != "linux":
             raise
         try:
-            return _PulsePlayback(rate_hz, channels, name)
+            return _PulsePlayback(rate_hz, channels)
         except LibraryMissingError:
             raise
         except BackendUnavailableError:
@@ -175,7 +174,7 @@ class Playback(Closing):
 class _PulsePlayback(Playback):
     """Through libpulse, from a thread of its own."""
 
-    def __init__(self, rate_hz: int, channels: int, name: str) -> None:
+    def __init__(self, rate_hz: int, channels: int) -> None:
         from capture.sources.player_pulse import PulseStream  # noqa: PLC0415 - it loads libpulse
 
         super().__init__(rate_hz, channels)
@@ -183,7 +182,7 @@ class _PulsePlayback(Playback):
         self._is_new = False
         self._heard = 0
         self._closing = threading.Event()
-        self._stream: PulseStream = PulseStream(name, rate_hz, channels, LATENCY_S)
+        self._stream: PulseStream = PulseStream("capture", rate_hz, channels, LATENCY_S)
         self._thread = threading.Thread(target=self._run, name="capture-playback", daemon=True)
         self._thread.start()
 
