@@ -300,11 +300,9 @@ def _parse_days(words: str, text: str) -> Iterator[int]:
 
 
 def _parse_day(word: str, text: str) -> int:
-    for number, name in enumerate(("monday", "tuesday", "wednesday", "thursday", "friday")):
+    days = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+    for number, name in enumerate(days):
         if len(word) >= len("mon") and name.startswith(word.removesuffix("s")):
-            return number
-    for number, name in ((5, "saturday"), (6, "sunday")):
-        if len(word) >= len("sat") and name.startswith(word.removesuffix("s")):
             return number
     raise ConfigError(f"{text!r} is no time", hint=_HINT)
 

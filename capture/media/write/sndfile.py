@@ -29,13 +29,8 @@ _RF64_AUTO_DOWNGRADE = 0x1210
 
 _SET_CHANNEL_MAP = 0x1101
 """SFC_SET_CHANNEL_MAP_INFO: where the channels are played."""
-_PLACES = dict(
-    zip(
-        ("FL", "FR", "FC", "BC", "BL", "BR", "LFE", "FLC", "FRC", "SL", "SR"),
-        (2, 3, 4, 8, 9, 10, 11, 12, 13, 14, 15),
-        strict=True,
-    )
-)
+_PLACES = {"FL": 2, "FR": 3, "FC": 4, "BC": 8, "BL": 9, "BR": 10, "LFE": 11, "FLC": 12}
+_PLACES |= {"FRC": 13, "SL": 14, "SR": 15}
 """FFmpeg's names of channels, and SF_CHANNEL_MAP_LEFT to SF_CHANNEL_MAP_SIDE_RIGHT."""
 
 _FULL_SCALE_32 = 1 << 31
