@@ -162,25 +162,18 @@ class _Look:
 def save(
     blocks: Callable[[], Iterable[NDArray[np.int16]]],
     rate_hz: int,
-    folder: Path,
     heard: Heard,
-    *,
-    file: SoundFileSpec,
-    name: str,
-    with_picture: bool = False,
-    library: bool = False,
+    spec: VoiceSpec,
 ) -> VoiceMessage:
     """Make the file of a message.
 
     Args:
         blocks: Gives its sound from the beginning, int16 of shape (frames, channels); called twice.
         rate_hz: Its sample rate.
-        folder: Where the file goes; an existing file is never replaced.
         heard: What is known of it.
-        file: How it is encoded.
-        name: Pattern of its name, see ``name_of``.
-        with_picture: Also draw its waveform.
-        library: Also remember it, unless the user has switched that off.
+        spec: Where the file goes (an existing one is never replaced), how it is encoded and named,
+            whether its waveform is drawn, and whether it is remembered, unless the user has
+            switched that off.
 
     Raises:
         OutputError: It cannot be written; nothing is left of it.
@@ -192,13 +185,13 @@ def save(
         channels = block.shape[1]
     length_s = look.frames / rate_hz
     facts = facts_of(heard, length_s)
-    target = folder / f"{name_of(name, facts)}{suffix_of(file)}"
+    target = spec.folder / f"{name_of(spec.name, facts)}{suffix_of(spec.file)}"
     part = part_path(target)
     with as_output_error(target):
         try:
             with open_sound(
                 part,
-                file,
+                spec.file,
                 rate_hz=rate_hz,
                 channels=1 if look.is_mono else channels,
                 tags=_tags(heard, length_s),
@@ -210,7 +203,7 @@ def save(
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-    too_large = size_warning(path, file)
+    too_large = size_warning(path, spec.file)
     level = look.meter.take()
     message = VoiceMessage(
         path=path,
@@ -222,10 +215,10 @@ def save(
         peak_dbfs=level.peak_dbfs,
         rms_dbfs=level.rms_dbfs,
         part=heard.part,
-        picture=_draw(path, blocks, length_s) if with_picture else None,
+        picture=_draw(path, blocks, length_s) if spec.with_picture else None,
         warnings=(*look.warnings(), *((too_large,) if too_large else ())),
     )
-    return _remember(message, facts, look) if library and is_enabled() else message
+    return _remember(message, facts, look) if spec.library and is_enabled() else message
 
 
 def _remember(message: VoiceMessage, facts: Facts, look: _Look) -> VoiceMessage:
@@ -298,9 +291,15 @@ def recover_message(path: Path) -> tuple[VoiceMessage, ...]:
     recipe, rate_hz = entry.recipe, rate_of(path)
     try:
         recipe["heard"].pop("warnings", None)  # an earlier version wrote that there were none
-        heard, gate = Heard(**recipe["heard"]), GateSpec(**recipe["gate"])
-        file, name = SoundFileSpec(**recipe["file"]), str(recipe["name"])
-        with_picture, library = bool(recipe["with_picture"]), bool(recipe.get("library", True))
+        heard = Heard(**recipe["heard"])
+        spec = VoiceSpec(
+            path.parent,
+            file=SoundFileSpec(**recipe["file"]),
+            gate=GateSpec(**recipe["gate"]),
+            name=str(recipe["name"]),
+            with_picture=bool(recipe["with_picture"]),
+            library=bool(recipe.get("library", True)),
+        )
     except (KeyError, TypeError) as error:
         raise MediaError(
             f"{path} was begun by another version of capture: {error}",
@@ -308,20 +307,10 @@ def recover_message(path: Path) -> tuple[VoiceMessage, ...]:
         ) from error
     clear_parts(path.parent)  # of a recovery that was cut off itself
     messages = []
-    for start_frame, end_frame in _spans(path, gate, rate_hz):
+    for start_frame, end_frame in _spans(path, spec.gate, rate_hz):
         began = replace(heard, started_s=heard.started_s + start_frame / rate_hz)
-        messages.append(
-            save(
-                functools.partial(read_growing, path, start_frame, end_frame - start_frame),
-                rate_hz,
-                path.parent,
-                began,
-                file=file,
-                name=name,
-                with_picture=with_picture,
-                library=library,
-            )
-        )
+        blocks = functools.partial(read_growing, path, start_frame, end_frame - start_frame)
+        messages.append(save(blocks, rate_hz, began, spec))
     discard_growing(path)
     return tuple(messages)
 
