@@ -1,18 +1,12 @@
 """Waiting for the beginning of a recording: a delay, a time, windows, applications, sound."""
 
-from __future__ import annotations
-
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
 
 from capture.clock import now_ns
+from capture.live.lookout import Ear, Patience
+from capture.specs.recording import RecordingSpec
 from capture.units import NS_PER_S
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from capture.live.lookout import Ear, Patience
-    from capture.specs.recording import RecordingSpec
 
 __all__ = ["Start"]
 

@@ -6,20 +6,14 @@ counted while this process was awake: after SIGSTOP or a suspend nothing is call
 it could not deliver.
 """
 
-from __future__ import annotations
-
 from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from capture.levels import Loudness
 from capture.model.events import Event, EventKind
 from capture.model.signal import SoundState
 from capture.units import NS_PER_S
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from capture.levels import Loudness
 
 __all__ = ["PICTURE", "GridWatch", "PictureCounts", "SoundFacts", "Watchdog"]
 

@@ -1,16 +1,12 @@
 """What every writer of a sound file does: take sound, end, or let go of the file."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Self
+from pathlib import Path
+from typing import Any, Self
+
+from numpy.typing import NDArray
 
 from capture.media.output import as_output_error
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 __all__ = ["SoundWriter"]
 
