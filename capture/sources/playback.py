@@ -69,6 +69,7 @@ class Playback(Closing):
         rate_hz: Of what is written.
         channels: Of what is written.
         notes: What there is to say about the way that was taken.
+        is_paused: Whether it was told to be silent.
     """
 
     def __init__(self, rate_hz: int, channels: int) -> None:
@@ -80,7 +81,7 @@ class Playback(Closing):
         self._waiting_frames = 0
         self._written_frames = 0
         self._is_ended = False
-        self._is_paused = False
+        self.is_paused = False
         self._error: CaptureError | None = None
 
     def write(self, samples: NDArray[np.float32]) -> int:
@@ -128,18 +129,13 @@ class Playback(Closing):
         with self._lock:
             return max(0, min(heard, self._written_frames))
 
-    @property
-    def is_paused(self) -> bool:
-        """Whether it was told to be silent."""
-        return self._is_paused
-
     def pause(self) -> None:
         """Be silent, until ``resume``."""
-        self._is_paused = True
+        self.is_paused = True
 
     def resume(self) -> None:
         """Go on where it was."""
-        self._is_paused = False
+        self.is_paused = False
 
     def restart(self) -> None:
         """Forget what was written and not heard; the next frame that is written is frame 0."""
@@ -209,7 +205,7 @@ class _PulsePlayback(Playback):
                     if is_new:
                         stream.restart()
                         is_paused = False
-                    if is_paused != self._is_paused:
+                    if is_paused != self.is_paused:
                         is_paused = not is_paused
                         stream.set_paused(is_paused=is_paused)
                     self._feed(stream)
@@ -283,7 +279,7 @@ class _PortAudioPlayback(Playback):
             if self._mark is None:
                 return 0
             pulled, heard_s = self._mark
-            since = 0.0 if self._is_paused else (self._stream.time - heard_s) * self.rate_hz
+            since = 0.0 if self.is_paused else (self._stream.time - heard_s) * self.rate_hz
             ended = self._is_ended and not self._waiting_frames
             return (
                 max(0, pulled + round(since)) if ended else min(self._pulled, pulled + round(since))
@@ -296,7 +292,7 @@ class _PortAudioPlayback(Playback):
     def _on_frames(self, out: Any, frames: int, times: Any, _status: Any) -> None:
         """PortAudio's thread: fill what it asks for."""
         with self._lock:
-            piece = self._pull(0 if self._is_paused else frames)
+            piece = self._pull(0 if self.is_paused else frames)
             if len(piece):
                 self._mark = self._pulled, times.outputBufferDacTime
                 self._pulled += len(piece)

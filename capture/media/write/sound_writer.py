@@ -31,11 +31,6 @@ class SoundWriter(ABC):
         self._channels = channels
         self._is_open = True
 
-    @property
-    def length_s(self) -> float:
-        """How much was written."""
-        return self.frames / self._rate_hz
-
     def write(self, samples: NDArray[Any]) -> None:
         """Append sound.
 
