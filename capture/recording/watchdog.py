@@ -87,11 +87,11 @@ class Watchdog:
             sounds: All sources.
             pictures: ``None`` without pictures, or when the screen is gone.
         """
-        awake_s = self._awake_s(at_ns)
+        passed_s = (at_ns - self._last_ns) / NS_PER_S
+        awake_s = passed_s if passed_s < ASLEEP_S else 0.0
         events = []
         if awake_s == 0:
-            stopped_s = (at_ns - self._last_ns) / NS_PER_S
-            message = f"this program was stopped for {stopped_s:.1f} s: the picture stood still"
+            message = f"this program was stopped for {passed_s:.1f} s: the picture stood still"
             if pictures is not None:
                 events.append(Event(EventKind.WARNING, message, at_ns))
         self._last_ns = at_ns
@@ -120,11 +120,6 @@ class Watchdog:
             for facts in sounds
             if facts.loudness.peak_dbfs < QUIET_DBFS
         ]
-
-    def _awake_s(self, at_ns: int) -> float:
-        """Time since the last step, 0 if this process slept meanwhile."""
-        passed_s = (at_ns - self._last_ns) / NS_PER_S
-        return passed_s if passed_s < ASLEEP_S else 0.0
 
     def _watch_picture(
         self, at_ns: int, awake_s: float, kept: int, is_black: Callable[[], bool]

@@ -7,7 +7,7 @@ and the growing file goes last.
 
 import functools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from capture.media.formats import size_warning, suffix_of
 from capture.media.output import as_output_error, keep
 from capture.media.write.export import open_sound
 from capture.media.write.growing import discard_growing, rate_of, read_growing
+from capture.media.write.sndfile import as_float32
 from capture.media.write.waveform import Peaks
 from capture.messages import Facts, Origin, describe, is_enabled, name_of, record
 from capture.messages.peaks import COLUMNS, pack
@@ -134,7 +135,7 @@ class _Look:
         self.peaks = Peaks(COLUMNS)
 
     def add(self, block: NDArray[np.int16]) -> None:
-        samples = block.astype(np.float32) / np.float32(32768)
+        samples = as_float32(block)
         for first in range(0, len(samples), self._piece_frames):
             self.loudness.accumulate(samples[first : first + self._piece_frames])
         self.meter.accumulate(samples)
@@ -329,10 +330,5 @@ def _spans(path: Path, gate: GateSpec, rate_hz: int) -> list[tuple[int, int]]:
 def _find(
     path: Path, gate: GateSpec, rate_hz: int, judge: SpeechDetector | None
 ) -> list[tuple[int, int]]:
-    events = find_messages(_floats(path), gate, rate_hz, judge)
+    events = find_messages(map(as_float32, read_growing(path)), gate, rate_hz, judge)
     return [(e.start_frame, e.end_frame) for e in events if e.end_frame is not None]
-
-
-def _floats(path: Path) -> Iterator[NDArray[np.float32]]:
-    for block in read_growing(path):
-        yield block.astype(np.float32) / np.float32(32768)

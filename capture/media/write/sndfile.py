@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from capture.libraries import needed
 from capture.media.layouts import speakers
-from capture.media.output import as_output_error, errno_said
+from capture.media.output import errno_said
 from capture.media.read.cover import put_in_flac
 from capture.media.write.encode import pcm16
 from capture.media.write.sound_writer import SoundWriter
@@ -103,7 +103,7 @@ class SoundLibraryFile:
             import soundfile  # noqa: PLC0415 - most commands write none of these
 
         self._library = soundfile
-        self.rate_hz = rate_hz
+        self.rate_hz, self.channels, self.subtype = rate_hz, channels, subtype
         path.open("wb").close()  # says why it cannot be written; libsndfile only says that it can't
         self._file = soundfile.SoundFile(
             sndfile_name(path),
@@ -180,31 +180,11 @@ _CONVERTERS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
 class LibraryWriter(SoundWriter):
     """A WAV, FLAC or Ogg Vorbis file; see ``SoundWriter``."""
 
-    def __init__(
-        self,
-        path: Path,
-        kind: tuple[str, str],
-        *,
-        rate_hz: int,
-        channels: int,
-        tags: Mapping[str, str],
-        compression: float | None,
-        layout: str | None,
-        cover: bytes | None,
-    ) -> None:
-        super().__init__(path, rate_hz, channels)
+    def __init__(self, path: Path, file: SoundLibraryFile, cover: bytes | None = None) -> None:
+        super().__init__(path, file.rate_hz, file.channels)
+        self._file = file
         self._cover = cover
-        self._convert = _CONVERTERS[kind[1]]
-        with as_output_error(path):
-            self._file = SoundLibraryFile(
-                path,
-                *kind,
-                rate_hz=rate_hz,
-                channels=channels,
-                tags=tags,
-                compression=compression,
-                layout=layout,
-            )
+        self._convert = _CONVERTERS[file.subtype]
 
     def _write(self, samples: NDArray[Any]) -> None:
         self._file.write(self._convert(samples))
