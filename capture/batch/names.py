@@ -12,10 +12,7 @@ __all__ = ["name_jobs"]
 
 
 def name_jobs(
-    inputs: Sequence[Input],
-    template: ExtractJob,
-    output: Path | None,
-    note: Callable[[str], None],
+    inputs: Sequence[Input], template: ExtractJob, output: Path | None, note: Callable[[str], None]
 ) -> list[ExtractJob]:
     """A job for every file; where two would be given the same name, the second gets a number.
 

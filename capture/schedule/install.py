@@ -15,14 +15,7 @@ import platformdirs
 from capture.config import data_folder
 from capture.errors import CaptureError, OutputError
 
-__all__ = [
-    "UNIT_NAME",
-    "printed",
-    "session_environment",
-    "state",
-    "systemd_unit",
-    "write_unit",
-]
+__all__ = ["UNIT_NAME", "printed", "session_environment", "state", "systemd_unit", "write_unit"]
 
 UNIT_NAME = "capture-schedule.service"
 SESSION_VARIABLES = (

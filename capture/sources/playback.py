@@ -262,8 +262,7 @@ class _PortAudioPlayback(Playback):
             self._stream.start()
         except (self._sd.PortAudioError, ValueError) as error:
             raise DeviceError(
-                f"the sound output does not open: {error}",
-                hint=Advice.SHOW_DEVICES.with_(),
+                f"the sound output does not open: {error}", hint=Advice.SHOW_DEVICES.with_()
             ) from error
 
     def close(self) -> None:

@@ -36,15 +36,7 @@ from capture.specs.voice import GateSpec, SoundFileSpec, VoiceSpec
 from capture.speech import SpeechDetector
 from capture.units import NS_PER_S
 
-__all__ = [
-    "Heard",
-    "app_label",
-    "facts_of",
-    "recipe_of",
-    "recover_message",
-    "save",
-    "wall_time",
-]
+__all__ = ["Heard", "app_label", "facts_of", "recipe_of", "recover_message", "save", "wall_time"]
 
 MESSENGERS = ("WhatsApp", "Telegram", "Signal", "Messenger", "Threema", "Viber", "Discord")
 """Looked for in an application's name, and in what a browser says it plays."""
@@ -161,10 +153,7 @@ class _Look:
 
 
 def save(
-    blocks: Callable[[], Iterable[NDArray[np.int16]]],
-    rate_hz: int,
-    heard: Heard,
-    spec: VoiceSpec,
+    blocks: Callable[[], Iterable[NDArray[np.int16]]], rate_hz: int, heard: Heard, spec: VoiceSpec
 ) -> VoiceMessage:
     """Make the file of a message.
 

@@ -235,10 +235,7 @@ def _copy(path: Path, target: Path, container: Container, until_s: float | None)
     with (
         open_torn(path) as source,
         av.open(
-            ffmpeg_name(target),
-            "w",
-            format=container.format,
-            container_options=dict(options),
+            ffmpeg_name(target), "w", format=container.format, container_options=dict(options)
         ) as clean,
     ):
         streams = _begin(source, clean)

@@ -134,10 +134,7 @@ class Cutter:
     """Gives each block, or what of it is wanted, to the files in turn."""
 
     def __init__(
-        self,
-        pieces: Sequence[Piece],
-        rate_hz: int,
-        sinks: Sequence[Callable[[NDArray[Any]], None]],
+        self, pieces: Sequence[Piece], rate_hz: int, sinks: Sequence[Callable[[NDArray[Any]], None]]
     ) -> None:
         self._jobs = sorted(
             (*_frames_of(*stretch, rate_hz), number)
