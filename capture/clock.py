@@ -34,27 +34,22 @@ class SessionClock:
 
     def __init__(self, start_ns: int) -> None:
         self.start_ns = start_ns
-        self._pauses: tuple[tuple[int, int | None], ...] = ()
+        self.pauses: tuple[tuple[int, int | None], ...] = ()
+        """(start, end) of each on the capture clock; the end of an open one is ``None``."""
         self._lock = threading.Lock()  # of those who change them; reading takes none
 
     def pause(self, at_ns: int) -> None:
         """Cut out what comes from ``at_ns`` on. Does nothing while a pause is open."""
         with self._lock:
-            if not self._pauses or self._pauses[-1][1] is not None:
-                self._pauses = (*self._pauses, (at_ns, None))
+            if not self.pauses or self.pauses[-1][1] is not None:
+                self.pauses = (*self.pauses, (at_ns, None))
 
     def resume(self, at_ns: int) -> None:
         """End the open pause, if there is one."""
         with self._lock:
-            if self._pauses and self._pauses[-1][1] is None:
-                start_ns = self._pauses[-1][0]
-                self._pauses = (*self._pauses[:-1], (start_ns, max(at_ns, start_ns)))
-
-    @property
-    def is_paused(self) -> bool:
-        """Whether a pause is open, even if it begins a moment later."""
-        pauses = self._pauses
-        return bool(pauses) and pauses[-1][1] is None
+            if self.pauses and self.pauses[-1][1] is None:
+                start_ns = self.pauses[-1][0]
+                self.pauses = (*self.pauses[:-1], (start_ns, max(at_ns, start_ns)))
 
     def media_ns(self, at_ns: int) -> int | None:
         """Time in the file of a moment, or ``None`` where it falls into a pause."""
@@ -86,11 +81,6 @@ class SessionClock:
                 return None
             at_ns += end_ns - start_ns
         return at_ns
-
-    @property
-    def pauses(self) -> tuple[tuple[int, int | None], ...]:
-        """(start, end) of each on the capture clock; the end of an open one is ``None``."""
-        return self._pauses
 
     @property
     def pauses_s(self) -> tuple[tuple[float, float], ...]:

@@ -40,14 +40,13 @@ def default_voice_folder() -> Path:
     return Path(platformdirs.user_music_dir()) / "Voice messages"
 
 
-def default_output(suffix: str, *, now: datetime | None = None) -> Path:
+def default_output(suffix: str) -> Path:
     """A path that does not exist yet, such as ``~/Videos/Capture/2026-11-22 14.31.05.mp4``.
 
     Args:
         suffix: The ending, with its dot; it decides nothing but the name.
-        now: Local time; by default the present.
     """
-    stamp = (now or datetime.now().astimezone()).strftime("%Y-%m-%d %H.%M.%S")
+    stamp = datetime.now().astimezone().strftime("%Y-%m-%d %H.%M.%S")
     return free_path(default_folder() / f"{stamp}{suffix}")
 
 

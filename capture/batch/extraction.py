@@ -16,10 +16,7 @@ def extract_file(job: ExtractJob) -> ExtractResult:
         CaptureError: As ``capture.media.extract.job.extract``.
     """
     from capture.media.extract.extracted import settle  # noqa: PLC0415 - the same
-    from capture.media.extract.job import (  # noqa: PLC0415 - for workers only
-        draw_waveform,
-        extract,
-    )
+    from capture.media.extract.job import draw_waveform, extract  # noqa: PLC0415 - for workers only
 
     settled, there = settle(job)
     if not there:

@@ -116,11 +116,7 @@ def _walk(
         if entry.is_dir():
             if is_recursive:
                 yield from _walk(
-                    path,
-                    below / entry.name,
-                    is_recursive=True,
-                    leave_out=leave_out,
-                    seen=seen,
+                    path, below / entry.name, is_recursive=True, leave_out=leave_out, seen=seen
                 )
         elif path.suffix.lower() in FILM_ENDINGS | SOUND_ENDINGS:
             yield Input(path, below)

@@ -58,10 +58,7 @@ def is_own_result(one: Input, template: ExtractJob) -> bool:
 
 
 def name_jobs(
-    inputs: Sequence[Input],
-    template: ExtractJob,
-    output: Path | None,
-    note: Callable[[str], None],
+    inputs: Sequence[Input], template: ExtractJob, output: Path | None, note: Callable[[str], None]
 ) -> list[ExtractJob]:
     """A job for every file; where two would be given the same name, the second gets a number.
 

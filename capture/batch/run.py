@@ -29,13 +29,7 @@ from capture.batch.executors import Workers, usable_processors
 from capture.errors import BackendUnavailableError, CaptureError, explain_system_error
 from capture.hints import Advice
 
-__all__ = [
-    "BatchReport",
-    "JobError",
-    "JobResult",
-    "error_of",
-    "run_batch",
-]
+__all__ = ["BatchReport", "JobError", "JobResult", "error_of", "run_batch"]
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -95,15 +89,12 @@ DIED = JobError(
 
 def error_of(error: BaseException) -> JobError:
     """An exception as it goes into a report."""
+    kind = type(error).__name__
     if isinstance(error, CaptureError):
-        return JobError(type(error).__name__, error.message, error.hint)
+        return JobError(kind, error.message, error.hint)
     if isinstance(error, OSError) and (told := explain_system_error(error)):
-        return JobError(type(error).__name__, *told)
-    return JobError(
-        type(error).__name__,
-        f"{type(error).__name__}: {error}",
-        Advice.REPORT.with_(),
-    )
+        return JobError(kind, *told)
+    return JobError(kind, f"{kind}: {error}", Advice.REPORT.with_())
 
 
 def run_batch(

@@ -44,13 +44,8 @@ RATE_HZ = 48_000
 """What nearly all programs play and what Opus wants: nothing is resampled on the way."""
 
 HIDDEN_VARIABLES = (
-    "WAYLAND_DISPLAY",
-    "WAYLAND_SOCKET",
-    "DBUS_SESSION_BUS_ADDRESS",
-    "PIPEWIRE_REMOTE",
-    "PIPEWIRE_RUNTIME_DIR",
-    "PULSE_SINK",
-    "PULSE_SOURCE",
+    *("WAYLAND_DISPLAY", "WAYLAND_SOCKET", "DBUS_SESSION_BUS_ADDRESS", "PIPEWIRE_REMOTE"),
+    *("PIPEWIRE_RUNTIME_DIR", "PULSE_SINK", "PULSE_SOURCE"),
 )
 """Variables that would lead a program to the person's own desktop instead of this one."""
 

@@ -7,6 +7,7 @@ by their stop rules on a thread of ``watch_for_end``.
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -140,6 +141,7 @@ class Lookout:
         return next((rule for rule in self._rules if _ABOUT.get(rule.kind) in gone), None)
 
 
+@dataclass(slots=True, eq=False)
 class Patience:
     """Waits for start rules, until it is stopped or has waited too long. Used from one thread.
 
@@ -149,21 +151,15 @@ class Patience:
         wait_for_stop: Sleeps so many seconds; true once it was stopped.
     """
 
-    def __init__(
-        self,
-        spec: RecordingSpec | VoiceSpec,
-        events: EventLog,
-        wait_for_stop: Callable[[float], bool],
-    ) -> None:
-        self._spec = spec
-        self._events = events
-        self._wait_for_stop = wait_for_stop
-        self._deadline_ns: int | None = None
+    spec: RecordingSpec | VoiceSpec
+    events: EventLog
+    wait_for_stop: Callable[[float], bool]
+    _deadline_ns: int | None = None
 
     def begin(self, rules: Sequence[Rule]) -> None:
         """Tell what is waited for; the time that it has begins now."""
-        self._events.emit(EventKind.WAITING, f"waiting for {' and '.join(map(str, rules))}")
-        within_s = self._spec.start_within_s
+        self.events.emit(EventKind.WAITING, f"waiting for {' and '.join(map(str, rules))}")
+        within_s = self.spec.start_within_s
         self._deadline_ns = None if within_s is None else now_ns() + round(within_s * NS_PER_S)
 
     def rest(self, wait_s: float = RULES_TICK_S) -> None:
@@ -175,10 +171,10 @@ class Patience:
         """
         self.check(wait_s)
         if self._deadline_ns is not None and now_ns() >= self._deadline_ns:
-            waited = " and ".join(map(str, self._spec.start_when))
+            waited = " and ".join(map(str, self.spec.start_when))
             raise CaptureError(
                 f"nothing was recorded: {waited} did not come within "
-                f"{self._spec.start_within_s:g} s",
+                f"{self.spec.start_within_s:g} s",
                 hint=Advice.WAIT_LONGER.with_(),
             )
 
@@ -188,7 +184,7 @@ class Patience:
         Raises:
             NothingRecordedError: It was stopped meanwhile, or before.
         """
-        if self._wait_for_stop(wait_s):
+        if self.wait_for_stop(wait_s):
             raise NothingRecordedError("nothing was recorded: it was stopped before it began")
 
     def wait_for_others(

@@ -186,8 +186,7 @@ class Mixer:
             for source in self._sources:
                 source.idle_s = 0.0
         horizon = min(
-            (self._reach(source, limit, awake_s, now_ns) for source in self._sources),
-            default=limit,
+            (self._reach(source, limit, awake_s, now_ns) for source in self._sources), default=limit
         )
         is_last = horizon == end_frame
         if horizon - self._horizon < (1 if is_last else MIN_CHUNK_S * self._rate_hz):

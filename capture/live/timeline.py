@@ -56,7 +56,7 @@ STEER_EVERY_S = 0.05
 LANDING_S = 0.25  # from the resampler back to an input frame: 0.5 frames at 42 ppm at most
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TimelineStats:
     """What was done to a stream so far; goes into a file's certificate."""
 
@@ -118,27 +118,12 @@ class AudioTimeline:
         self._settle_at: float | None = None  # when the first placement's error becomes known
         self._accepted_error = 0.0  # frames
         self._loop = DriftLoop()
-        self._lead_frames = self._inserted_frames = self._dropped_frames = self._gaps = 0
-        self._corrected_frames = 0
-        self._max_error = 0.0
+        self.stats = TimelineStats()
 
     @property
     def available_frames(self) -> int:
         """Session frame up to which sound is laid; behind the blocks while the first ones wait."""
         return self._laid
-
-    @property
-    def stats(self) -> TimelineStats:
-        """What was done to the stream so far."""
-        return TimelineStats(
-            lead_frames=self._lead_frames,
-            inserted_frames=self._inserted_frames,
-            dropped_frames=self._dropped_frames,
-            gaps=self._gaps,
-            corrected_frames=self._corrected_frames,
-            drift_ppm=0.0 - self._loop.integral * 1e6,
-            max_error_ns=round(self._max_error / self._rate * NS_PER_S),
-        )
 
     def push(self, block: AudioBlock) -> None:
         """Take the next block of the stream; its samples are kept, not copied.
@@ -292,7 +277,8 @@ class AudioTimeline:
         young = sum(when > at - STEP_WINDOW_S * self._rate for when, _ in self._errors)
         recent = errors[-max(young, WINDOW_BLOCKS) :]
         middle = _median(recent)
-        self._max_error = max(self._max_error, abs(middle))
+        error_ns = round(abs(middle) / self._rate * NS_PER_S)
+        self.stats.max_error_ns = max(self.stats.max_error_ns, error_ns)
 
         step = STEP_S * self._rate
         if abs(middle) > step:
@@ -320,6 +306,7 @@ class AudioTimeline:
             release = SETTLE_RELEASE * passed_s * self._rate
             self._accepted_error -= clamp(self._accepted_error, release)
         self._loop.update((middle - self._accepted_error) / self._rate, passed_s)
+        self.stats.drift_ppm = 0.0 - self._loop.integral * 1e6
 
     # ------------------------------------------------------------------------------ laying sound
 
@@ -351,7 +338,7 @@ class AudioTimeline:
         """Leave out sound; what lies before the session's start does not count."""
         assert self._expected is not None
         lands_at = self._laid + self._backlog - (self._expected - position)
-        self._dropped_frames += max(len(samples) + min(math.floor(lands_at), 0), 0)
+        self.stats.dropped_frames += max(len(samples) + min(math.floor(lands_at), 0), 0)
         if self._tail is not None and 0 <= self._tail - position < len(samples):
             start = self._tail - position
             self._continuation = samples[start : start + self._fade_frames]
@@ -370,7 +357,7 @@ class AudioTimeline:
         if not self._loop.is_active and not self._stretcher.is_landing:
             self._stretcher.land(round(LANDING_S * self._rate))
         out = self._stretcher.push(samples, 1.0 - self._loop.correction)
-        self._corrected_frames += len(out)
+        self.stats.corrected_frames += len(out)
         self._append(out)
         if self._stretcher.is_landed:
             self._append(self._stretcher.rest())
@@ -380,10 +367,10 @@ class AudioTimeline:
         """Lay silence, with a fade before it where the sound was not pulled yet."""
         self._flush()
         if not self._has_sound:
-            self._lead_frames += frames
+            self.stats.lead_frames += frames
         else:
-            self._inserted_frames += frames
-            self._gaps += self._tail is not None
+            self.stats.inserted_frames += frames
+            self.stats.gaps += self._tail is not None
         if self._tail is not None and self._ready:
             self._ready.append(faded_out(self._ready.pop(), self._fade_frames))
         self._tail = self._continuation = None
@@ -410,7 +397,7 @@ class AudioTimeline:
             return
         out = self._stretcher.flush()
         self._stretcher = None
-        self._corrected_frames += len(out)
+        self.stats.corrected_frames += len(out)
         self._append(out)
 
     def _append(self, samples: Samples) -> None:

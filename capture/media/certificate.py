@@ -217,7 +217,9 @@ def certificate_text(facts: Mapping[str, Any], size_bytes: int | None = None) ->
             left out.
         size_bytes: Exact length to fill up to with zero bytes, or ``None`` for as long as it is.
     """
-    texts = (_dump(shorter) for shorter in _ever_shorter(facts))
+    # Plain ASCII: as many bytes as characters, in every container.
+    dump = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode
+    texts = map(dump, _ever_shorter(facts))
     if size_bytes is None:
         return _MARK + next(texts)
     longest = size_bytes - len(_MARK)
@@ -294,11 +296,6 @@ def _parse_track(track: Mapping[str, Any]) -> CertifiedTrack:
         quiet_s=tuple((start / 1000, end / 1000) for start, end in quiet or ()),
         quiet_floor_s=float("inf") if quiet is None else track["quiet_floor_ms"] / 1000,
     )
-
-
-def _dump(facts: Mapping[str, Any]) -> str:
-    # Plain ASCII: as many bytes as characters, in every container.
-    return json.dumps(facts, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
 def _seal_window(window: bytearray, facts: Mapping[str, Any]) -> bool:

@@ -1,17 +1,10 @@
 """Whether a recording still records something: dead tracks, a grid that is not kept."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from capture.clock import now_ns
-from capture.model.events import EventKind
+from capture.live.event_log import EventLog
+from capture.model.events import Event, EventKind
+from capture.recording.inputs import Inputs
 from capture.recording.watchdog import GridWatch, PictureCounts, Watchdog
-
-if TYPE_CHECKING:
-    from capture.live.event_log import EventLog
-    from capture.model.events import Event
-    from capture.recording.inputs import Inputs
 
 __all__ = ["Health"]
 

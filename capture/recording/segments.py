@@ -238,16 +238,9 @@ class Segments:
         inside = [m for m in sorted(self.markers_ns) if segment.start_ns < m < end_ns]
         if not inside:
             return []
-        edges = [segment.start_ns, *inside, end_ns]
-        spans = itertools.pairwise(edges)
-        return [
-            (
-                (start - segment.start_ns) / NS_PER_S,
-                (end - segment.start_ns) / NS_PER_S,
-                f"Chapter {number}",
-            )
-            for number, (start, end) in enumerate(spans, 1)
-        ]
+        edges_ns = (segment.start_ns, *inside, end_ns)
+        spans = itertools.pairwise((edge - segment.start_ns) / NS_PER_S for edge in edges_ns)
+        return [(start, end, f"Chapter {number}") for number, (start, end) in enumerate(spans, 1)]
 
 
 def what_is_kept(error: OutputError, paths: Sequence[Path]) -> tuple[float, OutputError]:

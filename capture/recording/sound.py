@@ -126,10 +126,7 @@ class Sound:
         self._mixer = Mixer(self._settings, self._mode, clock, self._rate_hz)
 
     def run(
-        self,
-        lane: SoundLane,
-        planned_end: Callable[[], int | None],
-        stop_asked: StopFlag,
+        self, lane: SoundLane, planned_end: Callable[[], int | None], stop_asked: StopFlag
     ) -> None:
         """The thread: blocks onto the timelines, tracks into packets, until the end is reached.
 

@@ -1,18 +1,13 @@
 """Waiting for the beginning of a recording: a delay, a time, windows, applications, sound."""
 
-from __future__ import annotations
-
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from capture.clock import now_ns
+from capture.live.lookout import Ear, Patience
+from capture.specs.recording import RecordingSpec
 from capture.units import NS_PER_S
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from capture.live.lookout import Ear, Patience
-    from capture.specs.recording import RecordingSpec
 
 __all__ = ["Start"]
 
@@ -22,6 +17,7 @@ PRE_ROLL_NS = NS_PER_S // 4
 """What of the sound before a sound is kept where that starts the recording."""
 
 
+@dataclass(slots=True, eq=False)
 class Start:
     """Waits until a recording may begin. Used from one thread.
 
@@ -34,32 +30,29 @@ class Start:
         on_wait: Called when it has to wait.
     """
 
-    def __init__(
-        self, spec: RecordingSpec, patience: Patience, on_wait: Callable[[], None]
-    ) -> None:
-        self._spec = spec
-        self._patience = patience
-        self._on_wait = on_wait
-        self._asked_ns = now_ns()
+    spec: RecordingSpec
+    patience: Patience
+    on_wait: Callable[[], None]
+    _asked_ns: int = field(default_factory=now_ns)
 
     def wait_for_time(self, before_s: float = 0.0) -> None:
         """Until the delay is over and the wall clock shows the time, or so long before."""
-        self._patience.check()
+        self.patience.check()
         while True:
-            left_s = (self._asked_ns - now_ns()) / NS_PER_S + self._spec.delay_s
-            if self._spec.begin_at_s is not None:
-                left_s = max(left_s, self._spec.begin_at_s - time.time())
+            left_s = (self._asked_ns - now_ns()) / NS_PER_S + self.spec.delay_s
+            if self.spec.begin_at_s is not None:
+                left_s = max(left_s, self.spec.begin_at_s - time.time())
             if left_s <= before_s:
                 return
-            self._on_wait()
-            self._patience.rest(min(left_s - before_s, WALL_LOOK_S))
+            self.on_wait()
+            self.patience.rest(min(left_s - before_s, WALL_LOOK_S))
 
     def wait_for_others(self, environment: Mapping[str, str] | None) -> None:
         """Until the windows and applications of the start rules are there; nothing is open yet."""
-        rules = [rule for rule in self._spec.start_when if rule.kind != "sound"]
+        rules = [rule for rule in self.spec.start_when if rule.kind != "sound"]
         if rules:
-            self._on_wait()
-            self._patience.wait_for_others(rules, environment)
+            self.on_wait()
+            self.patience.wait_for_others(rules, environment)
 
     def wait_for_sound(self, ear: Ear | None) -> int | None:
         """Until there is sound, if a rule says so; gives when the recording begins.
@@ -67,13 +60,13 @@ class Start:
         What the sources give meanwhile waits in the box of their blocks, ten seconds of it: the
         sound before the sound is there when the recording begins with it.
         """
-        rules = [rule for rule in self._spec.start_when if rule.kind == "sound"]
+        rules = [rule for rule in self.spec.start_when if rule.kind == "sound"]
         if not rules or ear is None:
             return None
-        self._on_wait()
-        self._patience.begin(rules)
+        self.on_wait()
+        self.patience.begin(rules)
         ready_ns = now_ns()
         while (ear.heard_ns or 0) < ready_ns:
-            self._patience.rest()
+            self.patience.rest()
         assert ear.onset_ns is not None
         return max(ear.onset_ns - PRE_ROLL_NS, ready_ns)

@@ -6,20 +6,14 @@ counted while this process was awake: after SIGSTOP or a suspend nothing is call
 it could not deliver.
 """
 
-from __future__ import annotations
-
 from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from capture.levels import Loudness
 from capture.model.events import Event, EventKind
 from capture.model.signal import SoundState
 from capture.units import NS_PER_S
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from capture.levels import Loudness
 
 __all__ = ["PICTURE", "GridWatch", "PictureCounts", "SoundFacts", "Watchdog"]
 
@@ -93,11 +87,11 @@ class Watchdog:
             sounds: All sources.
             pictures: ``None`` without pictures, or when the screen is gone.
         """
-        awake_s = self._awake_s(at_ns)
+        passed_s = (at_ns - self._last_ns) / NS_PER_S
+        awake_s = passed_s if passed_s < ASLEEP_S else 0.0
         events = []
         if awake_s == 0:
-            stopped_s = (at_ns - self._last_ns) / NS_PER_S
-            message = f"this program was stopped for {stopped_s:.1f} s: the picture stood still"
+            message = f"this program was stopped for {passed_s:.1f} s: the picture stood still"
             if pictures is not None:
                 events.append(Event(EventKind.WARNING, message, at_ns))
         self._last_ns = at_ns
@@ -126,11 +120,6 @@ class Watchdog:
             for facts in sounds
             if facts.loudness.peak_dbfs < QUIET_DBFS
         ]
-
-    def _awake_s(self, at_ns: int) -> float:
-        """Time since the last step, 0 if this process slept meanwhile."""
-        passed_s = (at_ns - self._last_ns) / NS_PER_S
-        return passed_s if passed_s < ASLEEP_S else 0.0
 
     def _watch_picture(
         self, at_ns: int, awake_s: float, kept: int, is_black: Callable[[], bool]

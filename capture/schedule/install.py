@@ -15,32 +15,13 @@ import platformdirs
 from capture.config import data_folder
 from capture.errors import CaptureError, OutputError
 
-__all__ = [
-    "UNIT_NAME",
-    "printed",
-    "session_environment",
-    "state",
-    "systemd_unit",
-    "write_unit",
-]
+__all__ = ["UNIT_NAME", "printed", "session_environment", "state", "systemd_unit", "write_unit"]
 
 UNIT_NAME = "capture-schedule.service"
 SESSION_VARIABLES = (
-    "DISPLAY",
-    "WAYLAND_DISPLAY",
-    "XAUTHORITY",
-    "XDG_RUNTIME_DIR",
-    "XDG_SESSION_TYPE",
-    "DBUS_SESSION_BUS_ADDRESS",
-    "PULSE_SERVER",
-    "PULSE_COOKIE",
-    "PULSE_RUNTIME_PATH",
-    "PIPEWIRE_RUNTIME_DIR",
-    "CAPTURE_DATA_DIR",
-    "PYTHONPATH",
-    "HOME",
-    "PATH",
-    "LANG",
+    *("DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "XDG_RUNTIME_DIR", "XDG_SESSION_TYPE"),
+    *("DBUS_SESSION_BUS_ADDRESS", "PULSE_SERVER", "PULSE_COOKIE", "PULSE_RUNTIME_PATH"),
+    *("PIPEWIRE_RUNTIME_DIR", "CAPTURE_DATA_DIR", "PYTHONPATH", "HOME", "PATH", "LANG"),
 )
 """What recorders and the programs that they start need of a session."""
 PLACES = ("DISPLAY", "XAUTHORITY", "XDG_RUNTIME_DIR", "PULSE_SERVER")

@@ -7,8 +7,9 @@ through the store: a run is claimed once, and it ends once.
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
 
 from capture.errors import CaptureError
@@ -62,15 +63,6 @@ class Clock:
         return stop.wait(wait_s)
 
 
-@dataclass(slots=True)
-class _Going:
-    """A run that has its place among those of its job."""
-
-    run_id: int
-    ends: datetime | None = None
-    """When it will, if that is known."""
-
-
 class Runner:
     """Starts and follows runs; any thread may call its methods.
 
@@ -94,7 +86,8 @@ class Runner:
         self._on_change = on_change
         self._stop = threading.Event()
         self._changed = threading.Condition()
-        self._going: dict[int, list[_Going]] = {}
+        self._going: dict[int, dict[int, datetime | None]] = {}
+        """The runs of each job that have their place, and when they will end, if that is known."""
         self._children: dict[int, Child] = {}
         self._names: set[Path] = set()
         self._threads: dict[int, threading.Thread] = {}
@@ -300,19 +293,11 @@ class Runner:
 
     def _conclude(self, job: Job, run: Run, outcome: Outcome) -> Run:
         """Note the end, tell it, and tidy up; once, whoever comes first."""
-        ended_s = self._clock.now().timestamp() if run.ended_s is None else run.ended_s
-        ended = self._store.finish(
-            run,
-            status=outcome.status,
-            ended_s=ended_s,
-            paths=_all_paths(outcome, run),
-            size_bytes=outcome.size_bytes,
-            length_s=outcome.length_s,
-            findings=outcome.findings,
-            message=outcome.message,
-            exit_code=outcome.exit_code,
-            **({} if outcome.began_s is None else {"started_s": outcome.began_s}),
-        )
+        facts = asdict(outcome) | {"paths": _all_paths(outcome, run)}
+        facts["ended_s"] = self._clock.now().timestamp() if run.ended_s is None else run.ended_s
+        facts["started_s"] = run.started_s if outcome.began_s is None else outcome.began_s
+        del facts["began_s"], facts["has_result"]
+        ended = self._store.finish(run, **facts)
         if ended is None:
             return run
         self._store.add_recordings(ended, map(Path, ended.paths))
@@ -331,19 +316,17 @@ class Runner:
 
     def _enter(self, job: Job, run: Run) -> None:
         with self._changed:
-            self._going.setdefault(job.id, []).append(_Going(run.id))
+            self._going.setdefault(job.id, {})[run.id] = None
 
     def _leave(self, job: Job, run: Run) -> None:
         with self._changed:
-            rest = [going for going in self._going[job.id] if going.run_id != run.id]
-            self._going[job.id] = rest
+            del self._going[job.id][run.id]
             self._changed.notify_all()
 
     def _expect_end(self, job: Job, run: Run, begins: datetime, length_s: float | None) -> None:
-        with self._changed:
-            for going in self._going[job.id]:
-                if going.run_id == run.id and length_s is not None:
-                    going.ends = begins + timedelta(seconds=length_s)
+        if length_s is not None:
+            with self._changed:
+                self._going[job.id][run.id] = begins + timedelta(seconds=length_s)
 
     def _may_begin(self, job: Job, run: Run) -> bool:
         """Whether a run finds its place beside those before it, by the job's policy.
@@ -354,22 +337,21 @@ class Runner:
         if job.overlap is Overlap.PARALLEL:
             return not self._stop.is_set()
         with self._changed:
-            if job.overlap is Overlap.QUEUE:
-                if self._before(job, run):
-                    run = self._store.change(run, status=Status.QUEUED)
-                self._changed.wait_for(lambda: self._stop.is_set() or not self._before(job, run))
-            else:
+            left_s: float | None = None
+            if job.overlap is not Overlap.QUEUE:
                 left_s = (run.due - self._clock.now()).total_seconds() + OVERLAP_SLACK_S
-                self._changed.wait_for(
-                    lambda: self._stop.is_set() or not self._before(job, run), max(0.0, left_s)
-                )
+                left_s = max(0.0, left_s)
+            elif self._before(job, run):
+                self._store.change(run, status=Status.QUEUED)
+            self._changed.wait_for(
+                lambda: self._stop.is_set() or not self._before(job, run), left_s
+            )
             return not self._stop.is_set() and not self._before(job, run)
 
-    def _before(self, job: Job, run: Run) -> list[_Going]:
+    def _before(self, job: Job, run: Run) -> list[int]:
         """Runs that came before this one and will still go on when it is due."""
-        all_going = self._going.get(job.id, [])
-        place = next((i for i, going in enumerate(all_going) if going.run_id == run.id), 0)
-        return [g for g in all_going[:place] if g.ends is None or g.ends > run.due]
+        earlier = takewhile(lambda going: going[0] != run.id, self._going[job.id].items())
+        return [run_id for run_id, ends in earlier if ends is None or ends > run.due]
 
     def _free_name(self, job: Job, begins: datetime) -> Path:
         """A name that no file and no other run has."""

@@ -367,8 +367,7 @@ def _touch(connection: sqlite3.Connection) -> None:
 
 def _taken(name: str) -> ConfigError:
     return ConfigError(
-        f"there is a job {name!r} already",
-        hint="choose another name, or change that job",
+        f"there is a job {name!r} already", hint="choose another name, or change that job"
     )
 
 

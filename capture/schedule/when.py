@@ -69,13 +69,6 @@ class When:
         found = [self._next_local(moment, zone, fold) for fold in (0, 1)[: 1 + self.is_hourly]]
         return min((due for due in found if due is not None), default=None)
 
-    def due_times(self, moment: datetime) -> Iterator[datetime]:
-        """All due times later than a moment, in order."""
-        due = self.next_after(moment)
-        while due is not None:
-            yield due
-            due = self.next_after(due)
-
     def oddities(self, moment: datetime, *, days: int = 366) -> list[str]:
         """What the changes of the clock do to it in the time to come, one sentence each."""
         zone = ZoneInfo(self.zone)
@@ -300,11 +293,9 @@ def _parse_days(words: str, text: str) -> Iterator[int]:
 
 
 def _parse_day(word: str, text: str) -> int:
-    for number, name in enumerate(("monday", "tuesday", "wednesday", "thursday", "friday")):
+    days = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+    for number, name in enumerate(days):
         if len(word) >= len("mon") and name.startswith(word.removesuffix("s")):
-            return number
-    for number, name in ((5, "saturday"), (6, "sunday")):
-        if len(word) >= len("sat") and name.startswith(word.removesuffix("s")):
             return number
     raise ConfigError(f"{text!r} is no time", hint=_HINT)
 

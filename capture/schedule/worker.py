@@ -26,13 +26,7 @@ from capture.errors import (
     OutputError,
     explain_system_error,
 )
-from capture.exit_codes import (
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    EXIT_USAGE,
-    of_listening,
-    of_recording,
-)
+from capture.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, of_listening, of_recording
 from capture.libraries import lack
 from capture.live.running import Running
 from capture.memory import return_large_blocks

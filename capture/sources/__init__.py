@@ -92,10 +92,7 @@ def open_audio(
 
 
 def open_players(
-    *,
-    rate_hz: int = 48_000,
-    name: str | None = None,
-    with_mix: bool = False,
+    *, rate_hz: int = 48_000, name: str | None = None, with_mix: bool = False
 ) -> PlayerSource:
     """All applications that play, or those of one name, each stream alone; not started.
 
@@ -336,6 +333,5 @@ def _has_x11() -> bool:
 
 def _no_windows() -> UnsupportedError:
     return UnsupportedError(
-        "recording one window is not yet possible on this system",
-        hint=Advice.RECORD_REGION.with_(),
+        "recording one window is not yet possible on this system", hint=Advice.RECORD_REGION.with_()
     )

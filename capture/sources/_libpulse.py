@@ -140,7 +140,6 @@ SubscriptionCallback = ctypes.PYFUNCTYPE(None, c_void_p, c_int, c_uint32, c_void
 """Gets what changed on the server: an event's type and facility in one number, and an index."""
 
 _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
-    "pa_strerror": (c_char_p, (c_int,)),
     "pa_mainloop_new": (c_void_p, ()),
     "pa_mainloop_free": (None, (c_void_p,)),
     "pa_mainloop_get_api": (c_void_p, (c_void_p,)),
@@ -153,7 +152,6 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "pa_context_disconnect": (None, (c_void_p,)),
     "pa_context_unref": (None, (c_void_p,)),
     "pa_context_get_state": (c_int, (c_void_p,)),
-    "pa_context_errno": (c_int, (c_void_p,)),
     "pa_context_get_source_output_info": (
         c_void_p,
         (c_void_p, c_uint32, SourceOutputCallback, c_void_p),
@@ -173,6 +171,13 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "pa_stream_drop": (c_int, (c_void_p,)),
     "pa_stream_update_timing_info": (c_void_p, (c_void_p, c_void_p, c_void_p)),
     "pa_stream_get_timing_info": (POINTER(TimingInfo), (c_void_p,)),
+    "pa_stream_connect_playback": (
+        c_int,
+        (c_void_p, c_char_p, POINTER(BufferAttr), c_int, c_void_p, c_void_p),
+    ),
+    "pa_stream_writable_size": (c_size_t, (c_void_p,)),
+    "pa_stream_write": (c_int, (c_void_p, c_char_p, c_size_t, c_void_p, c_int64, c_int)),
+    "pa_stream_cork": (c_void_p, (c_void_p, c_int, c_void_p, c_void_p)),
     "pa_operation_get_state": (c_int, (c_void_p,)),
     "pa_operation_cancel": (None, (c_void_p,)),
     "pa_operation_unref": (None, (c_void_p,)),

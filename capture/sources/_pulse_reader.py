@@ -248,7 +248,7 @@ class PulseReader:
         ):
             position = self._positions.setdefault(index, Position())
             want = Want(index, None, None, index)
-            self._guesses[index] = RecordStream(context, want, self._rate_hz, position, b"record")
+            self._guesses[index] = RecordStream(context, want, self._rate_hz, position)
 
     def _read_guesses(self, wanted: frozenset[Want]) -> None:
         """Take over those that are wanted; forget those that nobody wants, or that failed."""
@@ -285,9 +285,7 @@ class PulseReader:
                 and time.monotonic() >= self._failures.get(want, (0, 0))[1]
             ):
                 position = self._positions.setdefault(want.stream, Position())
-                self._streams[want] = RecordStream(
-                    context, want, self._rate_hz, position, b"record"
-                )
+                self._streams[want] = RecordStream(context, want, self._rate_hz, position)
         for want, stream in list(self._streams.items()):
             state = stream.state
             if state == _libpulse.STREAM_READY:

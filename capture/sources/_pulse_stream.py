@@ -83,9 +83,7 @@ class Position:
 class RecordStream:
     """A pa_stream and the clock of its frames. Used by the reader's thread only."""
 
-    def __init__(
-        self, context: Any, want: Want, rate_hz: int, position: Position, name: bytes
-    ) -> None:
+    def __init__(self, context: Any, want: Want, rate_hz: int, position: Position) -> None:
         lib = self._lib = _libpulse.load()
         self._context = context
         self.want = want
@@ -104,7 +102,7 @@ class RecordStream:
         self._is_fresh = True  # no block delivered since the stream began or paused
         self._was_silent = False  # as it is: because there was no data for SILENCE_NS
         spec = _libpulse.SampleSpec(_libpulse.FLOAT32, rate_hz, CHANNELS)
-        self._stream = lib.pa_stream_new(context, name, byref(spec), None)
+        self._stream = lib.pa_stream_new(context, b"record", byref(spec), None)
         if want.sink_input is not None:
             lib.pa_stream_set_monitor_stream(self._stream, want.sink_input)
         fragment = round(want.fragment_s * rate_hz) * FRAME_BYTES

@@ -9,23 +9,8 @@ from typing import Final
 
 __all__ = ["decode_text"]
 
-_RIGHT: Final = {
-    b"A": "iso8859_1",
-    b"B": "iso8859_2",
-    b"C": "iso8859_3",
-    b"D": "iso8859_4",
-    b"F": "iso8859_7",
-    b"G": "iso8859_6",
-    b"H": "iso8859_8",
-    b"L": "iso8859_5",
-    b"M": "iso8859_9",
-    b"T": "iso8859_11",
-    b"V": "iso8859_10",
-    b"Y": "iso8859_13",
-    b"_": "iso8859_14",
-    b"b": "iso8859_15",
-    b"f": "iso8859_16",
-}
+_PARTS = "A=1 B=2 C=3 D=4 F=7 G=6 H=8 L=5 M=9 T=11 V=10 Y=13 _=14 b=15 f=16"
+_RIGHT: Final = {part[:1].encode(): f"iso8859_{part[2:]}" for part in _PARTS.split()}
 """Sets of 96 characters by the last byte of ESC - F."""
 _WIDE: Final = {b"A": "gb2312", b"B": "euc_jp", b"C": "euc_kr"}
 """Sets of 94 by 94 by the last byte of ESC $ ( F; the codecs have them on the right."""

@@ -87,6 +87,7 @@ class FollowedWindow:
         first_area: Where it is at first, in desktop coordinates.
         has_own_pixels: Whether ``pixmap`` is kept up to date.
         pixmap: The window's pixels, with its border; 0 where there are none.
+        pixmap_origin_px: Where on the desktop the pixmap's first pixel is.
         notes: What is missing, one sentence each.
 
     Raises:
@@ -98,7 +99,7 @@ class FollowedWindow:
         self.notes: list[str] = []
         self.pixmap = 0
         self._border_px = 0
-        self._origin_px = (0, 0)
+        self.pixmap_origin_px = (0, 0)
         self._pixmap_size: tuple[int, int] | None = None
         self._coming_size: tuple[int, int] | None = None
         self._drawn_ns = self._patience_ns = 0
@@ -130,11 +131,6 @@ class FollowedWindow:
         self._patience_ns = _REPAINT_NS
         if self.has_own_pixels:
             time.sleep(_REPAINT_NS / NS_PER_S)  # or the film begins in black
-
-    @property
-    def pixmap_origin_px(self) -> tuple[int, int]:
-        """Where on the desktop the pixmap's first pixel is."""
-        return self._origin_px
 
     def locate(self) -> tuple[Rect | None, bool]:
         """Where the window's content is now.
@@ -177,7 +173,7 @@ class FollowedWindow:
             self._coming_size = None
             is_replaced = True
         left, top = place.dst_x, place.dst_y
-        self._origin_px = (left - self._border_px, top - self._border_px)
+        self.pixmap_origin_px = (left - self._border_px, top - self._border_px)
         return Rect(left, top, *size), is_replaced
 
     def _name_pixmap(self) -> tuple[int, int] | None:

@@ -63,20 +63,16 @@ def _inputs(sd: Any) -> list[tuple[int, AudioDevice]]:
     for index, device in enumerate(sd.query_devices()):
         if device["max_input_channels"] < 1 or device["hostapi"] != host_api:
             continue
-        found.append(
-            (
-                index,
-                AudioDevice(
-                    id=device["name"],
-                    name=device["name"],
-                    kind=DeviceKind.MICROPHONE,
-                    backend="portaudio",
-                    rate_hz=round(device["default_samplerate"]),
-                    channels=device["max_input_channels"],
-                    is_default=index == default,
-                ),
-            )
+        microphone = AudioDevice(
+            id=device["name"],
+            name=device["name"],
+            kind=DeviceKind.MICROPHONE,
+            backend="portaudio",
+            rate_hz=round(device["default_samplerate"]),
+            channels=device["max_input_channels"],
+            is_default=index == default,
         )
+        found.append((index, microphone))
     return found
 
 

@@ -10,24 +10,11 @@ from typing import Any
 from capture.errors import DeviceNotFoundError
 from capture.model.events import EventKind
 from capture.sources._pulse_players import PulseApp
-from capture.sources._pulse_server import (
-    View,
-    is_silenced,
-    list_apps,
-    list_devices,
-    server_name,
-)
+from capture.sources._pulse_server import View, is_silenced, list_apps, list_devices, server_name
 from capture.sources._pulse_source import PulseSource
 from capture.sources._pulse_stream import Want
 
-__all__ = [
-    "PulseApp",
-    "PulseMicrophone",
-    "PulseOutput",
-    "list_apps",
-    "list_devices",
-    "server_name",
-]
+__all__ = ["PulseApp", "PulseMicrophone", "PulseOutput", "list_apps", "list_devices", "server_name"]
 
 
 class _PulseDevice(PulseSource):

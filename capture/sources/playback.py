@@ -35,13 +35,12 @@ TURN_US = 10_000
 """The server is looked after this often; it holds fifteen times as much."""
 
 
-def open_playback(rate_hz: int, channels: int, *, name: str = "capture") -> "Playback":
+def open_playback(rate_hz: int, channels: int) -> "Playback":
     """A way to the default output; closing it is the caller's.
 
     Args:
         rate_hz: Of what will be written.
         channels: Of what will be written.
-        name: How other programs see it.
 
     Raises:
         DeviceError: There is no output, or it does not open.
@@ -52,7 +51,7 @@ def open_playback(rate_hz: int, channels: int, *, name: str = "capture") -> "Pla
         if sys.platform != "linux":
             raise
         try:
-            return _PulsePlayback(rate_hz, channels, name)
+            return _PulsePlayback(rate_hz, channels)
         except LibraryMissingError:
             raise
         except BackendUnavailableError:
@@ -70,6 +69,7 @@ class Playback(Closing):
         rate_hz: Of what is written.
         channels: Of what is written.
         notes: What there is to say about the way that was taken.
+        is_paused: Whether it was told to be silent.
     """
 
     def __init__(self, rate_hz: int, channels: int) -> None:
@@ -81,7 +81,7 @@ class Playback(Closing):
         self._waiting_frames = 0
         self._written_frames = 0
         self._is_ended = False
-        self._is_paused = False
+        self.is_paused = False
         self._error: CaptureError | None = None
 
     def write(self, samples: NDArray[np.float32]) -> int:
@@ -129,18 +129,13 @@ class Playback(Closing):
         with self._lock:
             return max(0, min(heard, self._written_frames))
 
-    @property
-    def is_paused(self) -> bool:
-        """Whether it was told to be silent."""
-        return self._is_paused
-
     def pause(self) -> None:
         """Be silent, until ``resume``."""
-        self._is_paused = True
+        self.is_paused = True
 
     def resume(self) -> None:
         """Go on where it was."""
-        self._is_paused = False
+        self.is_paused = False
 
     def restart(self) -> None:
         """Forget what was written and not heard; the next frame that is written is frame 0."""
@@ -175,7 +170,7 @@ class Playback(Closing):
 class _PulsePlayback(Playback):
     """Through libpulse, from a thread of its own."""
 
-    def __init__(self, rate_hz: int, channels: int, name: str) -> None:
+    def __init__(self, rate_hz: int, channels: int) -> None:
         from capture.sources.player_pulse import PulseStream  # noqa: PLC0415 - it loads libpulse
 
         super().__init__(rate_hz, channels)
@@ -183,7 +178,7 @@ class _PulsePlayback(Playback):
         self._is_new = False
         self._heard = 0
         self._closing = threading.Event()
-        self._stream: PulseStream = PulseStream(name, rate_hz, channels, LATENCY_S)
+        self._stream: PulseStream = PulseStream("capture", rate_hz, channels, LATENCY_S)
         self._thread = threading.Thread(target=self._run, name="capture-playback", daemon=True)
         self._thread.start()
 
@@ -210,7 +205,7 @@ class _PulsePlayback(Playback):
                     if is_new:
                         stream.restart()
                         is_paused = False
-                    if is_paused != self._is_paused:
+                    if is_paused != self.is_paused:
                         is_paused = not is_paused
                         stream.set_paused(is_paused=is_paused)
                     self._feed(stream)
@@ -267,8 +262,7 @@ class _PortAudioPlayback(Playback):
             self._stream.start()
         except (self._sd.PortAudioError, ValueError) as error:
             raise DeviceError(
-                f"the sound output does not open: {error}",
-                hint=Advice.SHOW_DEVICES.with_(),
+                f"the sound output does not open: {error}", hint=Advice.SHOW_DEVICES.with_()
             ) from error
 
     def close(self) -> None:
@@ -284,7 +278,7 @@ class _PortAudioPlayback(Playback):
             if self._mark is None:
                 return 0
             pulled, heard_s = self._mark
-            since = 0.0 if self._is_paused else (self._stream.time - heard_s) * self.rate_hz
+            since = 0.0 if self.is_paused else (self._stream.time - heard_s) * self.rate_hz
             ended = self._is_ended and not self._waiting_frames
             return (
                 max(0, pulled + round(since)) if ended else min(self._pulled, pulled + round(since))
@@ -297,7 +291,7 @@ class _PortAudioPlayback(Playback):
     def _on_frames(self, out: Any, frames: int, times: Any, _status: Any) -> None:
         """PortAudio's thread: fill what it asks for."""
         with self._lock:
-            piece = self._pull(0 if self._is_paused else frames)
+            piece = self._pull(0 if self.is_paused else frames)
             if len(piece):
                 self._mark = self._pulled, times.outputBufferDacTime
                 self._pulled += len(piece)

@@ -35,35 +35,6 @@ ANSWERS_KEPT = 100
 ANSWERS_NEEDED = 5
 _BYTES = 4  # float32
 
-_PROTOTYPES: dict[str, tuple[Any, ...]] = {
-    "pa_stream_connect_playback": (
-        ctypes.c_int,
-        ctypes.c_void_p,
-        ctypes.c_char_p,
-        ctypes.POINTER(lp.BufferAttr),
-        ctypes.c_int,
-        ctypes.c_void_p,
-        ctypes.c_void_p,
-    ),
-    "pa_stream_writable_size": (ctypes.c_size_t, ctypes.c_void_p),
-    "pa_stream_write": (
-        ctypes.c_int,
-        ctypes.c_void_p,
-        ctypes.c_char_p,
-        ctypes.c_size_t,
-        ctypes.c_void_p,
-        ctypes.c_int64,
-        ctypes.c_int,
-    ),
-    "pa_stream_cork": (
-        ctypes.c_void_p,
-        ctypes.c_void_p,
-        ctypes.c_int,
-        ctypes.c_void_p,
-        ctypes.c_void_p,
-    ),
-}
-
 
 class PulseStream(Closing):
     """A stream to the default output. The caller turns its loop, from one thread.
@@ -91,9 +62,6 @@ class PulseStream(Closing):
         self._is_paused = False
         self._stream: Any = None
         self._lib = lib = lp.load()
-        for function, (result, *arguments) in _PROTOTYPES.items():
-            prototype = getattr(lib, function)
-            prototype.restype, prototype.argtypes = result, arguments
         self._loop = lib.pa_mainloop_new()
         self._context = lib.pa_context_new(lib.pa_mainloop_get_api(self._loop), self._name)
         if not self._context:  # in a process that was forked from one that had libpulse loaded
@@ -132,6 +100,9 @@ class PulseStream(Closing):
     def turn(self, wait_us: int = TURN_US) -> None:
         """Talk with the server; call at least every 50 ms. It waits so long for an answer."""
         self._ask()
+        self._go_on(wait_us)
+
+    def _go_on(self, wait_us: int) -> None:
         self._lib.pa_mainloop_prepare(self._loop, wait_us)
         self._lib.mainloop_poll(self._loop)
         self._lib.pa_mainloop_dispatch(self._loop)
@@ -236,9 +207,7 @@ class PulseStream(Closing):
                 raise BackendUnavailableError(
                     "no sound server answers", hint=Advice.CHECK_MACHINE.with_()
                 )
-            self._lib.pa_mainloop_prepare(self._loop, TURN_US)
-            self._lib.mainloop_poll(self._loop)
-            self._lib.pa_mainloop_dispatch(self._loop)
+            self._go_on(TURN_US)
 
 
 class PulsePlayer(PulseStream):

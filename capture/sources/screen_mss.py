@@ -207,7 +207,7 @@ class MssScreen(ScreenSource):
         if dirty == [self._bounds]:
             return self._replace()
         for rect in dirty:
-            self._part(rect)[:] = self._read(rect.moved(left, top))
+            self._kept[rect.slices] = self._read(rect.moved(left, top))
         return dirty
 
     def _compare(self) -> list[Rect]:
@@ -218,7 +218,7 @@ class MssScreen(ScreenSource):
             return [self._bounds]
         dirty = differing(self._kept, pixels)
         for rect in dirty:
-            self._part(rect)[:] = _part(pixels, rect)
+            self._kept[rect.slices] = pixels[rect.slices]
         return dirty
 
     def _placed(self, pointer: Pointer | None) -> Pointer | None:
@@ -231,9 +231,6 @@ class MssScreen(ScreenSource):
     @property
     def _bounds(self) -> Rect:
         return Rect(0, 0, self._kept.shape[1], self._kept.shape[0])
-
-    def _part(self, rect: Rect) -> NDArray[np.uint8]:
-        return _part(self._kept, rect)
 
     @staticmethod
     def _size_of(rect: Rect) -> tuple[int, int]:
@@ -348,7 +345,3 @@ def _no_screen(error: Exception) -> BackendUnavailableError:
         hint=_SCREEN_HINT,
         details=dict(getattr(error, "details", {})),
     )
-
-
-def _part(pixels: NDArray[np.uint8], rect: Rect) -> NDArray[np.uint8]:
-    return pixels[rect.top_px : rect.bottom_px, rect.left_px : rect.right_px]

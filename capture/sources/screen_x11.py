@@ -194,7 +194,7 @@ class X11Helper:
         whole = np.zeros((rect.height_px, rect.width_px, 4), np.uint8)
         part = inside.moved(-rect.left_px, -rect.top_px)
         pixels = memory.read(self._display.root, inside)
-        whole[part.top_px : part.bottom_px, part.left_px : part.right_px] = pixels
+        whole[part.slices] = pixels
         return whole
 
     def close(self) -> None:

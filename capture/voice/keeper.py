@@ -414,20 +414,10 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
         growing.discard()
 
     def _make(self, blocks: Callable[[], Iterable[NDArray[np.int16]]], heard: Heard) -> None:
-        spec = self.spec
-        message = save(
-            blocks,
-            RATE_HZ,
-            spec.folder,
-            heard,
-            file=spec.file,
-            name=spec.name,
-            with_picture=spec.with_picture,
-            library=spec.library,
-        )
+        message = save(blocks, RATE_HZ, heard, self.spec)
         self._kept.append(message)
         self._events.emit(EventKind.MESSAGE_KEPT, str(message.path), **asdict(message))
-        limit = spec.max_size_bytes
+        limit = self.spec.max_size_bytes
         if limit is not None and sum(each.size_bytes for each in self._kept) >= limit:
             self.stop("size")
         for warning in message.warnings:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,7 @@ LANE_REST_S = 5.0
 """A lane into which nothing plays any more is closed after this long."""
 
 
+@dataclass(slots=True, eq=False)
 class Lanes:
     """All lanes of one listening, and their source. Used from one thread after ``begin()``.
 
@@ -46,31 +48,28 @@ class Lanes:
         lanes: By application, or one by the empty name.
     """
 
-    def __init__(
-        self,
-        spec: VoiceSpec,
-        on_finished: Callable[[Lane, Finished], None],
-        on_change: Callable[[Lane, GateEvent], None],
-    ) -> None:
-        self._spec = spec
-        self._on_finished = on_finished
-        self._on_change = on_change
-        self.lanes: dict[str, Lane] = {}
-        self._apps: dict[int, str] = {}  # stream to its application's lane
-        self._early: dict[int, list[AudioBlock]] = defaultdict(list)  # before their event
-        self._mix: Mixer | None = None
-        self._judges: list[SpeechJudge] = []  # loaded, and free
-        self._is_paused = False
-        self._source: AudioSource | None = None
+    spec: VoiceSpec
+    on_finished: Callable[[Lane, Finished], None]
+    on_change: Callable[[Lane, GateEvent], None]
+    lanes: dict[str, Lane] = field(default_factory=dict)
+    _apps: dict[int, str] = field(default_factory=dict)
+    """Stream to its application's lane."""
+    _early: dict[int, list[AudioBlock]] = field(default_factory=lambda: defaultdict(list))
+    """Before their event."""
+    _mix: Mixer | None = None
+    _judges: list[SpeechJudge] = field(default_factory=list)
+    """Loaded, and free."""
+    _is_paused: bool = False
+    _source: AudioSource | None = None
 
     @property
     def is_apart(self) -> bool:
         """Whether every application has a lane of its own."""
-        return self._spec.source == AUTO
+        return self.spec.source == AUTO
 
     def load(self) -> None:
         """Load the speech detector now, while nothing can be missed."""
-        if not self._spec.gate.is_any_sound:
+        if not self.spec.gate.is_any_sound:
             self._judges.append(SpeechDetector())
 
     def open_source(self) -> AudioSource:
@@ -79,9 +78,9 @@ class Lanes:
         Raises:
             CaptureError: It is not there.
         """
-        kind, _, name = self._spec.source.partition(":")
+        kind, _, name = self.spec.source.partition(":")
         if kind == AUTO:
-            with_mix = self._spec.keep_last_s > 0
+            with_mix = self.spec.keep_last_s > 0
             if with_mix:
                 setting = SourceSetting("mix", CHANNELS)
                 clock = SessionClock(now_ns())
@@ -90,7 +89,7 @@ class Lanes:
         elif kind == "app" and name:
             self._source = open_players(rate_hz=RATE_HZ, name=name)
         else:
-            self._source = open_audio(AudioSpec(self._spec.source), rate_hz=RATE_HZ)
+            self._source = open_audio(AudioSpec(self.spec.source), rate_hz=RATE_HZ)
         return self._source
 
     def begin(self, start_ns: int) -> None:
@@ -191,18 +190,18 @@ class Lanes:
     def _open(self, key: str, label: str, app: str | None, start_ns: int) -> Lane:
         assert self._source is not None
         judge = None
-        if not self._spec.gate.is_any_sound:
+        if not self.spec.gate.is_any_sound:
             judge = self._judges.pop() if self._judges else SpeechDetector()
         lane = Lane(
             label,
             app,
-            self._spec,
+            self.spec,
             start_ns=start_ns,
             rate_hz=RATE_HZ,
             channels=self._source.channels,
             judge=judge,
-            on_finished=lambda finished: self._on_finished(lane, finished),
-            on_change=self._on_change,
+            on_finished=lambda finished: self.on_finished(lane, finished),
+            on_change=self.on_change,
         )
         if self._is_paused:
             lane.clock.pause(start_ns)

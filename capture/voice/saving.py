@@ -7,7 +7,7 @@ and the growing file goes last.
 
 import functools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from capture.media.formats import size_warning, suffix_of
 from capture.media.output import as_output_error, keep
 from capture.media.write.export import open_sound
 from capture.media.write.growing import discard_growing, rate_of, read_growing
+from capture.media.write.sndfile import as_float32
 from capture.media.write.waveform import Peaks
 from capture.messages import Facts, Origin, describe, is_enabled, name_of, record
 from capture.messages.peaks import COLUMNS, pack
@@ -35,15 +36,7 @@ from capture.specs.voice import GateSpec, SoundFileSpec, VoiceSpec
 from capture.speech import SpeechDetector
 from capture.units import NS_PER_S
 
-__all__ = [
-    "Heard",
-    "app_label",
-    "facts_of",
-    "recipe_of",
-    "recover_message",
-    "save",
-    "wall_time",
-]
+__all__ = ["Heard", "app_label", "facts_of", "recipe_of", "recover_message", "save", "wall_time"]
 
 MESSENGERS = ("WhatsApp", "Telegram", "Signal", "Messenger", "Threema", "Viber", "Discord")
 """Looked for in an application's name, and in what a browser says it plays."""
@@ -134,7 +127,7 @@ class _Look:
         self.peaks = Peaks(COLUMNS)
 
     def add(self, block: NDArray[np.int16]) -> None:
-        samples = block.astype(np.float32) / np.float32(32768)
+        samples = as_float32(block)
         for first in range(0, len(samples), self._piece_frames):
             self.loudness.accumulate(samples[first : first + self._piece_frames])
         self.meter.accumulate(samples)
@@ -160,27 +153,17 @@ class _Look:
 
 
 def save(
-    blocks: Callable[[], Iterable[NDArray[np.int16]]],
-    rate_hz: int,
-    folder: Path,
-    heard: Heard,
-    *,
-    file: SoundFileSpec,
-    name: str,
-    with_picture: bool = False,
-    library: bool = False,
+    blocks: Callable[[], Iterable[NDArray[np.int16]]], rate_hz: int, heard: Heard, spec: VoiceSpec
 ) -> VoiceMessage:
     """Make the file of a message.
 
     Args:
         blocks: Gives its sound from the beginning, int16 of shape (frames, channels); called twice.
         rate_hz: Its sample rate.
-        folder: Where the file goes; an existing file is never replaced.
         heard: What is known of it.
-        file: How it is encoded.
-        name: Pattern of its name, see ``name_of``.
-        with_picture: Also draw its waveform.
-        library: Also remember it, unless the user has switched that off.
+        spec: Where the file goes (an existing one is never replaced), how it is encoded and named,
+            whether its waveform is drawn, and whether it is remembered, unless the user has
+            switched that off.
 
     Raises:
         OutputError: It cannot be written; nothing is left of it.
@@ -192,13 +175,13 @@ def save(
         channels = block.shape[1]
     length_s = look.frames / rate_hz
     facts = facts_of(heard, length_s)
-    target = folder / f"{name_of(name, facts)}{suffix_of(file)}"
+    target = spec.folder / f"{name_of(spec.name, facts)}{suffix_of(spec.file)}"
     part = part_path(target)
     with as_output_error(target):
         try:
             with open_sound(
                 part,
-                file,
+                spec.file,
                 rate_hz=rate_hz,
                 channels=1 if look.is_mono else channels,
                 tags=_tags(heard, length_s),
@@ -210,7 +193,7 @@ def save(
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-    too_large = size_warning(path, file)
+    too_large = size_warning(path, spec.file)
     level = look.meter.take()
     message = VoiceMessage(
         path=path,
@@ -222,10 +205,10 @@ def save(
         peak_dbfs=level.peak_dbfs,
         rms_dbfs=level.rms_dbfs,
         part=heard.part,
-        picture=_draw(path, blocks, length_s) if with_picture else None,
+        picture=_draw(path, blocks, length_s) if spec.with_picture else None,
         warnings=(*look.warnings(), *((too_large,) if too_large else ())),
     )
-    return _remember(message, facts, look) if library and is_enabled() else message
+    return _remember(message, facts, look) if spec.library and is_enabled() else message
 
 
 def _remember(message: VoiceMessage, facts: Facts, look: _Look) -> VoiceMessage:
@@ -298,9 +281,15 @@ def recover_message(path: Path) -> tuple[VoiceMessage, ...]:
     recipe, rate_hz = entry.recipe, rate_of(path)
     try:
         recipe["heard"].pop("warnings", None)  # an earlier version wrote that there were none
-        heard, gate = Heard(**recipe["heard"]), GateSpec(**recipe["gate"])
-        file, name = SoundFileSpec(**recipe["file"]), str(recipe["name"])
-        with_picture, library = bool(recipe["with_picture"]), bool(recipe.get("library", True))
+        heard = Heard(**recipe["heard"])
+        spec = VoiceSpec(
+            path.parent,
+            file=SoundFileSpec(**recipe["file"]),
+            gate=GateSpec(**recipe["gate"]),
+            name=str(recipe["name"]),
+            with_picture=bool(recipe["with_picture"]),
+            library=bool(recipe.get("library", True)),
+        )
     except (KeyError, TypeError) as error:
         raise MediaError(
             f"{path} was begun by another version of capture: {error}",
@@ -308,20 +297,10 @@ def recover_message(path: Path) -> tuple[VoiceMessage, ...]:
         ) from error
     clear_parts(path.parent)  # of a recovery that was cut off itself
     messages = []
-    for start_frame, end_frame in _spans(path, gate, rate_hz):
+    for start_frame, end_frame in _spans(path, spec.gate, rate_hz):
         began = replace(heard, started_s=heard.started_s + start_frame / rate_hz)
-        messages.append(
-            save(
-                functools.partial(read_growing, path, start_frame, end_frame - start_frame),
-                rate_hz,
-                path.parent,
-                began,
-                file=file,
-                name=name,
-                with_picture=with_picture,
-                library=library,
-            )
-        )
+        blocks = functools.partial(read_growing, path, start_frame, end_frame - start_frame)
+        messages.append(save(blocks, rate_hz, began, spec))
     discard_growing(path)
     return tuple(messages)
 
@@ -340,10 +319,5 @@ def _spans(path: Path, gate: GateSpec, rate_hz: int) -> list[tuple[int, int]]:
 def _find(
     path: Path, gate: GateSpec, rate_hz: int, judge: SpeechDetector | None
 ) -> list[tuple[int, int]]:
-    events = find_messages(_floats(path), gate, rate_hz, judge)
+    events = find_messages(map(as_float32, read_growing(path)), gate, rate_hz, judge)
     return [(e.start_frame, e.end_frame) for e in events if e.end_frame is not None]
-
-
-def _floats(path: Path) -> Iterator[NDArray[np.float32]]:
-    for block in read_growing(path):
-        yield block.astype(np.float32) / np.float32(32768)

@@ -43,7 +43,7 @@ def portaudio() -> Playback:
     return _PortAudioPlayback(RATE_HZ, 2)
 
 
-WAYS = {"pulse": lambda: _PulsePlayback(RATE_HZ, 2, "contract"), "portaudio": portaudio}
+WAYS = {"pulse": lambda: _PulsePlayback(RATE_HZ, 2), "portaudio": portaudio}
 
 
 class Ear:

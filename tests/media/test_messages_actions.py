@@ -23,7 +23,7 @@ from capture.messages import (
 )
 from capture.messages.journal import JOURNAL
 from capture.messages.peaks import amplitudes
-from capture.specs.voice import SoundFileSpec
+from capture.specs.voice import SoundFileSpec, VoiceSpec
 from capture.voice.saving import Heard, save
 
 if TYPE_CHECKING:
@@ -63,10 +63,8 @@ def keep(folder: Path, form: str = "opus", at_s: float = 0.0, **more: Any) -> Pa
     folder.mkdir(exist_ok=True)
     pattern = "{date} {time} {app} {length}"
     file = SoundFileSpec(form)
-    more = {"library": True} | more
-    return save(
-        lambda: np.array_split(samples, 7), RATE_HZ, folder, heard, file=file, name=pattern, **more
-    ).path
+    spec = VoiceSpec(folder, file=file, name=pattern, **more)
+    return save(lambda: np.array_split(samples, 7), RATE_HZ, heard, spec).path
 
 
 @pytest.mark.parametrize("form", ["opus", "m4a", "mp3", "flac", "wav", "ogg"])
@@ -217,12 +215,8 @@ def test_a_message_that_cannot_be_written_down_is_kept_all_the_same(tmp_path: Pa
     folder = tmp_path / "kept"
     (folder / JOURNAL).mkdir(parents=True)
     samples = rising(1.0)
-    message = save(
-        *(lambda: [samples], RATE_HZ, folder, Heard("system", None, 0.0)),
-        file=SoundFileSpec("wav"),
-        name="{date}",
-        library=True,
-    )
+    spec = VoiceSpec(folder, file=SoundFileSpec("wav"), name="{date}")
+    message = save(lambda: [samples], RATE_HZ, Heard("system", None, 0.0), spec)
     assert message.path.exists()
     assert message.id is None
     assert [warning.split(":")[0] for warning in message.warnings] == [

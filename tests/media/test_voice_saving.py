@@ -42,9 +42,8 @@ def tags_of(path: Path) -> dict[str, str]:
 def save_it(
     folder: Path, samples: NDArray[np.int16], file: SoundFileSpec, heard: Heard = HEARD
 ) -> VoiceMessage:
-    return save(
-        lambda: np.array_split(samples, 7), RATE_HZ, folder, heard, file=file, name="{app} {date}"
-    )
+    spec = VoiceSpec(folder, file=file, name="{app} {date}", library=False)
+    return save(lambda: np.array_split(samples, 7), RATE_HZ, heard, spec)
 
 
 @pytest.mark.parametrize("format_", ["opus", "m4a", "mp3", "flac", "wav", "ogg"])

@@ -16,13 +16,23 @@ from capture.specs.recording import RecordingSpec
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Iterator
     from pathlib import Path
 
     from capture.schedule.jobs import Job, Run
     from capture.schedule.store import Store
+    from capture.schedule.when import When
     from capture.specs.voice import VoiceSpec
 
 LEAD = timedelta(seconds=LEAD_S)
+
+
+def due_times(rule: When, moment: datetime) -> Iterator[datetime]:
+    """All due times later than a moment, in order."""
+    due = rule.next_after(moment)
+    while due is not None:
+        yield due
+        due = rule.next_after(due)
 
 
 class StepClock(Clock):

@@ -35,7 +35,7 @@ from capture.schedule.when import parse_when
 from capture.specs.recording import AudioSpec, RecordingSpec, VideoSpec
 from capture.specs.target import Window
 from capture.specs.voice import VoiceSpec
-from tests.unit.stepped import LEAD, Actor, StepClock, Stepped, at
+from tests.unit.stepped import LEAD, Actor, StepClock, Stepped, at, due_times
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -265,7 +265,7 @@ def test_it_sleeps_until_something_is_due(stepped: Stepped, tmp_path: Path) -> N
 
 def missed_until(job: Job, now: datetime) -> list[datetime]:
     dues = []
-    for due in job.rule.due_times(MONDAY):
+    for due in due_times(job.rule, MONDAY):
         if due > now:
             break
         dues.append(due)
@@ -783,7 +783,7 @@ def test_the_recipe_for_cron_does_what_it_says(at_home: Path) -> None:
     *variables, line = recipes()["cron, without the daemon"].strip().splitlines()
     assert all(re.fullmatch(r"[A-Z_]+=\S+", variable) for variable in variables)
     fields, command = line.split(None, 5)[:5], line.split(None, 5)[5].replace("\\%", "%")
-    dues = parse_when(f"cron: {' '.join(fields)}", "UTC", MONDAY).due_times(MONDAY)
+    dues = due_times(parse_when(f"cron: {' '.join(fields)}", "UTC", MONDAY), MONDAY)
     assert f"{next(iter(dues)):%a %H:%M}" == "Mon 08:59"
     words = shlex.split(os.path.expandvars(command).replace("$(date +%F)", "2026-11-23"))
     _, bound, _ = app.parse_args(words[1:], print_error=False, exit_on_error=False)

@@ -235,10 +235,7 @@ def _copy(path: Path, target: Path, container: Container, until_s: float | None)
     with (
         open_torn(path) as source,
         av.open(
-            ffmpeg_name(target),
-            "w",
-            format=container.format,
-            container_options=dict(options),
+            ffmpeg_name(target), "w", format=container.format, container_options=dict(options)
         ) as clean,
     ):
         streams = _begin(source, clean)
@@ -308,24 +305,19 @@ def _left_out(source: Any, copied: Mapping[int, Any]) -> list[str]:
 def _packets(source: Any, streams: Sequence[Any] | None = None) -> Iterator[Any]:
     """All whole packets that have a time, each with a duration."""
     packets = source.demux(_streams(source) if streams is None else streams)
-    while True:
-        try:
-            packet = next(packets)
-        except StopIteration:
-            return
-        except av.InvalidDataError:
-            return  # the torn end; what lies before it has been read
-        if packet.pts is None and is_cover(packet.stream):
-            packet.pts = 0
-        if packet.pts is None or packet.is_corrupt or not packet.size:
-            continue
-        if packet.dts is None:
-            # Matroska has none, and libavformat does not always work it out. Without B-frames,
-            # as recorders write, it is the same.
-            packet.dts = packet.pts
-        if not packet.duration:
-            packet.duration = _usual_duration(packet)
-        yield packet
+    with contextlib.suppress(av.InvalidDataError):  # the torn end; what lies before has been read
+        for packet in packets:
+            if packet.pts is None and is_cover(packet.stream):
+                packet.pts = 0
+            if packet.pts is None or packet.is_corrupt or not packet.size:
+                continue
+            if packet.dts is None:
+                # Matroska has none, and libavformat does not always work it out. Without B-frames,
+                # as recorders write, it is the same.
+                packet.dts = packet.pts
+            if not packet.duration:
+                packet.duration = _usual_duration(packet)
+            yield packet
 
 
 def _usual_duration(packet: Any) -> int:

@@ -42,6 +42,7 @@ class PieceDone:
     length_s: float
 
 
+@dataclass(slots=True, eq=False)
 class TrackSource:
     """Reads a track of a file again and again.
 
@@ -55,23 +56,20 @@ class TrackSource:
         farthest: The reader of the pass that came farthest, which knows best what was wrong.
     """
 
-    def __init__(
-        self, path: Path, number: int, *, keep_offset: bool, arrange: Callable[[str], str] = str
-    ) -> None:
-        self.path = path
-        self._number = number
-        self._keep_offset = keep_offset
-        self._arrange = arrange
-        self.farthest: SoundReader | None = None
+    path: Path
+    number: int
+    keep_offset: bool
+    arrange: Callable[[str], str] = str
+    farthest: SoundReader | None = None
 
     @contextlib.contextmanager
     def reading(self, sample_format: str | None, *, is_mono: bool = False) -> Iterator[SoundReader]:
         """A reader from the beginning; ``None`` as format: what holds all of the source."""
         with open_sound_file(self.path) as container:
-            stream = sound_tracks(container)[self._number - 1]
+            stream = sound_tracks(container)[self.number - 1]
             wanted = sample_format or DECODED[depth_of(stream)]
             reader = SoundReader(
-                container, stream, self.path, wanted, is_mono=is_mono, arrange=self._arrange
+                container, stream, self.path, wanted, is_mono=is_mono, arrange=self.arrange
             )
             yield reader
             if self.farthest is None or reader.clock.seconds > self.farthest.clock.seconds:
@@ -83,7 +81,7 @@ class TrackSource:
         first = next(blocks, None)
         if first is None:
             return
-        if self._keep_offset and first[0] > 0:
+        if self.keep_offset and first[0] > 0:
             step = reader.rate_hz
             for at in range(0, first[0], step):
                 count = min(step, first[0] - at)
@@ -136,10 +134,7 @@ class Cutter:
     """Gives each block, or what of it is wanted, to the files in turn."""
 
     def __init__(
-        self,
-        pieces: Sequence[Piece],
-        rate_hz: int,
-        sinks: Sequence[Callable[[NDArray[Any]], None]],
+        self, pieces: Sequence[Piece], rate_hz: int, sinks: Sequence[Callable[[NDArray[Any]], None]]
     ) -> None:
         self._jobs = sorted(
             (*_frames_of(*stretch, rate_hz), number)

@@ -5,6 +5,7 @@ one sample format, one layout and one rate: channels are mixed by FFmpeg's matri
 which leave out none but the bass effects (LFE). They are scaled so that the sum does not clip.
 """
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -92,12 +93,9 @@ class Conversion:
             yield np.zeros((total - self._given, self._channels), dtype)
 
     def _pulled(self) -> Iterator[NDArray[Any]]:
-        while True:
-            try:
-                frame = self._graph.pull()
-            except (av.BlockingIOError, av.EOFError):
-                return
-            yield self._samples(frame)
+        with contextlib.suppress(av.BlockingIOError, av.EOFError):
+            while True:
+                yield self._samples(self._graph.pull())
 
     def _samples(self, frame: Any) -> NDArray[Any]:
         samples: NDArray[Any] = frame.to_ndarray().reshape(-1, self._channels)

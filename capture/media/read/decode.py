@@ -77,19 +77,14 @@ def read_packets(
     for stream in streams:
         if stream.type == "video":
             stream.thread_type = "AUTO"
-    packets = container.demux(streams)
-    while True:
-        try:
-            packet = next(packets)
-        except StopIteration:
-            return
-        except av.FFmpegError as error:
-            yield None, error
-            return
-        try:
-            yield packet, decode_packet(packet)
-        except av.FFmpegError as error:
-            yield packet, error
+    try:
+        for packet in container.demux(streams):
+            try:
+                yield packet, decode_packet(packet)
+            except av.FFmpegError as error:
+                yield packet, error
+    except av.FFmpegError as error:
+        yield None, error
 
 
 def decode_packet(packet: Any) -> list[Any]:

@@ -101,6 +101,7 @@ class PacketLength:
         frame_bytes: Bytes of a sample of all channels of PCM; 0 of other codecs.
         is_end_open: The last packet may be shorter than the container says: Matroska often has the
             usual length.
+        may_cut: Whether packets may say by themselves that something is cut off of them.
     """
 
     def __init__(self, stream: Any, rate_hz: int, taken_as: str | None = None) -> None:
@@ -108,7 +109,7 @@ class PacketLength:
         self._codec = taken_as or codec_of(stream)
         # FFmpeg before 9 does not say it of MP4; asking every packet takes a tenth of the time.
         is_mp4 = stream.container.format.name.startswith("mov,")
-        self._may_cut = not is_mp4 or av.library_versions["libavformat"] >= _MP4_HAS_ENDS
+        self.may_cut = not is_mp4 or av.library_versions["libavformat"] >= _MP4_HAS_ENDS
         self._ticks = float(tick_s(stream.time_base) * rate_hz)
         codec = stream.codec_context
         is_vorbis = self._codec == "vorbis"
@@ -163,11 +164,6 @@ class PacketLength:
         known = self._choices or self._blocks or self.frame_bytes
         return bool(known) or self._codec in {"opus", "wavpack"} or self._ticks <= 1
 
-    @property
-    def may_cut(self) -> bool:
-        """Whether packets may say by themselves that something is cut off of them."""
-        return self._may_cut
-
     def whole(self, packet: Any) -> Any:
         """The packet without half a frame of PCM at its end, where it was cut off in its middle."""
         over = packet.size % self.frame_bytes if self.frame_bytes else 0
@@ -177,7 +173,7 @@ class PacketLength:
         """Samples that it decodes to, and how many of them are cut off at its end."""
         if is_last and (full := decoded_samples(packet)):
             return full, 0
-        cut = trims(packet)[1] if self._may_cut else 0
+        cut = trims(packet)[1] if self.may_cut else 0
         if self._codec == "opus":
             full = opus_samples(bytes(packet))
             if full <= _OPUS_MOST:  # or it is damaged

@@ -25,8 +25,9 @@ from capture.media.formats import (
     check_sound_spec,
 )
 from capture.media.origin import stream_number
+from capture.media.output import as_output_error
 from capture.media.write.packet_writer import PacketWriter, Recipe
-from capture.media.write.sndfile import LibraryWriter
+from capture.media.write.sndfile import LibraryWriter, SoundLibraryFile
 from capture.media.write.sound_writer import SoundWriter
 from capture.specs.voice import SoundFileSpec
 
@@ -104,16 +105,18 @@ def open_sound(
             hint=f"there is: {', '.join(_SUBTYPES[kind.name])}",
         )
     compression = None if kind.is_lossless else _VORBIS_COMPRESSION[spec.quality]
-    return LibraryWriter(
-        path,
-        (kind.container, subtype),
-        rate_hz=rate_hz,
-        channels=channels,
-        tags=tags,
-        compression=compression,
-        layout=layout,
-        cover=cover if kind.name == "flac" else None,
-    )
+    with as_output_error(path):
+        file = SoundLibraryFile(
+            path,
+            kind.container,
+            subtype,
+            rate_hz=rate_hz,
+            channels=channels,
+            tags=tags,
+            compression=compression,
+            layout=layout,
+        )
+    return LibraryWriter(path, file, cover if kind.name == "flac" else None)
 
 
 def _fitted(tags: Mapping[str, str], places: tuple[str, ...] | None) -> dict[str, str]:

@@ -185,9 +185,7 @@ class FileSink(PacketSink, ABC):
 
     @abstractmethod
     def _finish(
-        self,
-        chapters: Sequence[tuple[float, float, str]],
-        certificate: Mapping[str, Any] | None,
+        self, chapters: Sequence[tuple[float, float, str]], certificate: Mapping[str, Any] | None
     ) -> None:
         """Write the end and close; does nothing the second time."""
 
@@ -239,9 +237,7 @@ class _AvFile(FileSink):
         return float((packet.pts + packet.duration - start) * packet.time_base)
 
     def _finish(
-        self,
-        chapters: Sequence[tuple[float, float, str]],
-        certificate: Mapping[str, Any] | None,
+        self, chapters: Sequence[tuple[float, float, str]], certificate: Mapping[str, Any] | None
     ) -> None:
         if not self._is_open:
             return
@@ -283,9 +279,7 @@ class _WavFile(FileSink):
         return self.written_s + packet.duration / self._file.rate_hz
 
     def _finish(
-        self,
-        chapters: Sequence[tuple[float, float, str]],
-        certificate: Mapping[str, Any] | None,
+        self, chapters: Sequence[tuple[float, float, str]], certificate: Mapping[str, Any] | None
     ) -> None:
         del chapters  # WAV has none that players read
         if not self._file.is_closed:

@@ -111,7 +111,7 @@ class KeptPicture(ABC):
             if pointer and rect is spot:
                 self._take_over(pointed(pixels_bgra, rect, pointer), rect)
             else:
-                self._take_over(pixels_bgra[_part(rect)], rect)
+                self._take_over(pixels_bgra[rect.slices], rect)
         self._changes.extend(changed)
         self._change_count += len(changed)
         self._shown = self._planes  # whole again
@@ -306,14 +306,14 @@ class PackedPicture(KeptPicture):
 
 def pointed(pixels_bgra: NDArray[np.uint8], rect: Rect, pointer: Pointer) -> NDArray[np.uint8]:
     """A copy of a part of a picture, with as much of the pointer over it as lies there."""
-    part = pixels_bgra[_part(rect)].copy()
+    part = pixels_bgra[rect.slices].copy()
     place = pointer.place.moved(-rect.left_px, -rect.top_px)
     spot = place.intersect(Rect(0, 0, part.shape[1], part.shape[0]))
     if spot is None:
         return part
-    over = pointer.image[_part(spot.moved(-place.left_px, -place.top_px))].astype(np.uint16)
+    over = pointer.image[spot.moved(-place.left_px, -place.top_px).slices].astype(np.uint16)
     see_through = 255 - over[..., 3:]
-    under = part[_part(spot)]
+    under = part[spot.slices]
     under[:] = np.minimum(over + (under * see_through + 127) // 255, 255)
     return part
 
@@ -348,7 +348,7 @@ def _rows(plane: av.video.plane.VideoPlane) -> NDArray[np.uint8]:
     return np.frombuffer(memoryview(plane), np.uint8)[: height * stride].reshape(height, stride)
 
 
-def _part(rect: Rect, per_px: int = 1) -> tuple[slice, slice]:
+def _part(rect: Rect, per_px: int) -> tuple[slice, slice]:
     """Where a rectangle is in a plane that has one sample for so many pixels each way."""
     rows = slice(rect.top_px // per_px, rect.bottom_px // per_px)
     return rows, slice(rect.left_px // per_px, rect.right_px // per_px)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from capture.libraries import needed
 from capture.media.layouts import speakers
-from capture.media.output import as_output_error, errno_said
+from capture.media.output import errno_said
 from capture.media.read.cover import put_in_flac
 from capture.media.write.encode import pcm16
 from capture.media.write.sound_writer import SoundWriter
@@ -29,13 +29,8 @@ _RF64_AUTO_DOWNGRADE = 0x1210
 
 _SET_CHANNEL_MAP = 0x1101
 """SFC_SET_CHANNEL_MAP_INFO: where the channels are played."""
-_PLACES = dict(
-    zip(
-        ("FL", "FR", "FC", "BC", "BL", "BR", "LFE", "FLC", "FRC", "SL", "SR"),
-        (2, 3, 4, 8, 9, 10, 11, 12, 13, 14, 15),
-        strict=True,
-    )
-)
+_PLACES = {"FL": 2, "FR": 3, "FC": 4, "BC": 8, "BL": 9, "BR": 10, "LFE": 11, "FLC": 12}
+_PLACES |= {"FRC": 13, "SL": 14, "SR": 15}
 """FFmpeg's names of channels, and SF_CHANNEL_MAP_LEFT to SF_CHANNEL_MAP_SIDE_RIGHT."""
 
 _FULL_SCALE_32 = 1 << 31
@@ -108,7 +103,7 @@ class SoundLibraryFile:
             import soundfile  # noqa: PLC0415 - most commands write none of these
 
         self._library = soundfile
-        self.rate_hz = rate_hz
+        self.rate_hz, self.channels, self.subtype = rate_hz, channels, subtype
         path.open("wb").close()  # says why it cannot be written; libsndfile only says that it can't
         self._file = soundfile.SoundFile(
             sndfile_name(path),
@@ -185,31 +180,11 @@ _CONVERTERS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
 class LibraryWriter(SoundWriter):
     """A WAV, FLAC or Ogg Vorbis file; see ``SoundWriter``."""
 
-    def __init__(
-        self,
-        path: Path,
-        kind: tuple[str, str],
-        *,
-        rate_hz: int,
-        channels: int,
-        tags: Mapping[str, str],
-        compression: float | None,
-        layout: str | None,
-        cover: bytes | None,
-    ) -> None:
-        super().__init__(path, rate_hz, channels)
+    def __init__(self, path: Path, file: SoundLibraryFile, cover: bytes | None = None) -> None:
+        super().__init__(path, file.rate_hz, file.channels)
+        self._file = file
         self._cover = cover
-        self._convert = _CONVERTERS[kind[1]]
-        with as_output_error(path):
-            self._file = SoundLibraryFile(
-                path,
-                *kind,
-                rate_hz=rate_hz,
-                channels=channels,
-                tags=tags,
-                compression=compression,
-                layout=layout,
-            )
+        self._convert = _CONVERTERS[file.subtype]
 
     def _write(self, samples: NDArray[Any]) -> None:
         self._file.write(self._convert(samples))

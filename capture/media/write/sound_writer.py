@@ -1,16 +1,12 @@
 """What every writer of a sound file does: take sound, end, or let go of the file."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Self
+from pathlib import Path
+from typing import Any, Self
+
+from numpy.typing import NDArray
 
 from capture.media.output import as_output_error
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 __all__ = ["SoundWriter"]
 
@@ -34,11 +30,6 @@ class SoundWriter(ABC):
         self._rate_hz = rate_hz
         self._channels = channels
         self._is_open = True
-
-    @property
-    def length_s(self) -> float:
-        """How much was written."""
-        return self.frames / self._rate_hz
 
     def write(self, samples: NDArray[Any]) -> None:
         """Append sound.

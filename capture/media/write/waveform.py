@@ -147,14 +147,7 @@ def draw_waveform(
     return picture.astype(np.uint8, copy=False)
 
 
-def save_waveform(
-    path: Path,
-    peaks: NDArray[np.float32],
-    *,
-    width_px: int = WIDTH_PX,
-    height_px: int = HEIGHT_PX,
-    duration_s: float,
-) -> None:
+def save_waveform(path: Path, peaks: NDArray[np.float32], *, duration_s: float) -> None:
     """Write the picture as PNG; see ``draw_waveform``. What has that name is written over.
 
     Raises:
@@ -163,8 +156,7 @@ def save_waveform(
     """
     from capture.opencv import cv2  # noqa: PLC0415 - as above
 
-    picture = draw_waveform(peaks, width_px=width_px, height_px=height_px, duration_s=duration_s)
-    is_done, png = cv2.imencode(".png", picture)
+    is_done, png = cv2.imencode(".png", draw_waveform(peaks, duration_s=duration_s))
     if not is_done:
         raise MediaError("this build of OpenCV cannot write PNG")
     # Not cv2.imwrite: it takes no Unicode paths on Windows, and gives no reason for a failure.

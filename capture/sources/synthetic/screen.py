@@ -123,10 +123,10 @@ class SyntheticScreen(ScreenSource):
         changed = [rect]
         if before is not None and before[1] != rect:
             old = before[1]
-            _area(self._pixels, old)[:] = _area(self._background, old)
+            self._pixels[old.slices] = self._background[old.slices]
             # Two touching halves are one rectangle; a jump is two.
             changed = [rect.union(old)] if rect.intersect(old) else [old, rect]
-        area = _area(self._pixels, rect)
+        area = self._pixels[rect.slices]
         if name == "strip":
             _draw_counter(area, value)
         elif name == "clock":
@@ -208,7 +208,3 @@ def _background(width_px: int, height_px: int) -> NDArray[np.uint8]:
         pixels[..., channel] = np.where(bar & bit, 32, 192).astype(np.uint8)
     pixels[height_px * 3 // 4 :, :, :3] = np.linspace(0, 128, width_px, dtype=np.uint8)[:, None]
     return pixels
-
-
-def _area(pixels: NDArray[np.uint8], rect: Rect) -> NDArray[np.uint8]:
-    return pixels[rect.top_px : rect.bottom_px, rect.left_px : rect.right_px]
