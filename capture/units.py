@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them; one place, for commands, rules and schedules."""
+"""Durations and sizes as people write them, for commands, rules and schedules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a spec can be listened to, as far as that can be said without a device."""
+"""Checks a spec of a listening, as far as possible without a device."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ MIN_HOLD_S, MIN_MAX_LENGTH_S = 0.3, 5.0
 
 
 def check_spec(spec: VoiceSpec) -> None:
-    """Whether a spec makes sense.
+    """Refuse a spec that makes no sense, before any device is opened.
 
     Raises:
         ConfigError: It does not.
-        UnsupportedError: This system cannot say what a rule asks for.
+        UnsupportedError: This system cannot check one of the rules.
         LibraryMissingError: What it takes for that is not installed.
     """
     check_sound_spec(spec.file)
