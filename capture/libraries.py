@@ -1,8 +1,8 @@
 """Libraries that a machine may lack: an error that names one, and what to install.
 
 A package may be missing, or be there without the native library that it stands on: Debian's
-PortAudio is not pip's business. Whoever imports one whose lack a part of the program can live with
-does so inside ``needed``; of all others the command speaks at its end (``lack``).
+PortAudio is not pip's business. A library that only a part of the program needs is imported inside
+``needed``; a lack of any other one ends the command with a message (``lack``).
 """
 
 import sys
@@ -18,7 +18,7 @@ __all__ = ["lack", "needed"]
 class _Library(NamedTuple):
     title: str
     package: str
-    """At PyPI."""
+    """Name at PyPI."""
     native: str | None = None
     """What it needs of a Linux system; ``None``: its wheel brings all along."""
 
@@ -48,7 +48,7 @@ _LIBRARIES = {
 
 @contextmanager
 def needed(name: str) -> Iterator[None]:
-    """Translate what goes wrong while a library is loaded.
+    """Translate errors of loading a library.
 
     Args:
         name: Its Python module.
@@ -65,11 +65,11 @@ def needed(name: str) -> Iterator[None]:
 
 
 def lack(error: BaseException, name: str | None = None) -> LibraryMissingError | None:
-    """What is missing, as a failed import tells; ``None`` if it is a part of this program.
+    """The missing library behind a failed import; ``None`` if it is a module of this program.
 
     Args:
         error: What was raised; of an import that failed for another one, the first counts.
-        name: What was imported, where the error does not say.
+        name: The imported module, where the error does not name it.
     """
     if not isinstance(error, ImportError):
         return None

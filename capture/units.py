@@ -1,4 +1,4 @@
-"""Durations, sizes and levels as people write and read them."""
+"""Durations and sizes as people write them, for commands, rules and schedules."""
 
 import re
 

@@ -42,7 +42,7 @@ def wait_for_disk(parts: Iterable[ExtractedPart]) -> None:
 
 
 def _noted(result: ExtractResult, asked: ExtractJob, done: ExtractJob) -> ExtractResult:
-    """A result that says if its name is not the one that it should have had."""
+    """The result, with a warning where the name is not the one that the job asked for."""
     if done.number == asked.number or not result.parts:
         return result
     name = result.parts[0].path.name

@@ -90,7 +90,7 @@ def _folder(one: Input, output: Path | None) -> Path:
 
 
 def _name(job: ExtractJob) -> tuple[Path, str]:
-    """What results are called, as file systems see it that do not tell capitals."""
+    """The path of a job's results as a file system compares it that ignores case."""
     from capture.media.extract.targets import name_in_folder  # noqa: PLC0415 - av is slow to load
 
     return job.target, name_in_folder(job, "").casefold()
@@ -141,7 +141,7 @@ class _Numbers:
                 if is_new:
                     passed.append(number)
         except CaptureError:
-            return job  # it will say so itself
+            return job  # the job itself reports the error
         if number in passed:
             passed.remove(number)
         self._claimed.update(_folded(targets))

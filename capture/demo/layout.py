@@ -1,4 +1,4 @@
-"""What stands where in the demo's window, and when: known to who draws it and to who films it."""
+"""Places and times in the demo's window, shared by what draws it and what measures it."""
 
 import sys
 
@@ -28,11 +28,11 @@ BARS = 72
 WAVE_BOX = (210, 200, 790, 320)
 """Left, top, right and bottom of the waveform."""
 ACCENT, FAINT = (160, 196, 64), (140, 122, 106)
-"""Of a bar that was played and of one that was not: blue, green, red, as OpenCV has them."""
+"""Colours of a played bar and of the others: blue, green, red, as in OpenCV."""
 
 
 def bar_due_s(bar: int, length_s: float) -> float:
-    """When a bar takes its colour, in seconds of the message."""
+    """When a bar changes its colour, in seconds of the message."""
     return (bar + 0.5) / BARS * length_s
 
 

@@ -9,8 +9,8 @@ Private means: the screen wants an X authority cookie and does not listen on TCP
 socket and runtime directory lie in a folder of mode 0700. What would lead a program back to the
 desktop of the person (Wayland, the session bus) is not in its environment.
 
-Every process runs under a keeper (``keeper.py``) that takes its whole tree down when it is told
-to, or when the process that owns this object dies, ``kill -9`` included.
+Every process runs under a keeper (``keeper.py``) that ends its whole process tree on a signal
+to it, or when the process that owns this object dies, ``kill -9`` included.
 """
 
 import contextlib
@@ -289,7 +289,7 @@ class PrivateDesktop(Closing):
             time.sleep(_ANSWER_POLL_S)
 
     def _screen_answers(self) -> bool:
-        """Whether the screen lets us in with the cookie."""
+        """Whether the screen accepts a connection with the cookie."""
         path = f"/tmp/.X11-unix/X{self.display[1:]}"  # noqa: S108 - where X servers listen
         name, cookie = _padded(_COOKIE_NAME), _padded(self._cookie)
         lengths = struct.pack("<BxHHHHxx", ord("l"), 11, 0, len(_COOKIE_NAME), len(self._cookie))
@@ -334,7 +334,7 @@ def _require_programs() -> None:
 
 
 def inherited_variables() -> dict[str, str]:
-    """This process's, without those that lead a program to the person's own desktop."""
+    """The variables of this process, without those of the person's own desktop."""
     return {name: value for name, value in os.environ.items() if name not in HIDDEN_VARIABLES}
 
 
@@ -347,7 +347,7 @@ def _kept(command: Sequence[str], grace_s: float, *, remove: Path | None = None)
 
 
 def _end(processes: list[subprocess.Popen[bytes]], grace_s: float) -> None:
-    """Tell all keepers at once, wait for each, and forget them."""
+    """Send SIGTERM to all keepers at once, wait for each, and forget them."""
     for process in processes:
         process.terminate()
     for process in processes:
@@ -380,7 +380,7 @@ def _padded(content: bytes) -> bytes:
 
 
 def _ask(path: str, question: bytes, answer_bytes: int) -> bytes:
-    """The first bytes that a server answers on its socket."""
+    """The first bytes of a server's answer on its socket."""
     if sys.platform == "win32":  # for the type checker; see _require_programs()
         raise NotImplementedError
     with socket.socket(socket.AF_UNIX) as connection:

@@ -26,9 +26,9 @@ assert sys.platform == "linux"  # for the type checker too: the rest exists on L
 OWNER_POLL_S = 0.5
 """How late the owner's death may be noticed; two wake-ups a second cost nothing measurable."""
 REAP_POLL_S = 0.02
-"""How often the tree is looked at while it is being taken down."""
+"""Time between two looks at the tree while it is taken down."""
 NOT_FOUND_EXIT = 127
-"""What a shell answers for a command that cannot be started."""
+"""Exit code of a shell for a command that cannot be started."""
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -38,7 +38,7 @@ _WATCHED = {signal.SIGCHLD, *_STOP_SIGNALS}
 
 
 class Keeper:
-    """One command and all that came of it."""
+    """One command and all processes that it starts."""
 
     def __init__(self, owner_pid: int, command: list[str]) -> None:
         self._owner_pid = owner_pid
@@ -63,11 +63,11 @@ class Keeper:
 
     @property
     def is_owned(self) -> bool:
-        """False once the owner is dead: somebody else has inherited the keeper."""
+        """False once the owner is dead and another process has adopted the keeper."""
         return os.getppid() == self._owner_pid
 
     def watch(self) -> None:
-        """Return when the command has ended or has to."""
+        """Wait until the command has ended, or is to be ended."""
         while self.exit_code is None and self.is_owned:
             got = signal.sigtimedwait(_WATCHED, OWNER_POLL_S)
             if got is not None and got.si_signo in _STOP_SIGNALS and self._counts(got):
@@ -75,12 +75,12 @@ class Keeper:
             self._reap()
 
     def _counts(self, got: signal.struct_siginfo) -> bool:
-        """Whether a signal is to end the command: blocked, it comes though it is ignored."""
+        """Whether a signal is to end the command; an ignored one counts if the owner sends it."""
         is_ignored = signal.getsignal(got.si_signo) is signal.SIG_IGN
         return not is_ignored or got.si_pid == self._owner_pid
 
     def take_down(self, grace_s: float) -> None:
-        """End the tree: ask first, then kill until nothing is left."""
+        """End all processes of the tree: SIGTERM first, then SIGKILL until none is left."""
         asked: set[int] = set()
         deadline = time.monotonic() + grace_s
         while True:

@@ -34,12 +34,12 @@ _COUNTED = {"silence": parse_duration, "duration": parse_duration, "size": parse
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known at one moment."""
+    """The facts that rules are checked against, at one moment."""
 
     at_ns: int
     """Capture clock."""
     heard_ns: int | None = None
-    """When sound was last heard; ``None``: not yet."""
+    """Capture clock of the last sound; ``None``: there was none yet."""
     windows: tuple[str, ...] | None = ()
     """Titles of all windows; ``None`` where the screen does not answer."""
     apps: tuple[str, ...] | None = ()
@@ -118,7 +118,7 @@ def with_rules(spec: _Spec) -> _Spec:
 
 
 def _check(spec: RecordingSpec | VoiceSpec) -> None:
-    """Whether the rules have something to go by."""
+    """Raise if a rule lacks what it refers to."""
     waits_for_sound = any(rule.kind == "sound" for rule in spec.start_when)
     listens = waits_for_sound or any(rule.kind == "silence" for rule in spec.stop_when)
     if isinstance(spec, VoiceSpec):
@@ -138,7 +138,7 @@ def _check(spec: RecordingSpec | VoiceSpec) -> None:
 
 
 def _known_names(spec: RecordingSpec | VoiceSpec) -> Mapping[str, str | None]:
-    """Which window and application a stop rule means that does not name one."""
+    """The window and the application that a stop rule without a name refers to."""
     audio = (AudioSpec(spec.source),) if isinstance(spec, VoiceSpec) else spec.audio
     video = None if isinstance(spec, VoiceSpec) else spec.video
     target = video.target if video else None
@@ -153,13 +153,13 @@ def _known_names(spec: RecordingSpec | VoiceSpec) -> Mapping[str, str | None]:
 
 
 def has_all(rules: Iterable[Rule], facts: Facts) -> bool:
-    """Whether all of these start rules hold, those about sound left out."""
+    """Whether all start rules hold that are not about sound."""
     there = {"window": facts.windows, "app": facts.apps}
     return all(_is_among(rule.name, there[rule.kind]) for rule in rules if rule.kind in there)
 
 
 class Ending:
-    """Says when the first stop rule holds. Used from one thread.
+    """Finds the first stop rule that holds. Used from one thread.
 
     Args:
         rules: From ``with_rules``.
@@ -175,13 +175,13 @@ class Ending:
         self._gone_ns: dict[Rule, int] = {}
 
     def step(self, facts: Facts) -> str | None:
-        """The kind of the rule that holds now; ``None`` while none does."""
+        """The kind of the stop rule that holds now; ``None`` while none does."""
         if facts.heard_ns is not None:
             self._quiet_ns = max(self._quiet_ns, facts.heard_ns)
         return next((rule.kind for rule in self._rules if self._holds(rule, facts)), None)
 
     def rest(self, at_ns: int) -> None:
-        """A step in which nothing is judged: the recording is paused."""
+        """Step during a pause, in which no rule is checked."""
         self._quiet_ns = at_ns
 
     def _holds(self, rule: Rule, facts: Facts) -> bool:
@@ -202,6 +202,6 @@ class Ending:
 
 
 def _is_among(name: str | None, names: Iterable[str] | None) -> bool:
-    """Whether a part of one of the names is this, case ignored, as everywhere in ``record``."""
+    """Whether a text is part of one of the names, ignoring case."""
     wished = (name or "").casefold()
     return any(wished in each.casefold() for each in names or ())

@@ -1,7 +1,7 @@
 """Kept voice messages, wherever they come from: listed, found, renamed, trimmed, deleted.
 
-``message`` is the value, ``journal`` the file in each folder that says what the sound files cannot,
-``store`` the cache of all folders, ``library`` what holds them together, ``index`` what finds
+``message`` is the value, ``journal`` the file in each folder with the facts that sound files cannot
+hold, ``store`` the cache of all folders, ``library`` what holds them together, ``index`` what finds
 everything again; ``actions`` is what is done to a message, ``names`` the pattern for its name.
 """
 

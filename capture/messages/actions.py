@@ -1,4 +1,4 @@
-"""What is done to a kept message: another name, less of it, a file as a messenger writes it."""
+"""Actions on a kept message: rename it, keep a part of it, convert it for a messenger."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LOSSLESS = {".wav": SoundFileSpec("wav"), ".flac": SoundFileSpec("flac")}
 
 
 def rename(library: Library, message: Message, name: str) -> Message:
-    """Give a message's file another name; gives the message as it is then.
+    """Give a message's file another name; gives the changed message.
 
     Its content stays as it is, bit for bit, and with it the message's id. Its picture is renamed
     too.
@@ -62,7 +62,7 @@ def rename(library: Library, message: Message, name: str) -> Message:
 def trim(
     library: Library, message: Message, *, start_s: float | None = None, end_s: float | None = None
 ) -> Message:
-    """Keep a part of a message only; gives the new message, which takes its place.
+    """Keep only a part of a message; gives the new message, which takes its place.
 
     The sound is not encoded a second time: it is cut between packets, at most 26 ms from where it
     was asked for, and to the sample where the format loses nothing. Words whose time is not known
@@ -197,7 +197,7 @@ def copy_to(
 
 
 def with_peaks(library: Library, message: Message) -> Message:
-    """The message with its waveform, which is computed and remembered where it is not known yet.
+    """The message with its waveform, which is computed and stored if it is missing.
 
     Raises:
         MediaError: Its file cannot be read.
@@ -218,7 +218,7 @@ def _present(library: Library, message: Message) -> Message:
 
 
 def _cut(passages: tuple[Passage, ...], start_s: float, end_s: float) -> tuple[Passage, ...]:
-    """What is said in a part of a message; words whose time is not known go: they may be others."""
+    """The part of a transcript within two times; words without a time are left out."""
     kept = []
     for one in passages:
         if one.start_s is None:

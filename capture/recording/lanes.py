@@ -1,4 +1,4 @@
-"""Pictures and sound into the files of a recording, each from the thread that encodes it."""
+"""Lanes: encode pictures and sound, and put the packets into the right file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ file is little else. With 5 s it was a third bigger than ffmpeg's, who takes 8.3
 
 
 class PictureLane:
-    """Pictures with their media time into the right file; used by the picture-encoding thread.
+    """Encodes pictures into the right file; used by the picture-encoding thread.
 
     Args:
         segments: The files.
@@ -60,7 +60,7 @@ class PictureLane:
         self._key_ns = 0
 
     def put(self, frame: VideoFrame | None, media_ns: int, *, is_key: bool = False) -> None:
-        """Write a picture; ``None`` repeats the one before."""
+        """Encode a picture; ``None`` repeats the one before."""
         self._enter(self._segments.index_at(media_ns))
         if not self._is_cfr:
             self._take(frame)
@@ -77,7 +77,7 @@ class PictureLane:
             self._last_slot = slot
 
     def end(self, media_ns: int) -> None:
-        """Let the pictures last until ``media_ns``, the last one for its whole slot, and leave."""
+        """End at ``media_ns``, with the last picture shown for its whole slot."""
         self._enter(self._segments.index_at(max(media_ns - 1, 0)))
         self._leave(media_ns, self._encoder.flush)
 
@@ -139,7 +139,7 @@ class PictureLane:
         return round((media_ns - self._start_ns) / self._slot_ns)
 
     def _file_end_ns(self) -> int | None:
-        """Media time at which this file ends, where that is known."""
+        """Media time at which the present file ends; ``None`` where it is not known."""
         if self._segments.split_ns is None:
             return self._end_ns
         split_ns = self._segments.start_of(self._index + 1)
@@ -154,7 +154,7 @@ class PictureLane:
 
 
 class SoundLane:
-    """Samples of all tracks into the right files; used by the sound thread.
+    """Encodes the samples of all tracks into the right files; used by the sound thread.
 
     Args:
         segments: The files.
@@ -185,7 +185,7 @@ class SoundLane:
             self._frames += take
 
     def end(self) -> None:
-        """Leave: what was put is all there is."""
+        """End all tracks after the samples so far."""
         self._enter(self._segments.index_at(max(self._media_ns - 1, 0)))
         self._leave(is_last=True)
 

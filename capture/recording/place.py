@@ -1,4 +1,4 @@
-"""Where a recording takes place: which desktop, and the command that is recorded on it."""
+"""The desktop that a recording is made on, and the command that runs there."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["Place", "check_command"]
 
 COMMAND_GRACE_S = 3.0
-"""How long the command has to end by itself after the recording, before it is killed."""
+"""Time for the command to end by itself after the recording, before it is killed."""
 
 
 def check_command(spec: RecordingSpec) -> None:
-    """Whether the command of a spec can be started.
+    """Raise if the command of a spec does not exist.
 
     Raises:
         DeviceNotFoundError: There is no such program.
@@ -58,7 +58,7 @@ class Place:
 
     @property
     def is_private(self) -> bool:
-        """Whether it is a desktop of the recording's own, there only while it is open."""
+        """Whether the desktop is private to the recording."""
         return self._spec.private_desktop is not None
 
     def open(self) -> None:
@@ -72,7 +72,7 @@ class Place:
             self.environment = self._desktop.environment
 
     def start_command(self) -> None:
-        """Start the command, if there is one, it was not started before, and this is still open.
+        """Start the command, if there is one that was not started, and this is open.
 
         Raises:
             DeviceNotFoundError: The system cannot start it.

@@ -1,4 +1,4 @@
-"""What a spec means before anything is recorded: is it sound, which encoder, which files."""
+"""Checks a spec before the recording, and plans its encoders and files."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def check_recording(spec: RecordingSpec) -> None:
 
 
 def check_spec(spec: RecordingSpec) -> None:
-    """Whether a spec as a whole makes sense, before any device is touched.
+    """Refuse a spec that makes no sense as a whole, before any device is opened.
 
     Raises:
         ConfigError: Two values contradict each other, or the container cannot hold the tracks.
-        UnsupportedError: This system cannot say what a rule asks for.
+        UnsupportedError: This system cannot check one of the rules.
         LibraryMissingError: What it takes for that is not installed.
         DeviceNotFoundError: There is no such program as the command.
         OutputError: The output exists, or is a folder.
@@ -77,7 +77,7 @@ def check_spec(spec: RecordingSpec) -> None:
 
 
 def find_doubled(spec: RecordingSpec) -> list[str]:
-    """Warnings of sources that the mix will hold twice, one sentence each.
+    """One warning for each source that the mix would hold twice.
 
     What an output plays holds every application there, and a device that is named may be the
     default one.
@@ -111,14 +111,14 @@ def plan_segments(
     on_done: Callable[[Path], None],
     certify: Callable[[], dict[str, Any]],
 ) -> Segments:
-    """The files that a spec asks for, none of them opened yet.
+    """The encoders and files for a spec; no file is opened yet.
 
     Args:
         spec: Checked before.
         like: A picture as all will be, or ``None`` without pictures.
         tracks: Sound tracks.
-        on_choice: Told what was picked, and why, where the spec leaves it open.
-        on_done: Told of each finished file.
+        on_choice: Called with a choice and its reason, where the spec leaves it open.
+        on_done: Called with each finished file.
         certify: Asked at the end of each file what was done to the recording.
 
     Raises:
@@ -162,7 +162,7 @@ def audio_codec_of(spec: RecordingSpec) -> str:
 
 
 def _encoder_for(spec: RecordingSpec, video: VideoSpec) -> str:
-    """The encoder meant by the spec's default, which depends on container and quality."""
+    """The default encoder, which depends on container and quality."""
     if video.encoder != "libx264":
         return video.encoder
     fitting = container_of(spec.output).video_encoder or video.encoder

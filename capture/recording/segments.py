@@ -1,9 +1,9 @@
-"""The files of a recording: where one ends and the next begins, and what goes into which.
+"""The files of a recording: where each begins and ends, and the thread that writes them.
 
 The two lanes (``capture.recording.lanes``) belong to the encoding threads, ``write_all`` to the
-writing one; packets go from them to it through one bounded box. A file is opened by whichever lane
-reaches it first and closed when both have left it, so pictures and sound of a split recording part
-at the same media time, the sound to the sample.
+writing one; packets go from them to it through one bounded mailbox. A file is opened by whichever
+lane reaches it first and closed when both have left it, so pictures and sound of a split recording
+part at the same media time, the sound to the sample.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from capture.units import NS_PER_S
 __all__ = ["Segment", "Segments", "Written", "what_is_kept"]
 
 PACKETS_BYTES = 64 * 1024 * 1024
-"""What may wait for the disk; beyond it pictures wait, and are dropped where they are taken."""
+"""Size of the mailbox; beyond it pictures wait, and are dropped where they are taken."""
 GATHER_S = 0.02
 """Packets are written in batches of so long; it is also what a crash can cost."""
 LOOK_EVERY_S = 1.0
@@ -37,33 +37,33 @@ LOOK_EVERY_S = 1.0
 
 @dataclass(slots=True)
 class Segment:
-    """One file while it grows."""
+    """One file that is being written."""
 
     path: Path
-    """Where it will be."""
+    """The final path."""
     file: FileSink
     journal: Journal
     open_lanes: int
     start_ns: int
     """Media time at its beginning."""
     quiet: Sequence[QuietLog]
-    """One for each sound track."""
+    """The quiet stretches of each sound track."""
     end_ns: int | None = None
     ends_s: dict[str, float] = field(default_factory=dict)
-    """Where its video and its audio tracks end, on the time of the file."""
+    """Ends of its video and its audio tracks, on the time of the file."""
     packets: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Something for the writing thread; without packets: one lane has left the segment."""
+    """Packets for the writing thread; empty: one lane has left the segment."""
 
     segment: Segment
     packets: Sequence[Packet] = ()
 
     @property
     def size_bytes(self) -> int:
-        """About what it holds in memory."""
+        """Size of the packets, at least 1."""
         return sum(len(packet.data) for packet in self.packets) or 1
 
 
@@ -96,7 +96,7 @@ class Segments:
     markers_ns: list[int] = field(default_factory=list)
     """Media times that become chapters; appended by any thread."""
     paths: list[Path] = field(default_factory=list)
-    """Files that were finished."""
+    """Finished files."""
     box: Mailbox[Written] = field(
         default_factory=lambda: Mailbox(PACKETS_BYTES, weigh=lambda item: item.size_bytes)
     )
@@ -106,14 +106,14 @@ class Segments:
 
     @property
     def written_bytes(self) -> int:
-        """Size of all files so far."""
+        """Size of all files so far, in bytes."""
         with self._lock:
             segments = list(self._open.values())
         return self._finished_bytes + sum(s.file.written_bytes for s in segments)
 
     @property
     def current_path(self) -> Path | None:
-        """The file that grows now."""
+        """The newest file that is being written; ``None``: none is."""
         with self._lock:
             newest = max(self._open, default=None)
             return None if newest is None else self._open[newest].file.path
@@ -123,11 +123,11 @@ class Segments:
         return 0 if self.split_ns is None else index * self.split_ns
 
     def index_at(self, media_ns: int) -> int:
-        """Which file a media time falls into."""
+        """Index of the file at a media time."""
         return 0 if self.split_ns is None else media_ns // self.split_ns
 
     def segment(self, index: int) -> Segment:
-        """The file with that number, opened if it is not yet.
+        """The file with this index, created if it is new.
 
         Raises:
             OutputError: It exists or cannot be written.
@@ -138,13 +138,13 @@ class Segments:
             return self._open[index]
 
     def leave(self, segment: Segment, kind: str, end_ns: int) -> None:
-        """The lane of this kind of track is done with a segment, in which it ends at ``end_ns``."""
+        """End the part of one lane in a segment, at ``end_ns``."""
         segment.ends_s[kind] = (end_ns - segment.start_ns) / NS_PER_S
         segment.end_ns = max(segment.end_ns or 0, end_ns)
         self.box.put(Written(segment), force=True)
 
     def write_all(self) -> None:
-        """Write packets until the box is closed and empty; then close what is left open."""
+        """Write packets until the mailbox is closed and empty; then close all files."""
         is_whole = False
         try:
             while True:
@@ -156,7 +156,7 @@ class Segments:
             is_whole = True
         finally:
             # After an error the end of the file may fail as well; what is in it plays all the
-            # same, and the first error is the one to tell.
+            # same, and the first error is the one to report.
             for segment in list(self._open.values()):
                 with contextlib.suppress(OSError):
                     self._close(segment, is_whole=is_whole)
@@ -244,7 +244,7 @@ class Segments:
 
 
 def what_is_kept(error: OutputError, paths: Sequence[Path]) -> tuple[float, OutputError]:
-    """How much reached the disk, in s, and the error with a hint that says so; reads the files."""
+    """Seconds of the recording on disk, and the error with a hint on them; reads the files."""
     from capture.media.check.recover import length_of_all  # noqa: PLC0415 - only after a failure
 
     kept_s = length_of_all(paths)

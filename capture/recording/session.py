@@ -1,4 +1,4 @@
-"""A recording from its spec to its result: opens the sources, runs the threads, ends them in order.
+"""``Session``: opens the sources, runs the threads, ends them in order, gives the result.
 
 Threads, in the order in which the material flows::
 
@@ -51,7 +51,7 @@ PREPARE_S = 1.5
 PLACE_S = 2.5
 """A private desktop is started so long before that: it is up in 1 s."""
 LISTENING = {"sound", "silence"}
-"""Rules that are about what is heard."""
+"""Kinds of rules that need sound."""
 DEVICE_CHANGES = {EventKind.DEVICE_LOST, EventKind.DEVICE_BACK, EventKind.DEFAULT_CHANGED}
 
 
@@ -89,7 +89,7 @@ class Session(Running[Snapshot, RecordingResult]):
     # ------------------------------------------------------------------------------ for the owner
 
     def start(self) -> None:
-        """Wait for the time and the rules that were set, open everything, and record from then on.
+        """Wait for the set time and rules, open the sources, and begin to record.
 
         Raises:
             NothingRecordedError: It was stopped before it began.
@@ -127,21 +127,21 @@ class Session(Running[Snapshot, RecordingResult]):
             self.stop("error")
 
     def pause(self) -> None:
-        """Leave out what comes from the next picture on."""
+        """Leave out everything from the next picture on."""
         if self._state is State.RECORDING:
             self._clock.pause(self._next_slot_ns())
             self._state = State.PAUSED
             self._events.emit(EventKind.PAUSED, "paused")
 
     def resume(self) -> None:
-        """Go on with the next picture."""
+        """End the pause with the next picture."""
         if self._state is State.PAUSED:
             self._clock.resume(self._next_slot_ns())
             self._state = State.RECORDING
             self._events.emit(EventKind.RESUMED, "recording")
 
     def mark(self) -> None:
-        """Begin a chapter here."""
+        """Begin a chapter at the present media time; does nothing unless it records."""
         if self._segments is not None and self._state is State.RECORDING:
             media_ns = self._clock.recorded_ns(now_ns())
             self._segments.markers_ns.append(media_ns)
@@ -158,22 +158,22 @@ class Session(Running[Snapshot, RecordingResult]):
             self._inputs.film.hurry()
 
     def abort(self) -> None:
-        """End at once, without waiting for what is still in the boxes; the file stays whole."""
+        """End at once, without the pictures and sound in mailboxes; the file stays whole."""
         self.stop("abort")
         self._inputs.abort()
 
     @property
     def state(self) -> State:
-        """Where it stands."""
+        """The present state of the recording."""
         return self._state
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Why a slower or poorer path was taken, one sentence each."""
+        """One sentence for each reason why a slower or poorer way was taken."""
         return self._inputs.notes
 
     def snapshot(self) -> Snapshot:
-        """The session at this moment; cheap, made to be polled."""
+        """The values of this moment; cheap, made to be polled 10-20 times a second."""
         at_ns = min(now_ns(), self._end_ns or (1 << 63))
         film, sound, segments = self._inputs.film, self._inputs.sound, self._segments
         return Snapshot(
@@ -201,7 +201,7 @@ class Session(Running[Snapshot, RecordingResult]):
     # ------------------------------------------------------------------------------------- starting
 
     def _prepare(self) -> None:
-        """All that takes its time before media time 0."""
+        """Do everything slow before media time 0."""
         self._patience.check()
         film, sound = self._inputs.film, self._inputs.sound
         self._segments = plan_segments(
@@ -219,7 +219,7 @@ class Session(Running[Snapshot, RecordingResult]):
         sound.start(self._on_source_event, self._on_overflow, self._ear.take if self._ear else None)
 
     def _begin(self, start_ns: int | None) -> None:
-        """Record from a moment on; ``None``: from the first picture on, which is taken now."""
+        """Start recording at a moment; ``None``: at the first picture, which is taken now."""
         assert self._segments is not None
         self._clock = self._inputs.begin(start_ns)
         with self._lock:  # stopped before this: nothing is left; after it: it ends in order
@@ -240,7 +240,7 @@ class Session(Running[Snapshot, RecordingResult]):
             pipeline.add("encode", self._encode, lambda: film.box.close(discard=True))
         if sound is not None:
             pipeline.add("sound", self._run_sound, sound.abort)
-        # Ends last: the watchdog closes its box when all others have ended.
+        # Ends last: the watchdog closes its mailbox when all others have ended.
         pipeline.add("mux", segments.write_all, lambda: segments.box.close(discard=True))
         pipeline.start()
         self._watchdog.start()
@@ -250,13 +250,13 @@ class Session(Running[Snapshot, RecordingResult]):
     # ------------------------------------------------------------------------------- the threads
 
     def _run_film(self) -> None:
-        """capture-screen: keep the grid, ask what changed, hand pictures over."""
+        """capture-screen: take pictures on the grid."""
         film = self._inputs.film
         assert film is not None
         film.run(self._clock, self._planned_end, self._stop_asked, self._on_screen_gone)
 
     def _on_screen_gone(self, error: SourceEndedError | DeviceLostError) -> bool:
-        """Whether the recording goes on without its screen."""
+        """Whether the recording continues without its screen."""
         if isinstance(error, SourceEndedError):
             self._events.emit(EventKind.FINISHING, str(error))
             self.stop("source-ended")
@@ -270,7 +270,7 @@ class Session(Running[Snapshot, RecordingResult]):
         return False
 
     def _encode(self) -> None:
-        """capture-encode: pictures into packets."""
+        """capture-encode: encode pictures."""
         from capture.recording.lanes import PictureLane  # noqa: PLC0415 - loads av
 
         assert self.spec.video is not None
@@ -291,7 +291,7 @@ class Session(Running[Snapshot, RecordingResult]):
         lane.end(self._recorded_until_ns())
 
     def _run_sound(self) -> None:
-        """capture-sound: blocks onto the timelines, tracks into packets."""
+        """capture-sound: lay blocks on the timelines, encode the tracks."""
         from capture.recording.lanes import SoundLane  # noqa: PLC0415 - loads av
 
         assert self._segments is not None
@@ -389,7 +389,7 @@ class Session(Running[Snapshot, RecordingResult]):
         return [f"the command ended with exit code {code}"] if code else []
 
     def _certify(self) -> dict[str, Any]:
-        """capture-mux: what was done to the recording so far, for the file that ends now."""
+        """capture-mux: the certificate so far, for a file that ends now."""
         return certify(
             tracks=self._track_reports(),
             pictures=self._inputs.picture_counts(),
@@ -410,7 +410,7 @@ class Session(Running[Snapshot, RecordingResult]):
     # --------------------------------------------------------------------------------------- small
 
     def _planned_end(self) -> int | None:
-        """Capture clock at which the recording ends, as far as that is known now."""
+        """Capture clock of the end; ``None`` while it is not known."""
         with self._lock:
             if self._end_ns is not None:
                 return self._end_ns
@@ -419,11 +419,11 @@ class Session(Running[Snapshot, RecordingResult]):
         return self._clock.moment_of(round(self.spec.duration_s * NS_PER_S))
 
     def _recorded_until_ns(self) -> int:
-        """Length of the recording when it has ended."""
+        """Media time of the end."""
         return self._clock.recorded_ns(self._planned_end() or now_ns())
 
     def _next_slot_ns(self) -> int:
-        """The next picture of the grid; now, where there is no grid."""
+        """Capture clock of the next slot of the grid; now, without a grid."""
         film = self._inputs.film
         return film.slot_after(self._clock, now_ns()) if film else now_ns()
 
@@ -436,7 +436,7 @@ class Session(Running[Snapshot, RecordingResult]):
             self.stop("device-lost")
 
     def _on_overflow(self) -> None:
-        """What is dropped while waiting is older than any pre-roll."""
+        """Warn of lost blocks, except while waiting: those are older than any pre-roll."""
         if self._state is not State.WAITING:
             self._events.warn("sound was lost: this machine is too busy to keep up")
 

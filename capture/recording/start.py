@@ -1,4 +1,4 @@
-"""Waiting for the beginning of a recording: a delay, a time, windows, applications, sound."""
+"""Waits for the start of a recording: a delay, a time, windows, applications, sound."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ __all__ = ["Start"]
 WALL_LOOK_S = 1.0
 """How often the machine's clock is looked at while waiting for a time: somebody may set it."""
 PRE_ROLL_NS = NS_PER_S // 4
-"""What of the sound before a sound is kept where that starts the recording."""
+"""Sound before the first sound that is kept, where a sound starts the recording."""
 
 
 @dataclass(slots=True, eq=False)
@@ -36,7 +36,7 @@ class Start:
     _asked_ns: int = field(default_factory=now_ns)
 
     def wait_for_time(self, before_s: float = 0.0) -> None:
-        """Until the delay is over and the wall clock shows the time, or so long before."""
+        """Wait until the delay is over and the set time has come, or so long before."""
         self.patience.check()
         while True:
             left_s = (self._asked_ns - now_ns()) / NS_PER_S + self.spec.delay_s
@@ -48,17 +48,17 @@ class Start:
             self.patience.rest(min(left_s - before_s, WALL_LOOK_S))
 
     def wait_for_others(self, environment: Mapping[str, str] | None) -> None:
-        """Until the windows and applications of the start rules are there; nothing is open yet."""
+        """Wait for the windows and applications of the start rules; nothing is open yet."""
         rules = [rule for rule in self.spec.start_when if rule.kind != "sound"]
         if rules:
             self.on_wait()
             self.patience.wait_for_others(rules, environment)
 
     def wait_for_sound(self, ear: Ear | None) -> int | None:
-        """Until there is sound, if a rule says so; gives when the recording begins.
+        """Wait for sound, if a rule asks for it; gives the start on the capture clock.
 
-        What the sources give meanwhile waits in the box of their blocks, ten seconds of it: the
-        sound before the sound is there when the recording begins with it.
+        The blocks wait in the mailbox meanwhile, ten seconds of them: with them the recording
+        begins shortly before the sound.
         """
         rules = [rule for rule in self.spec.start_when if rule.kind == "sound"]
         if not rules or ear is None:

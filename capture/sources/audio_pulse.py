@@ -1,7 +1,7 @@
-"""Sound of a PulseAudio or PipeWire server: an output, a microphone, or one application.
+"""Sound of a PulseAudio or PipeWire server: outputs and microphones.
 
-Owns the devices: which one is meant by a name, and what to record of it. How the server is watched
-is in ``_pulse_source``, applications are in ``_pulse_players``.
+Owns the choice of a device by its name, and the stream that records it. Watching the server is in
+``_pulse_source``, applications are in ``_pulse_players``.
 """
 
 from abc import abstractmethod
@@ -37,11 +37,11 @@ class _PulseDevice(PulseSource):
 
     @abstractmethod
     def _devices(self, view: View) -> list[Any]:
-        """What there is to choose from."""
+        """All devices of this kind."""
 
     @abstractmethod
     def _default(self, view: View) -> Any:
-        """The default one, or ``None``."""
+        """The default device; ``None``: there is none."""
 
     @abstractmethod
     def _want(self, device: Any) -> Want:
@@ -99,7 +99,7 @@ class _PulseDevice(PulseSource):
 class PulseOutput(_PulseDevice):
     """All that an output plays: the stream of its monitor.
 
-    A muted output gives silence on some servers and cards: a WARNING event says so.
+    A muted output gives silence on some servers and cards: a WARNING event reports that.
 
     Args:
         name: The output's name or part of its description; ``None``: the default one.

@@ -1,4 +1,4 @@
-"""Whether a spec can be listened to, as far as that can be said without a device."""
+"""Checks a spec of a listening, as far as possible without a device."""
 
 import tempfile
 from pathlib import Path
@@ -28,11 +28,11 @@ def check_listening(spec: VoiceSpec) -> None:
 
 
 def check_spec(spec: VoiceSpec) -> None:
-    """Whether a spec makes sense.
+    """Refuse a spec that makes no sense, before any device is opened.
 
     Raises:
         ConfigError: It does not.
-        UnsupportedError: This system cannot say what a rule asks for.
+        UnsupportedError: This system cannot check one of the rules.
         LibraryMissingError: What it takes for that is not installed.
     """
     check_sound_spec(spec.file)

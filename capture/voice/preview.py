@@ -1,4 +1,4 @@
-"""Kept messages are played while it is listened on, without being heard and kept once more."""
+"""Plays a kept message during a listening, without keeping it once more."""
 
 import contextlib
 from collections.abc import Iterator
@@ -13,9 +13,9 @@ __all__ = ["preview"]
 
 @contextlib.contextmanager
 def preview(keeper: VoiceKeeper, path: Path) -> Iterator[Player]:
-    """A player of a message's file; what listens to an output or a microphone is paused meanwhile.
+    """A player of a kept message; a listening to an output or microphone is paused meanwhile.
 
-    Applications are followed each alone, and this one never: there nothing is missed.
+    A listening to applications needs no pause: each is followed alone, and this one never.
 
     Raises:
         CaptureError: The file cannot be read, or there is no output.

@@ -1,4 +1,4 @@
-"""Says why nothing is heard: the application does not play, or plays nothing but silence."""
+"""Finds why no sound comes: the application does not play, or plays silence."""
 
 from capture.live.event_log import EventLog
 from capture.live.lookout import name_players
@@ -16,11 +16,11 @@ SILENT_AFTER_S = 10.0
 
 
 class QuietWatch:
-    """Watches a source of which nothing may come. Used from one thread.
+    """Watches a source that may give no sound. Used from one thread.
 
     Args:
         app: The application that is waited for; ``None`` where it may be any.
-        events: Told, once each.
+        events: Gets each finding once.
     """
 
     def __init__(self, app: str | None, events: EventLog) -> None:
@@ -31,20 +31,20 @@ class QuietWatch:
         self._has_heard = False
 
     def meet(self) -> None:
-        """A stream began: the application is there."""
+        """Note that a stream began."""
         self._awaited = None
 
     def hear(self) -> None:
-        """Something sounds: it is not quiet."""
+        """Note that something sounds."""
         self._has_heard = True
 
     def step(self, source: AudioSource, at_ns: int) -> None:
-        """Look at what is listened to; asks the sound server once at most."""
+        """Check the source; asks the sound server once at most."""
         if self._since_ns is None:
             self._since_ns = self._silent_ns = at_ns
         is_late = at_ns - self._since_ns >= NOT_THERE_AFTER_S * NS_PER_S
         if self._awaited is not None and is_late:
-            # Told, and not kept as a warning: it may come yet.
+            # An event, but no warning of the result: the sound may come yet.
             self._events.emit(
                 EventKind.WARNING,
                 f"no application named {self._awaited} is playing; {name_players()}; still waiting",

@@ -1,8 +1,8 @@
-"""Takes the sound out of any file: copied as it is, or written anew; `capture extract` of one file.
+"""One extraction: takes the sound out of a file, copied or encoded; ``capture extract``.
 
 ``extract`` decides what is to be done, gives names, and reports; ``copy_track`` and ``transcode``
-do it. Every file is written under a hidden name and appears whole; the source is only read. What
-can be had of a damaged source is had, and the result says what is missing.
+do it. Every file is written under a hidden name and appears whole; the source is only read. Of a
+damaged source everything readable is taken, and the result has a warning for what is missing.
 """
 
 from collections.abc import Sequence
@@ -45,7 +45,8 @@ def extract(job: ExtractJob) -> ExtractResult:
     """Take the sound out of one file.
 
     A copy does not look into packets: those that came whole but are damaged inside are copied as
-    they are, and what no decoder can read stays so. Writing anew counts them and says so.
+    they are, and what no decoder can read stays so. Encoding counts them, and a warning has their
+    number.
 
     Args:
         job: What, and how. Without a format the packets are copied as they are; a job that trims,
@@ -53,7 +54,7 @@ def extract(job: ExtractJob) -> ExtractResult:
             then in the source's own format, or FLAC where that is not written here.
 
     Returns:
-        The files, and what there is to say about them; without any file where nothing was found
+        The files and warnings; without any file where nothing was found
         that should be kept.
 
     Raises:
@@ -70,7 +71,7 @@ def extract(job: ExtractJob) -> ExtractResult:
             facts = read_facts(container, job)
             if is_copy:
                 _copy(container, facts, work)
-        # Whoever decodes opens it again: the index of a long film is not held twice.
+        # Decoding opens it again: the index of a long film is not held twice.
         for track in () if is_copy else facts.tracks:
             _transcode(track, facts, work)
         work.publish()
@@ -90,7 +91,7 @@ def extract(job: ExtractJob) -> ExtractResult:
 
 
 def expected_targets(job: ExtractJob) -> list[Path]:
-    """The files that a job will make, told from the file's header.
+    """The files that a job will make, from the headers of its source.
 
     Of a track that is split, only the first: how many there are is known when it has been heard.
 
@@ -111,7 +112,7 @@ def expected_targets(job: ExtractJob) -> list[Path]:
 
 
 def _suffix(track: Track, job: ExtractJob) -> str:
-    """What the files of a track end in."""
+    """File name ending of a track's files, with the dot."""
     if job.spec is None and not _changes(job):
         return _holder(track, job).suffix
     from capture.media.extract.transcode import default_spec  # noqa: PLC0415 - copying does without
@@ -120,7 +121,7 @@ def _suffix(track: Track, job: ExtractJob) -> str:
 
 
 def _holder(track: Track, job: ExtractJob) -> Holder:
-    """What a track is copied to."""
+    """The container that a copy of a track goes to."""
     if track.holder is not None:
         return track.holder
     rate_of(track.stream, job.source)
@@ -131,7 +132,7 @@ def _holder(track: Track, job: ExtractJob) -> Holder:
 
 
 def check_job(job: ExtractJob) -> None:
-    """Refuse what contradicts itself, before anything is opened.
+    """Refuse a job that contradicts itself, before anything is opened.
 
     Raises:
         ConfigError: It does.
@@ -159,7 +160,7 @@ def _check_loudness(wanted_lufs: float | None) -> None:
 
 
 def _changes(job: ExtractJob) -> bool:
-    """Whether the samples themselves have to be touched."""
+    """Whether the job changes samples, so that they cannot be copied."""
     return (
         job.is_trim
         or job.is_split
@@ -180,7 +181,7 @@ def _tags(track: Track, chapter: Chapter | None, work: Work) -> dict[str, str]:
 
 
 def _copy(container: Any, facts: Facts, work: Work) -> None:
-    """All tracks in one go, packet by packet."""
+    """Copy all tracks in one pass, packet by packet."""
     job = work.job
     windows = windows_of(facts, job)
     copies: list[tuple[Track, TrackCopy, list[Path]]] = []
@@ -242,7 +243,7 @@ def _report_copy(
 
 
 def _refuse_nothing(is_something: bool, track: Track, clock: SampleClock, work: Work) -> None:  # noqa: FBT001 - the condition itself
-    """Say why there is nothing to be had of a track."""
+    """Raise with the reason why a track gave no file."""
     if is_something:
         return
     job = work.job
@@ -257,7 +258,7 @@ def _refuse_nothing(is_something: bool, track: Track, clock: SampleClock, work: 
 
 
 def _transcode(track: Track, facts: Facts, work: Work) -> None:
-    """One track, decoded and written anew."""
+    """Decode and encode one track."""
     from capture.media.extract.pieces import Piece, Stretch, TrackSource  # noqa: PLC0415 - as below
     from capture.media.extract.transcode import (  # noqa: PLC0415 - copying does without all that
         default_spec,
@@ -337,7 +338,7 @@ def _named_spec(job: ExtractJob) -> SoundFileSpec | None:
 
 
 def draw_waveform(path: Path, *, overwrite: bool = False) -> Path:
-    """A picture of the waveform beside a file.
+    """Draw the waveform of a file as a picture beside it.
 
     Raises:
         OutputError: It exists already, or cannot be written.

@@ -1,8 +1,8 @@
-"""Files that survive: containers, their crash-safe options, and the one who writes them.
+"""The files of recordings: containers, their crash-safe options, and the sink that writes them.
 
 A recording is written so that whatever ends it, even ``kill -9``, leaves a file that plays: MP4 in
 fragments of a second that a clean stop turns into an ordinary MP4, Matroska in clusters of half a
-second, Ogg in pages of 200 ms, each packet handed to the system at once, the disk told to keep it
+second, Ogg in pages of 200 ms, each packet handed to the system at once, synced to disk
 every two seconds. The figures behind the options are in ``docs/decisions.md``.
 """
 
@@ -43,7 +43,7 @@ __all__ = [
 _COMMON = {"flush_packets": "1", "max_interleave_delta": "1000000"}
 _FRAGMENTED = _COMMON | {
     # delay_moov: the header waits for the first fragment, when the encoders' delays are known.
-    # Written before (empty_moov) it cannot tell of the 21 ms that AAC starts early: a player then
+    # Written before (empty_moov) it cannot hold the 21 ms that AAC starts early: a player then
     # shows picture and sound 21 ms late. It needs every track to have data in the first second,
     # which the mixer sees to: a source that gives nothing gets silence.
     "movflags": "hybrid_fragmented+delay_moov+default_base_moof",
@@ -54,12 +54,12 @@ _CLUSTERS = _COMMON | {"cluster_time_limit": "500"}
 _PAGES = _COMMON | {"page_duration": "200000"}
 
 CODEC_NAMES = {"aac": "aac", "opus": "libopus", "flac": "flac", "pcm": "pcm_s16le"}
-"""What people write, and what FFmpeg calls it."""
+"""Names of codecs for people, and FFmpeg's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """What a file name's ending stands for."""
+    """A container, by the ending of a file name."""
 
     suffix: str
     format: str
@@ -72,7 +72,7 @@ class Container:
 
     @property
     def is_audio_only(self) -> bool:
-        """Whether it holds no pictures."""
+        """Whether the container cannot hold pictures."""
         return self.video_encoder is None
 
 
@@ -95,7 +95,7 @@ CONTAINERS: dict[str, Container] = {
 
 
 def container_of(path: Path) -> Container:
-    """The container for a file name.
+    """The container for a file name, by its ending.
 
     Raises:
         ConfigError: The ending is missing or unknown.
@@ -108,7 +108,7 @@ def container_of(path: Path) -> Container:
 
 
 class FileSink(PacketSink, ABC):
-    """One file being written; used from one thread.
+    """A file that packets are written to; used from one thread.
 
     Attributes:
         path: The file; another one after ``close()`` if it was moved meanwhile.
@@ -126,7 +126,7 @@ class FileSink(PacketSink, ABC):
 
     @property
     def written_bytes(self) -> int:
-        """Size of the file so far."""
+        """Size of the file so far, in bytes."""
         with contextlib.suppress(OSError):
             return self.path.stat().st_size
         return 0
@@ -148,10 +148,10 @@ class FileSink(PacketSink, ABC):
 
     @abstractmethod
     def _write(self, packet: Packet) -> float:
-        """Write a packet; gives the time of the file at which it ends, in s."""
+        """Write a packet; gives its end in seconds of the file."""
 
     def tick(self) -> None:
-        """Called now and then, also while nothing is written.
+        """Sync and check the file when it is time; call at least every second.
 
         Raises:
             OutputError: The file or its folder went away.
@@ -163,7 +163,7 @@ class FileSink(PacketSink, ABC):
         chapters: Sequence[tuple[float, float, str]] = (),
         certificate: Mapping[str, Any] | None = None,
     ) -> None:
-        """Finish the file and have the disk keep it; idempotent.
+        """Finish the file and sync it to disk; idempotent.
 
         Args:
             chapters: (start in s, end in s, title), where the container has chapters.
@@ -191,7 +191,7 @@ class FileSink(PacketSink, ABC):
 
 
 class _AvFile(FileSink):
-    """All containers but WAV."""
+    """A file of any container but WAV, through PyAV."""
 
     def __init__(
         self,
@@ -258,13 +258,13 @@ class _AvFile(FileSink):
             )
         self._container.close()
         if certificate is not None:
-            # A file that was deleted meanwhile is saved all the same, but says "unfinished".
+            # A file that was deleted meanwhile is saved all the same, but marked "unfinished".
             with contextlib.suppress(FileNotFoundError):
                 seal(self.path, certificate)
 
 
 class _WavFile(FileSink):
-    """WAV through libsndfile, which keeps the header true while the file grows."""
+    """A WAV file through libsndfile, whose header is valid while the file grows."""
 
     def __init__(self, path: Path, *, rate_hz: int, channels: int) -> None:
         super().__init__(path)
@@ -274,7 +274,7 @@ class _WavFile(FileSink):
             self._file.write(np.zeros((0, channels), np.float32))
 
     def _write(self, packet: Packet) -> float:
-        # The system has it now; the disk is told by the anchor.
+        # The system has it now; the anchor syncs it to disk.
         self._file.write(np.frombuffer(packet.data, "<i2").reshape(-1, self._channels))
         return self.written_s + packet.duration / self._file.rate_hz
 
@@ -295,7 +295,7 @@ def open_file(
     start_ns: int = 0,
     tags: Mapping[str, str] | None = None,
 ) -> FileSink:
-    """A file that does not exist yet, for packets of these streams.
+    """Create a file for packets of these streams.
 
     Args:
         path: Its ending decides the container.
@@ -315,7 +315,7 @@ def open_file(
 
 
 def open_wav(path: Path, *, rate_hz: int, channels: int) -> FileSink:
-    """A WAV file that does not exist yet, for packets of ``packets.pcm_packet``.
+    """Create a WAV file for packets of ``packets.pcm_packet``.
 
     Raises:
         OutputError: The file exists or cannot be written.
@@ -327,10 +327,10 @@ def open_wav(path: Path, *, rate_hz: int, channels: int) -> FileSink:
 def check_tracks(
     container: Container, *, with_video: bool, audio_tracks: int, codec: str | None
 ) -> None:
-    """Whether a container can hold these tracks.
+    """Refuse tracks that a container cannot hold.
 
     Raises:
-        ConfigError: It cannot; says what would.
+        ConfigError: It cannot; the hint names one that can.
     """
     suffix = container.suffix
     if not with_video and not audio_tracks:
@@ -352,7 +352,7 @@ def check_tracks(
 
 @contextlib.contextmanager
 def _reserved(path: Path) -> Iterator[None]:
-    """Make the name ours before anything is written, so that no other file is ever lost."""
+    """Create the file empty, so that no other file of that name is ever overwritten."""
     with as_output_error(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
