@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from capture.errors import LibraryMissingError
 
-__all__ = ["lack", "needed"]
+__all__ = ["lack", "needed", "packages"]
 
 
 class _Library(NamedTuple):
@@ -21,6 +21,7 @@ class _Library(NamedTuple):
     """Name at PyPI."""
     native: str | None = None
     """What it needs of a Linux system; ``None``: its wheel brings all along."""
+    is_for_linux: bool = False
 
 
 _LIBRARIES = {
@@ -31,8 +32,13 @@ _LIBRARIES = {
         "libgl1 and libglib2.0-0 (Debian, Ubuntu) or mesa-libGL and glib2 (Fedora)",
     ),
     "mss": _Library("mss", "mss"),
+    "numpy": _Library("NumPy", "numpy"),
+    "psutil": _Library("psutil", "psutil"),
     "pulsectl": _Library(
-        "libpulse", "pulsectl", "libpulse0 (Debian, Ubuntu) or pulseaudio-libs (Fedora)"
+        "libpulse",
+        "pulsectl",
+        "libpulse0 (Debian, Ubuntu) or pulseaudio-libs (Fedora)",
+        is_for_linux=True,
     ),
     "sounddevice": _Library(
         "PortAudio", "sounddevice", "libportaudio2 (Debian, Ubuntu) or portaudio (Fedora, Arch)"
@@ -41,9 +47,20 @@ _LIBRARIES = {
         "libsndfile", "soundfile", "libsndfile1 (Debian, Ubuntu) or libsndfile (Fedora, Arch)"
     ),
     "xcffib": _Library(
-        "libxcb", "xcffib", "libxcb1 and libxcb-randr0 (Debian, Ubuntu) or libxcb (Fedora, Arch)"
+        "libxcb",
+        "xcffib",
+        "libxcb1 and libxcb-randr0 (Debian, Ubuntu) or libxcb (Fedora, Arch)",
+        is_for_linux=True,
     ),
 }
+
+
+def packages() -> dict[str, bool]:
+    """The packages of libraries that may be missing, and whether this system needs them."""
+    return {
+        library.package: sys.platform == "linux" or not library.is_for_linux
+        for library in _LIBRARIES.values()
+    }
 
 
 @contextmanager

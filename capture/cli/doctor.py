@@ -3,7 +3,6 @@
 import dataclasses
 import importlib.metadata
 import platform
-import sys
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -14,12 +13,9 @@ from capture import try_machine
 from capture.cli.hints import in_options
 from capture.cli.views import print_json
 from capture.exit_codes import EXIT_FAILED
+from capture.libraries import packages
 
 __all__ = ["doctor"]
-
-PACKAGES = ("av", "cyclopts", "mss", "numpy", "opencv-python", "pulsectl", "sounddevice")
-MORE_PACKAGES = ("psutil", "soundfile", "xcffib")
-LINUX_PACKAGES = ("pulsectl", "xcffib")
 
 
 def doctor(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
@@ -29,7 +25,8 @@ def doctor(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
         json: One JSON object on stdout.
     """
     versions = {"python": platform.python_version(), "system": platform.platform()}
-    versions |= {name: _version(name) for name in ("deskcapture", *PACKAGES, *MORE_PACKAGES)}
+    for name, is_needed in {"deskcapture": True, "cyclopts": True, **packages()}.items():
+        versions[name] = _version(name) or ("not there" if is_needed else "not needed")
     trials = [dataclasses.replace(one, hint=in_options(one.hint)) for one in try_machine()]
     if json:
         print_json({"versions": versions, "parts": [dataclasses.asdict(one) for one in trials]})
@@ -46,9 +43,8 @@ def doctor(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
     return 0 if can_record or works["private desktop"] else EXIT_FAILED
 
 
-def _version(name: str) -> str:
+def _version(name: str) -> str | None:
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        is_needed = sys.platform == "linux" or name not in LINUX_PACKAGES
-        return "not there" if is_needed else "not needed"
+        return None

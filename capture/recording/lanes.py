@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PictureLane", "SoundLane"]
 
-KEY_PICTURE_EVERY_NS = 10 * NS_PER_S
-"""A player seeks to key pictures and decodes from there on: 0.1 s of work on a still desktop, whose
-file is little else. With 5 s it was a third bigger than ffmpeg's, who takes 8.3 s."""
-
 
 class PictureLane:
     """Encodes pictures into the right file; used by the picture-encoding thread.
@@ -96,7 +92,7 @@ class PictureLane:
                 self._index = index
             self._segment = self._segments.segment(self._index)
             self._last_slot = -1
-            self._key_ns = -KEY_PICTURE_EVERY_NS  # every file begins with one
+            self._key_ns = -self._segments.key_every_ns  # every file begins with one
             if self._last is not None:
                 # The file begins with what the screen showed at that moment.
                 self._encode(self._start_ns, is_key=True)
@@ -123,7 +119,7 @@ class PictureLane:
 
     def _encode(self, media_ns: int, *, is_key: bool = False) -> None:
         assert self._last is not None
-        is_due = media_ns - self._key_ns >= KEY_PICTURE_EVERY_NS
+        is_due = media_ns - self._key_ns >= self._segments.key_every_ns
         is_key = is_key or is_due or self._encoder.wants_key(media_ns)
         if is_key:
             self._key_ns = media_ns

@@ -14,6 +14,7 @@ from capture.media.output import as_output_error
 from capture.media.write.encode import AudioEncoder, VideoEncoder, choose_video_encoder
 from capture.media.write.mux import CODEC_NAMES, check_tracks, container_of
 from capture.recording.place import check_command
+from capture.recording.segment_file import FilePlan
 from capture.recording.segments import Segments
 from capture.specs.recording import TrackMode
 from capture.units import NS_PER_S
@@ -143,16 +144,23 @@ def plan_segments(
         )
         for number, track in enumerate(tracks, int(video is not None))
     ]
-    return Segments(
+    split_s = spec.split_every_s
+    files = FilePlan(
         path=spec.output,
         video=video,
         audio=audio,
-        rate_hz=spec.rate_hz,
-        split_ns=None if spec.split_every_s is None else round(spec.split_every_s * NS_PER_S),
+        is_split=split_s is not None,
         overwrite=spec.overwrite,
         tags={"creation_time": datetime.now(UTC).isoformat(timespec="seconds"), **spec.tags},
-        on_done=on_done,
         certify=certify,
+    )
+    return Segments(
+        video=video,
+        audio=audio,
+        rate_hz=spec.rate_hz,
+        split_ns=None if split_s is None else round(split_s * NS_PER_S),
+        open_segment=files.open,
+        on_done=on_done,
     )
 
 

@@ -153,7 +153,8 @@ def test_a_disk_that_fails(code: int, said: str, tmp_path: Path, start: Start) -
     session = sessions[path]
     handed.wait(1.8)
     assert session._segments is not None
-    writer: Any = session._segments.segment(0).file
+    segment: Any = session._segments.segment(0)
+    writer = segment.file
     writer._container = _Failing(writer._container, OSError(code, os.strerror(code)))
     error = failed(session)
     assert said in error.message
@@ -253,7 +254,8 @@ def test_the_old_file_stays_when_the_disk_fails_under_the_new_one(
     session = sessions[path]
     handed.wait(1.2)
     assert session._segments is not None
-    writer: Any = session._segments.segment(0).file
+    segment: Any = session._segments.segment(0)
+    writer = segment.file
     writer._container = _Failing(writer._container, OSError(errno.EIO, "no"))
     error = failed(session)
     check_kept(session, error, new, handed.end_s(new))
