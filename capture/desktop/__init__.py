@@ -172,12 +172,12 @@ class PrivateDesktop(Closing):
             DeviceNotFoundError: There is no such program.
         """
         if not command:
-            raise ConfigError("no command to run", hint="name a program after `--`")
+            raise ConfigError("the command to run is empty", hint="name a program to run")
         variables = inherited_variables() | self.environment | dict(environment or {})
         if shutil.which(command[0], path=variables.get("PATH", os.defpath)) is None:
             raise DeviceNotFoundError(
                 f"there is no program {command[0]!r}",
-                hint="check the command after `--`, or install the program",
+                hint="check the command, or install the program",
             )
         program = subprocess.Popen(  # noqa: S603 - running it is the purpose
             _kept(command, PROGRAM_GRACE_S),

@@ -245,7 +245,7 @@ def watch_for_end(
         while not running.wait_for_stop(RULES_TICK_S):
             facts = lookout.look()
             if (rule := lookout.unanswered()) is not None:
-                events.warn(f"{_unknown(rule)}; the rule cannot end this now")
+                events.warn(f"{_unknown(rule)}; it cannot end this now")
             if running.state == State.PAUSED:
                 ending.rest(facts.at_ns)
             elif (kind := ending.step(facts)) is not None:
@@ -260,7 +260,7 @@ def name_players() -> str:
     try:
         apps = [app for app in sources.list_audio_apps() if app.is_playing]
     except CaptureError:
-        return "the sound server does not say which are"
+        return "the applications that play cannot be listed"
     names = sorted({app.name for app in apps if app.pid != os.getpid()}, key=str.casefold)
     return f"there are: {', '.join(names)}" if names else "nothing is playing"
 
@@ -299,7 +299,7 @@ def require_rules(rules: Iterable[Rule]) -> None:
 
 
 def _unknown(rule: Rule) -> str:
-    return f"{rule} cannot be looked for"
+    return f"the rule {rule} cannot be checked"
 
 
 def _titles(environment: Mapping[str, str] | None) -> tuple[str, ...]:

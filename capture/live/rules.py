@@ -86,7 +86,7 @@ def parse_stop(text: str) -> Rule:
             f"the stop rule {text!r} makes no sense: {error}", hint=_STOP_HINT
         ) from error
     if amount <= 0:
-        raise ConfigError(f"the stop rule {kind!r} needs more than nothing", hint=_STOP_HINT)
+        raise ConfigError(f"the stop rule {kind!r} must have a limit above 0", hint=_STOP_HINT)
     return Rule(kind, amount=amount)
 
 
@@ -132,11 +132,11 @@ def _check(spec: RecordingSpec | VoiceSpec) -> None:
                 hint=Advice.LIMIT_WAITING.with_(),
             )
     elif listens and not spec.audio:
-        raise ConfigError("sound and silence cannot be told apart: no sound is recorded")
+        raise ConfigError("a rule about sound cannot be checked: no sound is recorded")
     if spec.start_within_s is not None and not spec.start_when:
         example = "app:NAME" if isinstance(spec, VoiceSpec) else "sound"
         raise ConfigError(
-            "there is a time limit, but nothing to wait for",
+            "the start has a time limit, but no rule to wait for",
             hint=f"add a start rule, such as {example}",
         )
 

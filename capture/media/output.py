@@ -44,7 +44,7 @@ class as_output_error(contextlib.AbstractContextManager["as_output_error"]):  # 
         code = getattr(error, "errno", None)
         reason, hint = SYSTEM_REASONS.get(code or 0, (str(error), "choose another folder"))
         raise OutputError(
-            f"cannot write {self._path}: {reason}", hint=hint, details={"errno": code}
+            f"{self._path} cannot be written: {reason}", hint=hint, details={"errno": code}
         ) from error
 
 

@@ -312,7 +312,7 @@ def _make_private(path: Path) -> None:
                     each.chmod(mode)
     except OSError as error:
         raise OutputError(
-            f"there is no place for the list of messages: {error}",
+            f"the folder of the list of messages cannot be made: {error}",
             hint="CAPTURE_DATA_DIR names another folder; CAPTURE_LIBRARY=off goes without it",
         ) from error
 

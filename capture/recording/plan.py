@@ -41,7 +41,9 @@ def check_spec(spec: RecordingSpec) -> None:
         OutputError: The output exists, or is a folder.
     """
     if spec.delay_s and spec.begin_at_s is not None:
-        raise ConfigError("a delay and a time both say when to begin", hint="leave one of them out")
+        raise ConfigError(
+            "a delay and a start time cannot both be set", hint="leave one of them out"
+        )
     with_rules(spec)
     require_rules((*spec.start_when, *spec.stop_when))
     if len({audio.source for audio in spec.audio}) < len(spec.audio):

@@ -52,12 +52,12 @@ RUN_VARIABLE = "CAPTURE_RUN"
 """In the recorder's environment: which run it is, so that it is found without its number."""
 LOOK_EVERY_S = 1.0
 """Time between two looks at a process that cannot be waited for."""
-ENDED_BEFORE = "it was told to end before anything was recorded"
-ENDED_EARLY = "it was told to end early"
+ENDED_BEFORE = "the recorder was stopped before anything was recorded"
+ENDED_EARLY = "the recorder was stopped early"
 CUT_SHORT = {
     "interrupt": ENDED_EARLY,
     "terminate": ENDED_EARLY,
-    "abort": "it was told to end at once",
+    "abort": "the recorder was stopped at once",
     "disk": "there was no more space on the disk",
 }
 """Reasons to stop that nobody planned, in words."""

@@ -51,7 +51,7 @@ VOICE_LEAD_S = 0.9
 """``voice`` takes no time to begin at; from its start to its first sound it needs 0.6 to 1.4 s."""
 GO_ON_S = 5.0
 """Less of an interrupted run than this is not worth a file of its own."""
-NOBODY = "nothing ran the schedule then"
+NOBODY = "no daemon ran then"
 END_WITHIN_S = 60.0
 """Recorders have so long to finish their files after the signal to end."""
 
@@ -128,7 +128,7 @@ class Runner:
         first, last = dues[0], dues[-1]
         message = NOBODY
         if len(dues) > 1:
-            message = f"{len(dues)} runs since {first:%Y-%m-%d %H:%M} UTC: {NOBODY}"
+            message = f"{len(dues)} runs since {first:%Y-%m-%d %H:%M} UTC were missed: {NOBODY}"
         run = self._store.claim(
             job, last.timestamp(), Status.QUEUED, message=message, ended_s=last.timestamp()
         )

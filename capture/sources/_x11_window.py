@@ -120,7 +120,7 @@ class FollowedWindow:
                 self._composite = None
         self.has_own_pixels = self._composite is not None
         if not self.has_own_pixels:
-            self.notes.append("no Composite: whatever lies over the window is in the picture, too")
+            self.notes.append("without Composite, windows over the filmed one are recorded, too")
         try:
             with display.guarded():
                 area, _ = self.locate()

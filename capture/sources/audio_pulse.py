@@ -79,8 +79,10 @@ class _PulseDevice(PulseSource):
         if device is None:
             there = ", ".join(f"{each.name} ({each.description})" for each in devices)
             raise DeviceNotFoundError(
-                f"no {self._what} is called {self._name}" if self._name else f"no {self._what}",
-                hint=f"there is {there}" if there else f"this machine has no {self._what}",
+                f"no {self._what} is called {self._name}"
+                if self._name
+                else f"the sound server has no {self._what}",
+                hint=f"there is {there}" if there else "connect one",
             )
         if self._name is not None or not self._follow_default:
             self._name = device.name

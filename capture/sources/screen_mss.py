@@ -188,7 +188,7 @@ class MssScreen(ScreenSource):
             )
         except (ScreenShotError, OSError, AssertionError) as error:  # mss asserts an answer
             raise DeviceLostError(
-                f"cannot read the screen any more: {error}",
+                f"the screen cannot be read any more: {error}",
                 hint="see whether the display still runs, then start again",
                 details=dict(getattr(error, "details", {})),
             ) from error

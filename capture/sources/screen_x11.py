@@ -78,7 +78,7 @@ class X11Helper:
         self._parts = SharedMemory.open(display, area.area_px)
         self.can_read = self._whole is not None and self._parts is not None
         if not self.can_read:
-            self.notes.append("no shared memory with the display: pixels are read more slowly")
+            self.notes.append("the display shares no memory: pixels are read more slowly")
         self._window: FollowedWindow | None = None
         self._damage: Damage | None = None
         self._tracker: PointerTracker | None = None
@@ -105,11 +105,11 @@ class X11Helper:
         drawable = window.id if window and self._has_own_pixels else self._display.root
         self._damage = Damage.open(self._display, drawable)
         if self._damage is None:
-            self.notes.append("no XDamage: the picture is read and compared every time")
+            self.notes.append("the display has no XDamage: every picture is read and compared")
         if with_cursor:
             self._tracker = PointerTracker.open(self._display)
             if self._tracker is None:
-                self.notes.append("no XFixes: the pointer is not in the picture")
+                self.notes.append("the display has no XFixes: the pointer is not in the picture")
 
     def look(self) -> tuple[Rect | None, tuple[Rect, ...] | None, Pointer | None]:
         """Find the changes since the last call; see ``screen_mss.Helper``."""

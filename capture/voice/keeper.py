@@ -373,7 +373,7 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
     def _save_replay(self) -> None:
         blocks = list(self._replay.between(self._replay.start_frame, self._replay.end_frame))
         if not blocks:
-            self._events.warn("nothing is held that could be saved")
+            self._events.warn("no recent sound is in memory to be saved")
             return
         assert self._source is not None
         label = self._source.label

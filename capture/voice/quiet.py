@@ -59,4 +59,4 @@ class QuietWatch:
         if source.sound_state is not SoundState.PLAYING or self._has_heard:
             self._silent_ns = at_ns
         elif at_ns - self._silent_ns >= SILENT_AFTER_S * NS_PER_S:
-            self._events.warn(f"{source.label} plays, but all that comes of it is silence")
+            self._events.warn(f"{source.label} plays, but gives only silence")

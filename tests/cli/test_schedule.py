@@ -396,8 +396,8 @@ def test_a_damaged_schedule_is_one_sentence(
     [
         (["--at", "2020-01-01 09:00"], "in the past"),
         (["--at", "soon"], "is no time"),
-        (["--at", "23:59", "--delay", "5s"], "both say when to begin"),
-        (["--start-within", "5s"], "nothing to wait for"),
+        (["--at", "23:59", "--delay", "5s"], "cannot both be set"),
+        (["--start-within", "5s"], "no rule to wait for"),
         (["--audio", "none", "--stop-when", "silence:5s"], "no sound is recorded"),
     ],
 )

@@ -128,7 +128,7 @@ def test_what_another_program_copies_is_fine(
     assert faults(verify(copy)) == []
     report = verify(sound)
     assert faults(report) == []
-    assert "a part of a recording: 1 audio track of 1 video and 1 audio tracks" in [
+    assert "it is a part of a recording: 1 audio track of 1 video and 1 audio tracks" in [
         finding.message for finding in report.findings
     ]
 
@@ -209,7 +209,7 @@ def test_dropped_packets_are_a_hole(suffix: str, films: dict[str, Path], tmp_pat
         lambda p: p.stream.type == "video" or not 0.8 <= float(p.pts * p.time_base) < 1.8,
     )
     (hole,) = faults(verify(damaged))
-    assert hole.startswith("test tone: a hole: ")
+    assert hole.startswith("test tone: it has a hole: ")
     assert "s of sound are missing" in hole
 
 
@@ -323,7 +323,7 @@ def test_another_recorders_film_passes_without_a_certificate(suffix: str, tmp_pa
     assert faults(report) == []
     assert report.certificate is None
     assert [finding.message for finding in report.findings] == [
-        "no certificate: nothing to compare it with"
+        "the file has no certificate to compare it with"
     ]
     assert [track.codec for track in report.tracks] == ["h264", "aac"]
     ((start_s, end_s),) = report.tracks[0].black
@@ -346,7 +346,7 @@ def test_long_silence_is_noted(tmp_path: Path) -> None:
     sound = tone(7)
     sound[RATE:] = 0
     report = verify(other_film(tmp_path / "other.mkv", sound))
-    assert any(finding.message.startswith("silent for 6.0 s") for finding in report.findings)
+    assert any(finding.message.startswith("it is silent for 6.0 s") for finding in report.findings)
     silent = verify(other_film(tmp_path / "silent.mkv", 0 * tone(1)))
     assert any("silent from beginning to end" in finding.message for finding in silent.findings)
 

@@ -64,7 +64,7 @@ def test_a_rule_that_cannot_be_asked_is_an_error_at_once(
     (rule,) = next(iter(rules.values()))
     with pytest.raises(BackendUnavailableError) as caught:
         make(tmp_path, **rules).start()
-    assert caught.value.message == f"{rule} cannot be looked for: nobody answers"
+    assert caught.value.message == f"the rule {rule} cannot be checked: nobody answers"
     assert caught.value.hint
     assert list(tmp_path.iterdir()) == []
 
@@ -88,8 +88,8 @@ def test_the_command_says_so_too(
         monkeypatch.delenv(name, raising=False)
     assert run([word.replace("OUT", str(tmp_path / "out")) for word in words]) == 1
     said = capsys.readouterr().err
-    assert said.startswith("error: window")
-    assert "cannot be looked for: there is no screen to read: DISPLAY is not set" in said
+    assert said.startswith("error: the rule window")
+    assert "cannot be checked: there is no screen to read: DISPLAY is not set" in said
     assert not [path for path in tmp_path.iterdir() if ".db" not in path.name]
 
 
@@ -105,7 +105,7 @@ def test_a_screen_that_dies_while_it_is_waited_for_is_an_error(
         return unanswered() if len(asked) > 3 else ()
 
     monkeypatch.setattr("capture.sources.list_windows", windows)
-    with pytest.raises(CaptureError, match="window:Mail cannot be looked for: nobody answers"):
+    with pytest.raises(CaptureError, match="window:Mail cannot be checked: nobody answers"):
         recording(tmp_path, start_when=(Rule("window", "Mail"),)).start()
     assert len(asked) > 3
     assert list(tmp_path.iterdir()) == []
@@ -152,5 +152,5 @@ def test_a_stop_rule_that_can_no_longer_be_asked_is_a_warning_once(
     while running.turns <= 5 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert [event.message for event in told] == [
-        "window-closed:Mail cannot be looked for; the rule cannot end this now"
+        "the rule window-closed:Mail cannot be checked; it cannot end this now"
     ]

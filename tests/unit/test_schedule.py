@@ -281,7 +281,7 @@ def test_missed_runs_are_noted_and_told(stepped: Stepped, tmp_path: Path) -> Non
     (noted,) = stepped.store.runs(job)
     assert noted.status is Status.MISSED
     assert noted.due == at("2026-11-25 09:00")
-    assert noted.message == "3 runs since 2026-11-23 09:00 UTC: nothing ran the schedule then"
+    assert noted.message == "3 runs since 2026-11-23 09:00 UTC were missed: no daemon ran then"
     assert not stepped.actor.launches
     assert json.loads(told.read_text())["status"] == "missed"
 

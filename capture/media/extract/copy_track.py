@@ -193,8 +193,8 @@ class TrackCopy:
         """Raise where joined files have other codec tables: the rest would be noise."""
         if vorbis_setup(extradata) != self._setup:
             raise MediaError(
-                f"the Vorbis sound is set up anew at {self.clock.seconds:.3f} s, which a copy "
-                "cannot hold",
+                f"the Vorbis sound has other codec tables from {self.clock.seconds:.3f} s on, "
+                "which a copy cannot hold",
                 hint=Advice.COPY_FIRST_PART.with_(),
             )
 
@@ -271,18 +271,18 @@ class TrackCopy:
         suffix = file.holder.suffix
         if self.clock.holes and not file.holder.has_time:
             notes.append(
-                f"a {suffix} file knows no time: what follows a hole comes that much too early"
+                f"a {suffix} file has no timestamps: sound after a hole comes that much too early"
             )
         if self.joins and not codec_of(self.stream).startswith(_ALONE):
             places = "one place" if self.joins == 1 else f"{self.joins} places"
             notes.append(
                 f"sound track {number} is cut in {places} by the edit list of its file: right "
-                "after a cut a copy may sound otherwise for up to half a second"
+                "after a cut a copy may sound different for up to half a second"
             )
         if file.unstated:
             notes.append(
-                f"a {suffix} file can't say that its first {file.unstated} samples are not meant "
-                "to be heard"
+                f"a {suffix} file cannot mark its first {file.unstated} samples, which should not "
+                "be heard"
             )
         return notes
 

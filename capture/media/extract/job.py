@@ -141,10 +141,10 @@ def check_job(job: ExtractJob) -> None:
     _check_loudness(job.loudness_lufs)
     ways = [job.is_trim, job.is_split, job.is_speech_only, job.by_chapter]
     if job.by_chapter and sum(ways) > 1:
-        raise ConfigError("a file is cut by its chapters or by what is heard, not both")
+        raise ConfigError("a file cannot be cut both by its chapters and by its sound")
     if job.is_split and job.is_speech_only:
         raise ConfigError(
-            "speech is kept in one file or cut in many, not both",
+            "speech cannot be kept both in one file and in many",
             hint="splitting keeps nothing but speech anyway",
         )
 

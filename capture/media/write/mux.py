@@ -108,8 +108,11 @@ def container_of(path: Path) -> Container:
     """
     container = CONTAINERS.get(path.suffix.lower())
     if container is None:
-        what = f"files ending in {path.suffix!r}" if path.suffix else "a name without an ending"
-        raise ConfigError(f"no recording into {what}", hint=f"use one of {' '.join(CONTAINERS)}")
+        what = f"the ending {path.suffix!r}" if path.suffix else "no ending"
+        raise ConfigError(
+            f"no recording can have a name with {what}",
+            hint=f"use one of {' '.join(CONTAINERS)}",
+        )
     return container
 
 
@@ -346,7 +349,9 @@ def check_tracks(
     """
     suffix = container.suffix
     if not with_video and not audio_tracks:
-        raise ConfigError("nothing to record", hint=Advice.RECORD_SOMETHING.with_())
+        raise ConfigError(
+            "the recording has neither pictures nor sound", hint=Advice.RECORD_SOMETHING.with_()
+        )
     if with_video and container.is_audio_only:
         raise ConfigError(f"{suffix} holds no pictures", hint=Advice.KEEP_PICTURES_OUT.with_())
     if audio_tracks and codec is not None and codec not in container.audio_codecs:
