@@ -19,13 +19,13 @@ def extract_file(job: ExtractJob) -> ExtractResult:
     Raises:
         CaptureError: As ``capture.media.extract.job.extract``.
     """
-    from capture.media.extract.extracted import settle  # noqa: PLC0415 - the same
+    from capture.media.extract.extracted import choose_name  # noqa: PLC0415 - the same
     from capture.media.extract.job import (  # noqa: PLC0415 - for workers only
         draw_waveform,
         extract,
     )
 
-    settled, there = settle(job)
+    settled, there = choose_name(job)
     if not there:
         return _noted(extract(settled), job, settled)
     if job.with_picture:

@@ -21,7 +21,7 @@ from capture.cli.views import print_json
 from capture.config import default_output
 from capture.errors import CaptureError
 from capture.exit_codes import EXIT_FAILED
-from capture.libraries import lack
+from capture.libraries import missing_library
 from capture.model.events import Event
 from capture.model.signal import AudioBlock
 from capture.specs.recording import AudioSpec, VideoSpec
@@ -83,7 +83,7 @@ def _try(trial: Callable[[], str]) -> tuple[bool, str, str | None]:
     except CaptureError as error:
         return False, error.message, in_options(error.hint)
     except Exception as error:  # noqa: BLE001 - of all commands this one is for what goes wrong
-        if (missing := lack(error)) is not None:
+        if (missing := missing_library(error)) is not None:
             return False, missing.message, in_options(missing.hint)
         return False, f"{type(error).__name__}: {error}", "this is not known: please report it"
 

@@ -201,7 +201,7 @@ def check(spec: RecordingSpec) -> None:
 
     A private desktop, whose windows its rules are about, is made only then.
     """
-    from capture.live.lookout import check_rules  # noqa: PLC0415 - loads NumPy
+    from capture.live.rule_watch import check_rules  # noqa: PLC0415 - loads NumPy
     from capture.recording.plan import check_spec  # noqa: PLC0415 - loads av
 
     check_spec(spec)

@@ -170,7 +170,7 @@ def voice(
 
 def check(spec: VoiceSpec) -> None:
     """Whether a spec makes sense, before its time has come."""
-    from capture.live.lookout import check_rules  # noqa: PLC0415 - loads NumPy
+    from capture.live.rule_watch import check_rules  # noqa: PLC0415 - loads NumPy
     from capture.voice.plan import check_spec  # noqa: PLC0415 - loads av
 
     check_spec(spec)

@@ -23,7 +23,7 @@ from capture.units import NS_PER_S, parse_duration, parse_size
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["Ending", "Facts", "has_all", "parse_start", "parse_stop", "with_rules"]
+__all__ = ["Facts", "StopRules", "has_all", "parse_start", "parse_stop", "with_rules"]
 
 APP_GONE_S = 2.0
 """Players close their stream and open another one between two titles."""
@@ -162,7 +162,7 @@ def has_all(rules: Iterable[Rule], facts: Facts) -> bool:
     return all(_is_among(rule.name, there[rule.kind]) for rule in rules if rule.kind in there)
 
 
-class Ending:
+class StopRules:
     """Finds the first stop rule that holds. Used from one thread.
 
     Args:

@@ -248,7 +248,7 @@ class AudioTimeline:
             if abs(ahead) > plausible:
                 self._expected = block.position_frames  # neither is to be believed: just append
             elif error is not None:
-                self._doubt(end + ahead, error)
+                self._check_stamps(end + ahead, error)
             return
         self._doubts.clear()
         was_filled, self._is_filled = self._is_filled, False
@@ -274,7 +274,7 @@ class AudioTimeline:
         self._settle_at = None
         self._accepted_error = 0.0
 
-    def _doubt(self, at: float, error: float) -> None:
+    def _check_stamps(self, at: float, error: float) -> None:
         """Accept implausible stamps once they have agreed with each other for long enough."""
         if abs(error) > DOUBT_LIMIT_S * self._rate:
             return

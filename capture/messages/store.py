@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capture.errors import OutputError
-from capture.messages.folding import fold, folded_ways
+from capture.messages.folding import fold, folded_variants
 from capture.messages.journal import Position
 from capture.messages.message import entry_of, message_of
 from capture.sqlite import LOCKED_AFTER_S, Database, connect, is_locked
@@ -130,7 +130,7 @@ class Store(Database):
         parts = [("folded", word) for word in query.words.split()]
         parts += [("sender", query.sender), ("chat", query.chat), ("app", query.app)]
         for column, text in parts:
-            ways = () if text is None else folded_ways(text)
+            ways = () if text is None else folded_variants(text)
             if ways:
                 likes = [f"{column} LIKE ? ESCAPE char(92)"] * len(ways)
                 conditions.append(f"({' OR '.join(likes)})")

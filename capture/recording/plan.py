@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from capture.errors import ConfigError, OutputError
 from capture.hints import Advice
-from capture.live.lookout import require_rules
 from capture.live.mixer import SourceSetting, plan_tracks
+from capture.live.rule_watch import require_rules
 from capture.live.rules import with_rules
 from capture.media.output import as_output_error
 from capture.media.write.encode import AudioEncoder, VideoEncoder, choose_video_encoder

@@ -11,7 +11,7 @@ from capture.units import NS_PER_S
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from capture.live.lookout import Ear, Patience
+    from capture.live.rule_watch import SoundDetector, StartWait
     from capture.specs.recording import RecordingSpec
 
 __all__ = ["Start"]
@@ -30,21 +30,21 @@ class Start:
 
     Args:
         spec: Its delay, its time and its start rules.
-        patience: Waits for rules, and knows when it is stopped.
+        start_wait: Waits for rules, and knows when it is stopped.
         on_wait: Called when it has to wait.
     """
 
     def __init__(
-        self, spec: RecordingSpec, patience: Patience, on_wait: Callable[[], None]
+        self, spec: RecordingSpec, start_wait: StartWait, on_wait: Callable[[], None]
     ) -> None:
         self._spec = spec
-        self._patience = patience
+        self._start_wait = start_wait
         self._on_wait = on_wait
         self._asked_ns = now_ns()
 
     def wait_for_time(self, before_s: float = 0.0) -> None:
         """Wait until the delay is over and the set time has come, or so long before."""
-        self._patience.check()
+        self._start_wait.check()
         while True:
             left_s = (self._asked_ns - now_ns()) / NS_PER_S + self._spec.delay_s
             if self._spec.begin_at_s is not None:
@@ -52,28 +52,28 @@ class Start:
             if left_s <= before_s:
                 return
             self._on_wait()
-            self._patience.rest(min(left_s - before_s, WALL_LOOK_S))
+            self._start_wait.rest(min(left_s - before_s, WALL_LOOK_S))
 
     def wait_for_others(self, environment: Mapping[str, str] | None) -> None:
         """Wait for the windows and applications of the start rules; nothing is open yet."""
         rules = [rule for rule in self._spec.start_when if rule.kind != "sound"]
         if rules:
             self._on_wait()
-            self._patience.wait_for_others(rules, environment)
+            self._start_wait.wait_for_others(rules, environment)
 
-    def wait_for_sound(self, ear: Ear | None) -> int | None:
+    def wait_for_sound(self, sound_detector: SoundDetector | None) -> int | None:
         """Wait for sound, if a rule asks for it; gives the start on the capture clock.
 
         The blocks wait in the mailbox meanwhile, ten seconds of them: with them the recording
         begins shortly before the sound.
         """
         rules = [rule for rule in self._spec.start_when if rule.kind == "sound"]
-        if not rules or ear is None:
+        if not rules or sound_detector is None:
             return None
         self._on_wait()
-        self._patience.begin(rules)
+        self._start_wait.begin(rules)
         ready_ns = now_ns()
-        while (ear.heard_ns or 0) < ready_ns:
-            self._patience.rest()
-        assert ear.onset_ns is not None
-        return max(ear.onset_ns - PRE_ROLL_NS, ready_ns)
+        while (sound_detector.heard_ns or 0) < ready_ns:
+            self._start_wait.rest()
+        assert sound_detector.onset_ns is not None
+        return max(sound_detector.onset_ns - PRE_ROLL_NS, ready_ns)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from capture.json_lines import json_line
 from capture.model.events import EventKind
-from capture.process import END_SIGNAL, apart, is_still, process_start
+from capture.process import END_SIGNAL, detached, is_same_process, process_start
 from capture.schedule.jobs import Status
 from capture.specs.as_json import to_json
 
@@ -103,7 +103,7 @@ class Process:
                 stdout=out,
                 stderr=err,
                 env=os.environ | {RUN_VARIABLE: run_mark(folder, run)},
-                **apart(),  # ^C is for the daemon, which ends its recorders itself
+                **detached(),  # ^C is for the daemon, which ends its recorders itself
             )
         self.pid = self._process.pid
 
@@ -184,7 +184,7 @@ def find_pid(folder: Path, run: Run) -> int | None:
     The number is stored after the start; a daemon that is killed in between leaves none.
     """
     if run.pid is not None:
-        return run.pid if is_still(run.pid, run.pid_started, run.boot_id) else None
+        return run.pid if is_same_process(run.pid, run.pid_started, run.boot_id) else None
     import psutil  # noqa: PLC0415 - few runs are without a number
 
     mark = run_mark(folder, run)

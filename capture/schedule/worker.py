@@ -35,7 +35,7 @@ from capture.exit_codes import (
     of_listening,
     of_recording,
 )
-from capture.libraries import lack
+from capture.libraries import missing_library
 from capture.memory import return_large_blocks
 from capture.specs.as_json import from_json
 from capture.specs.recording import RecordingSpec
@@ -156,7 +156,7 @@ def _make(spec: RecordingSpec | VoiceSpec, output: _Output) -> Running[Any, Any]
 
 def _explained(error: Exception) -> CaptureError:
     """The error as a ``CaptureError``."""
-    known = error if isinstance(error, CaptureError) else lack(error)
+    known = error if isinstance(error, CaptureError) else missing_library(error)
     if known is not None:
         return known
     if isinstance(error, OSError) and (words := explain_system_error(error)):

@@ -37,7 +37,7 @@ from capture.units import NS_PER_S
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["CATCH_UP_NS", "CHANNELS", "Position", "RecordStream", "Want"]
+__all__ = ["CATCH_UP_NS", "CHANNELS", "Position", "RecordStream", "StreamRequest"]
 
 CHANNELS = 2
 FRAME_BYTES = 4 * CHANNELS
@@ -61,7 +61,7 @@ CATCH_UP_NS = NS_PER_S // 2
 
 
 @dataclass(frozen=True, slots=True)
-class Want:
+class StreamRequest:
     """The description of a stream to record."""
 
     stream: int
@@ -88,7 +88,7 @@ class RecordStream:
     """A pa_stream and the clock of its frames. Used by the reader's thread only."""
 
     def __init__(
-        self, context: Any, want: Want, rate_hz: int, position: Position, name: bytes
+        self, context: Any, want: StreamRequest, rate_hz: int, position: Position, name: bytes
     ) -> None:
         lib = self._lib = _libpulse.load()
         self._context = context

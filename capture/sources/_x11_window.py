@@ -106,7 +106,7 @@ class FollowedWindow:
         self._origin_px = (0, 0)
         self._pixmap_size: tuple[int, int] | None = None
         self._coming_size: tuple[int, int] | None = None
-        self._drawn_ns = self._patience_ns = 0
+        self._drawn_ns = self._wait_ns = 0
         display.listen(self._on_event)
         self._composite = display.extension(xcffib.composite, 0, 4) if has_own_pixels else None
         if self._composite is not None:
@@ -132,7 +132,7 @@ class FollowedWindow:
                 hint="bring it up before the recording starts; later it may be minimised",
             )
         self.first_area = area
-        self._patience_ns = _REPAINT_NS
+        self._wait_ns = _REPAINT_NS
         if self.has_own_pixels:
             time.sleep(_REPAINT_NS / NS_PER_S)  # or the film begins in black
 
@@ -174,7 +174,7 @@ class FollowedWindow:
         is_replaced = False
         if self.has_own_pixels and size != self._pixmap_size:
             if size != self._coming_size:
-                self._coming_size, self._drawn_ns = size, now_ns() + self._patience_ns
+                self._coming_size, self._drawn_ns = size, now_ns() + self._wait_ns
             named = self._name_pixmap() if now_ns() >= self._drawn_ns else None
             if named is None:
                 return None, False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from capture.process import lineage
+from capture.process import ancestors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,4 +54,4 @@ def _rank(wished: str, stream: AppStream) -> int | None:
 
 def _descends_from(pid: int, wished: str) -> bool:
     """Whether the process or one of its ancestors has this name or number."""
-    return any(wished in (str(number), name.casefold()) for number, name in lineage(pid))
+    return any(wished in (str(number), name.casefold()) for number, name in ancestors(pid))

@@ -6,7 +6,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from capture.errors import ConfigError, OutputError
-from capture.live.lookout import require_rules
+from capture.live.rule_watch import require_rules
 from capture.live.rules import with_rules
 from capture.media.formats import check_sound_spec
 from capture.media.output import as_output_error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from capture.live.lookout import name_players
+from capture.live.rule_watch import name_players
 from capture.model.events import EventKind
 from capture.model.signal import SoundState
 from capture.units import NS_PER_S
@@ -36,11 +36,11 @@ class QuietWatch:
         self._silent_ns = 0
         self._has_heard = False
 
-    def meet(self) -> None:
+    def note_stream(self) -> None:
         """Note that a stream began."""
         self._awaited = None
 
-    def hear(self) -> None:
+    def note_sound(self) -> None:
         """Note that something sounds."""
         self._has_heard = True
 

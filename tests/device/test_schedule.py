@@ -185,8 +185,8 @@ def check_failed(failed: Run, tmp_path: Path, exit_code: int, attempts: int) -> 
     assert failed.message == f"the command ended with exit code {exit_code}"
     assert (failed.attempt, len(failed.paths)) == (attempts, attempts)
     assert all(measure(Path(path)).length_s > 0 for path in failed.paths)
-    told = json.loads((tmp_path / f"{failed.job_name}-fail.json").read_text())
-    assert (told["status"], told["paths"]) == ("failed", list(failed.paths))
+    run = json.loads((tmp_path / f"{failed.job_name}-fail.json").read_text())
+    assert (run["status"], run["paths"]) == ("failed", list(failed.paths))
     assert not (tmp_path / f"{failed.job_name}-done.json").exists()
 
 

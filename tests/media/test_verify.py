@@ -16,7 +16,7 @@ import pytest
 
 from capture import AudioSpec, RecordingSpec, TestCard, VideoSpec, record
 from capture.errors import DamagedFileError
-from capture.media.certificate import certificate_text, parse, room, seal
+from capture.media.certificate import certificate_text, parse, placeholder, seal
 from capture.media.check.probe import probe
 from capture.media.check.verify import Severity, VerifyReport, verify
 from capture.media.extract.job import extract
@@ -382,7 +382,7 @@ FACTS: dict[str, Any] = {
 
 
 def test_a_certificate_takes_exactly_its_room_whatever_it_says() -> None:
-    size = len(room(1))
+    size = len(placeholder(1))
     for count in (0, 1, 5, 500):
         text = certificate_text(FACTS | {"warnings": ["the sound is lost"] * count}, size)
         assert len(text.encode()) == size
@@ -401,14 +401,14 @@ def test_a_certificate_that_cannot_be_read_is_none() -> None:
     assert parse("capture-certificate:{") is None
     assert parse('capture-certificate:{"tracks":[{}]}') is None
     assert parse("capture-certificate:[]") is None
-    unfinished = parse(f"holiday\n{room(2)}")
+    unfinished = parse(f"holiday\n{placeholder(2)}")
     assert unfinished is not None
     assert not unfinished.is_finished
 
 
 def test_a_file_is_sealed_at_its_beginning_and_at_its_end(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    blank = room(1).encode()
+    blank = placeholder(1).encode()
     path.write_bytes(b"head" + blank + bytes(3 << 20) + blank + b"tail")
     seal(path, FACTS)
     data = path.read_bytes()

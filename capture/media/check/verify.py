@@ -15,7 +15,7 @@ from capture.errors import DamagedFileError
 from capture.levels import gain_of
 from capture.media.certificate import Certificate, parse
 from capture.media.check.measure import FileMeasure, TrackMeasure, measure_file
-from capture.media.read.torn import top_boxes
+from capture.media.read.incomplete import top_boxes
 
 if TYPE_CHECKING:
     import os
@@ -111,12 +111,12 @@ def verify(path: str | os.PathLike[str]) -> VerifyReport:
             )
         findings += _check_other(measure)
     elif not certificate.is_finished:
-        findings = [_excused(finding, measure) for finding in findings]
+        findings = [_as_note(finding, measure) for finding in findings]
         message = "the recording was not finished; its last second or so may be missing"
         findings.append(Finding(Severity.NOTE, message))
     else:
         findings += _compare(measure, certificate)
-        findings += _what_was_done(certificate.facts)
+        findings += _recorded_losses(certificate.facts)
     findings.sort(key=lambda finding: (finding.severity, finding.at_s or 0.0))
     facts = None if certificate is None else certificate.facts
     return VerifyReport(
@@ -200,7 +200,7 @@ def _check_other(measure: FileMeasure) -> Iterator[Finding]:
             yield Finding(Severity.NOTE, message, track.name, sudden[0].start_s)
 
 
-def _excused(finding: Finding, measure: FileMeasure) -> Finding:
+def _as_note(finding: Finding, measure: FileMeasure) -> Finding:
     """A finding near the end of a killed recording, as a note; other faults stay faults."""
     end_s = max(track.end_s for track in measure.tracks)
     if finding.at_s is None or finding.at_s < end_s - 1.0:
@@ -320,7 +320,7 @@ def _compare_silence(track: TrackMeasure, expected: CertifiedTrack) -> Iterator[
             yield Finding(Severity.FAULT, message, track.name, quiet.start_s)
 
 
-def _what_was_done(facts: Mapping[str, Any]) -> Iterator[Finding]:
+def _recorded_losses(facts: Mapping[str, Any]) -> Iterator[Finding]:
     """Findings from the certificate's own list of losses and warnings."""
     pictures = facts.get("pictures") or {}
     if pictures.get("dropped"):

@@ -61,7 +61,7 @@ class SoundWriter(ABC):
                 self.frames += len(block)
 
     def close(self) -> None:
-        """Write the end; idempotent. Use ``output.keep`` to wait until the disk has it.
+        """Write the end; idempotent. Use ``output.sync`` to wait until the disk has it.
 
         Raises:
             OutputError: It could not be written.

@@ -10,7 +10,7 @@ import pytest
 
 from capture.cli.app import run
 from capture.errors import BackendUnavailableError, CaptureError
-from capture.live import lookout
+from capture.live import rule_watch
 from capture.live.event_log import EventLog
 from capture.model.recording import State
 from capture.recording.session import Session
@@ -96,8 +96,8 @@ def test_the_command_says_so_too(
 def test_a_screen_that_dies_while_it_is_waited_for_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lookout, "UNANSWERED_S", 0.1)
-    monkeypatch.setattr(lookout, "ASK_EVERY_NS", 1)
+    monkeypatch.setattr(rule_watch, "UNANSWERED_S", 0.1)
+    monkeypatch.setattr(rule_watch, "ASK_EVERY_NS", 1)
     asked: list[int] = []
 
     def windows(_environment: object = None) -> tuple[WindowInfo, ...]:
@@ -112,14 +112,14 @@ def test_a_screen_that_dies_while_it_is_waited_for_is_an_error(
 
 
 def test_one_that_answers_again_in_time_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lookout, "ASK_EVERY_NS", 1)
+    monkeypatch.setattr(rule_watch, "ASK_EVERY_NS", 1)
     answers = [(), None, (), None]
 
     def windows(_environment: object = None) -> tuple[WindowInfo, ...]:
         return unanswered() if answers.pop() is None else ()
 
     monkeypatch.setattr("capture.sources.list_windows", windows)
-    watching = lookout.Lookout([Rule("window", "Mail")], None)
+    watching = rule_watch.RuleWatch([Rule("window", "Mail")], None)
     assert [watching.look().windows for _ in range(4)] == [None, (), None, ()]
     assert watching.unanswered() is None
 
@@ -127,11 +127,11 @@ def test_one_that_answers_again_in_time_is_no_error(monkeypatch: pytest.MonkeyPa
 def test_a_stop_rule_that_can_no_longer_be_asked_is_a_warning_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(lookout, "UNANSWERED_S", 0.0)
-    monkeypatch.setattr(lookout, "ASK_EVERY_NS", 1)
+    monkeypatch.setattr(rule_watch, "UNANSWERED_S", 0.0)
+    monkeypatch.setattr(rule_watch, "ASK_EVERY_NS", 1)
     monkeypatch.setattr("capture.sources.list_windows", unanswered)
-    told: list[Event] = []
-    events = EventLog(told.append)
+    published: list[Event] = []
+    events = EventLog(published.append)
 
     class Recording:
         state = State.RECORDING
@@ -147,10 +147,10 @@ def test_a_stop_rule_that_can_no_longer_be_asked_is_a_warning_once(
 
     running = Recording()
     spec = RecordingSpec(Path("a.mkv"), stop_when=(Rule("window-closed", "Mail"),))
-    lookout.watch_for_end(running, spec, None, 0, events)
+    rule_watch.watch_for_end(running, spec, None, 0, events)
     deadline = time.monotonic() + WITHIN_S
     while running.turns <= 5 and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert [event.message for event in told] == [
+    assert [event.message for event in published] == [
         "the rule window-closed:Mail cannot be checked; it cannot end this now"
     ]

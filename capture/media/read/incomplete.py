@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["open_torn", "top_boxes"]
+__all__ = ["open_incomplete", "top_boxes"]
 
 BOX_HEADER_BYTES = 8
 FRAGMENTS_TRIED = 8
@@ -24,7 +24,7 @@ FRAGMENTS_TRIED = 8
 
 
 @contextlib.contextmanager
-def open_torn(path: Path) -> Iterator[Any]:
+def open_incomplete(path: Path) -> Iterator[Any]:
     """Open a file for reading, an incomplete MP4 up to its last complete part.
 
     Raises:

@@ -1,6 +1,6 @@
 """Checks start and stop rules: which windows are open, what plays, when sound was heard.
 
-A recording and a ``VoiceKeeper`` wait for their start rules with a ``Patience``, and are ended by
+A recording and a ``VoiceKeeper`` wait for their start rules with a ``StartWait``, and are ended by
 their stop rules on a thread of ``watch_for_end``.
 """
 
@@ -17,7 +17,7 @@ from capture.clock import now_ns
 from capture.errors import CaptureError, NothingRecordedError
 from capture.hints import Advice
 from capture.levels import gain_of
-from capture.live.rules import Ending, Facts, has_all
+from capture.live.rules import Facts, StopRules, has_all
 from capture.model.events import EventKind
 from capture.model.recording import State
 from capture.units import NS_PER_S
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from capture.specs.voice import VoiceSpec
 
 __all__ = [
-    "Ear",
-    "Lookout",
-    "Patience",
+    "RuleWatch",
+    "SoundDetector",
+    "StartWait",
     "check_rules",
     "name_players",
     "require_rules",
@@ -55,7 +55,7 @@ UNANSWERED_S = 10.0
 crashed is back after 3 s at most."""
 
 
-class Ear:
+class SoundDetector:
     """Detects sound in the blocks of all sources; any thread may call its methods.
 
     Args:
@@ -97,21 +97,24 @@ class Ear:
         self.heard_ns = max(self.heard_ns or end_ns, end_ns)
 
 
-class Lookout:
+class RuleWatch:
     """Gathers the facts that some rules need. Used from one thread.
 
     Args:
         rules: The rules that the facts are for.
-        ear: Detects sound in the sources; ``None`` where none is open.
+        sound_detector: Detects sound in the sources; ``None`` where none is open.
         environment: Of the desktop that is asked; ``None``: this process's own.
     """
 
     def __init__(
-        self, rules: Iterable[Rule], ear: Ear | None, environment: Mapping[str, str] | None = None
+        self,
+        rules: Iterable[Rule],
+        sound_detector: SoundDetector | None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._rules = tuple(rules)
         self._environment = environment
-        self._ear = ear
+        self._sound_detector = sound_detector
         self._asked_ns: int | None = None
         self._names: dict[str, tuple[str, ...] | None] = {"windows": (), "apps": ()}
         self._unanswered_ns: dict[str, int] = {}
@@ -124,7 +127,7 @@ class Lookout:
             self._asked_ns = at_ns
             for what in {_ABOUT[rule.kind] for rule in self._rules if rule.kind in _ABOUT}:
                 self._ask(what, at_ns)
-        heard_ns = self._ear.heard_ns if self._ear is not None else None
+        heard_ns = self._sound_detector.heard_ns if self._sound_detector is not None else None
         return Facts(at_ns, heard_ns, self._names["windows"], self._names["apps"])
 
     def _ask(self, what: str, at_ns: int) -> None:
@@ -147,7 +150,7 @@ class Lookout:
         return next((rule for rule in self._rules if _ABOUT.get(rule.kind) in gone), None)
 
 
-class Patience:
+class StartWait:
     """Waits for start rules until they hold, it is stopped, or time is up. Used from one thread.
 
     Args:
@@ -207,11 +210,11 @@ class Patience:
             NothingRecordedError: It was stopped meanwhile.
             CaptureError: They did not come in time, or can no longer be asked for.
         """
-        lookout = Lookout(rules, None, environment)
+        watch = RuleWatch(rules, None, environment)
         self.begin(rules)
-        while not has_all(rules, lookout.look()):
+        while not has_all(rules, watch.look()):
             self.rest()
-            if (rule := lookout.unanswered()) is not None:
+            if (rule := watch.unanswered()) is not None:
                 check_rules([rule], environment)  # raises with the reason
                 raise CaptureError(f"nothing was recorded: {_unknown(rule)}")
         self._deadline_ns = None
@@ -220,7 +223,7 @@ class Patience:
 def watch_for_end(
     running: Stoppable,
     spec: RecordingSpec | VoiceSpec,
-    ear: Ear | None,
+    sound_detector: SoundDetector | None,
     start_ns: int,
     events: EventLog,
     *,
@@ -233,18 +236,18 @@ def watch_for_end(
     Args:
         running: What is stopped; the rule's kind is the reason.
         spec: From ``with_rules``; its start rules have held.
-        ear: Detects sound in the sources; ``None`` where no rule is about sound.
+        sound_detector: Detects sound in the sources; ``None`` where no rule is about sound.
         start_ns: Capture clock of the start.
         events: Gets one warning for each rule that cannot be checked any more.
         environment: Of the desktop that is asked; ``None``: this process's own.
     """
 
     def watch() -> None:
-        lookout = Lookout(spec.stop_when, ear, environment)
-        ending = Ending(spec.stop_when, start_ns, spec.start_when)
+        watch = RuleWatch(spec.stop_when, sound_detector, environment)
+        ending = StopRules(spec.stop_when, start_ns, spec.start_when)
         while not running.wait_for_stop(RULES_TICK_S):
-            facts = lookout.look()
-            if (rule := lookout.unanswered()) is not None:
+            facts = watch.look()
+            if (rule := watch.unanswered()) is not None:
                 events.warn(f"{_unknown(rule)}; it cannot end this now")
             if running.state == State.PAUSED:
                 ending.rest(facts.at_ns)
