@@ -149,15 +149,12 @@ class SourceEndedError(Exception):
 
 
 def explain_system_error(error: OSError) -> tuple[str, str] | None:
-    """A message and a hint for a system error; ``None`` if it is not a usual one of files.
-
-    ``None``: it is no usual failure of a file or a disk.
-    """
+    """A message and a hint for a system error; ``None`` if it is not a usual one of files."""
     known = SYSTEM_REASONS.get(error.errno or 0)
     if known is None:
         return None
     reason, hint = known
     if error.filename is None:  # the terminal, or what stands in its place
-        return f"cannot write: {reason}", hint
+        return f"the output cannot be written: {reason}", hint
     name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename
     return f"{name}: {reason}", hint

@@ -20,7 +20,7 @@ class Rect:
 
     def __post_init__(self) -> None:
         if self.width_px <= 0 or self.height_px <= 0:
-            raise ValueError(f"a rectangle needs an area, not {self.width_px}x{self.height_px}")
+            raise ValueError(f"a rectangle of {self.width_px}x{self.height_px} pixels has no area")
 
     @property
     def right_px(self) -> int:

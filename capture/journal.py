@@ -21,7 +21,7 @@ from typing import Any
 
 from capture.errors import MediaError
 from capture.naming import NAME_BYTES, fitted
-from capture.process import boot_id, is_still, process_start
+from capture.process import boot_id, is_same_process, process_start
 
 __all__ = [
     "MESSAGE_RECIPE",
@@ -235,7 +235,7 @@ def _living_s(path: Path) -> float:
     if entry is None or entry.pid is None:
         return 0.0
     if entry.host == platform.node():
-        known = is_still(entry.pid, entry.pid_started, entry.boot_id)
+        known = is_same_process(entry.pid, entry.pid_started, entry.boot_id)
         if known is not None:
             return math.inf if known else 0.0
     with contextlib.suppress(OSError):

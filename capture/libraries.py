@@ -2,7 +2,7 @@
 
 A package may be missing, or be there without the native library that it stands on: Debian's
 PortAudio is not pip's business. A library that only a part of the program needs is imported inside
-``needed``; a lack of any other one ends the command with a message (``lack``).
+``needed``; a lack of any other one ends the command with a message (``missing_library``).
 """
 
 import sys
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from capture.errors import LibraryMissingError
 
-__all__ = ["lack", "needed", "packages"]
+__all__ = ["missing_library", "needed", "packages"]
 
 
 class _Library(NamedTuple):
@@ -76,12 +76,12 @@ def needed(name: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise lack(error, name) or error from error
+        raise missing_library(error, name) or error from error
     except OSError as error:  # what cffi and ctypes raise for a native library
-        raise _lack(name, error) from error
+        raise _library_error(name, error) from error
 
 
-def lack(error: BaseException, name: str | None = None) -> LibraryMissingError | None:
+def missing_library(error: BaseException, name: str | None = None) -> LibraryMissingError | None:
     """The missing library behind a failed import; ``None`` if it is a module of this program.
 
     Args:
@@ -93,10 +93,10 @@ def lack(error: BaseException, name: str | None = None) -> LibraryMissingError |
     while isinstance(error.__cause__, ImportError):
         error = error.__cause__
     found = (error.name or name or "").partition(".")[0]
-    return None if found in {"", "capture"} else _lack(found, error)
+    return None if found in {"", "capture"} else _library_error(found, error)
 
 
-def _lack(name: str, error: Exception) -> LibraryMissingError:
+def _library_error(name: str, error: Exception) -> LibraryMissingError:
     library = _LIBRARIES.get(name, _Library(name, name))
     details = {"error": str(error)}
     if isinstance(error, ModuleNotFoundError):

@@ -6,7 +6,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-__all__ = ["END_SIGNAL", "apart", "boot_id", "is_alive", "is_still", "lineage", "process_start"]
+__all__ = [
+    "END_SIGNAL",
+    "ancestors",
+    "boot_id",
+    "detached",
+    "is_alive",
+    "is_same_process",
+    "process_start",
+]
 
 if sys.platform == "win32":
     END_SIGNAL: int = signal.CTRL_BREAK_EVENT
@@ -69,7 +77,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def lineage(pid: int) -> list[tuple[int, str]]:
+def ancestors(pid: int) -> list[tuple[int, str]]:
     """Number and name of a process and its ancestors, the nearest first; empty if it has ended.
 
     An ancestor that cannot be seen from here, as in another container, ends the list.
@@ -86,7 +94,7 @@ def lineage(pid: int) -> list[tuple[int, str]]:
     return found
 
 
-def is_still(pid: int, started: int | None, boot: str | None) -> bool | None:
+def is_same_process(pid: int, started: int | None, boot: str | None) -> bool | None:
     """Whether a process that was noted still runs; ``None`` where that cannot be known.
 
     Args:
@@ -106,7 +114,7 @@ def is_still(pid: int, started: int | None, boot: str | None) -> bool | None:
     return True if now == started else None
 
 
-def apart() -> dict[str, Any]:
+def detached() -> dict[str, Any]:
     """Arguments for ``Popen`` that keep ^C of this terminal from a program."""
     if sys.platform == "win32":
         from subprocess import CREATE_NEW_PROCESS_GROUP  # noqa: PLC0415 - only for who starts one

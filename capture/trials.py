@@ -14,7 +14,7 @@ from typing import Any
 from capture import sources
 from capture.config import default_folder
 from capture.errors import CaptureError, ConfigError
-from capture.libraries import lack
+from capture.libraries import missing_library
 from capture.specs.recording import AudioSpec, RecordingSpec, VideoSpec
 from capture.specs.target import TestCard, Window
 from capture.specs.voice import VoiceSpec
@@ -97,7 +97,7 @@ def _try(part: str, trial: Callable[[], str]) -> Trial:
     try:
         return Trial(part, works=True, says=trial())
     except Exception as error:  # noqa: BLE001 - of all commands this one is for what goes wrong
-        known = lack(error) or error
+        known = missing_library(error) or error
         if isinstance(known, CaptureError):
             return Trial(part, works=False, says=known.message, hint=known.hint)
         text = f"{type(error).__name__}: {error}"

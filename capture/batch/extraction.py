@@ -15,10 +15,10 @@ def extract_file(job: ExtractJob) -> ExtractResult:
     Raises:
         CaptureError: As ``capture.media.extract.job.extract``.
     """
-    from capture.media.extract.extracted import settle  # noqa: PLC0415 - the same
+    from capture.media.extract.extracted import choose_name  # noqa: PLC0415 - the same
     from capture.media.extract.job import draw_waveform, extract  # noqa: PLC0415 - for workers only
 
-    settled, there = settle(job)
+    settled, there = choose_name(job)
     if not there:
         return _noted(extract(settled), job, settled)
     if job.with_picture:
@@ -36,9 +36,9 @@ def wait_for_disk(parts: Iterable[ExtractedPart]) -> None:
     Raises:
         OutputError: The disk reports an error.
     """
-    from capture.media.output import keep_all  # noqa: PLC0415 - av, loaded by now
+    from capture.media.output import sync_all  # noqa: PLC0415 - av, loaded by now
 
-    keep_all(parts)
+    sync_all(parts)
 
 
 def _noted(result: ExtractResult, asked: ExtractJob, done: ExtractJob) -> ExtractResult:

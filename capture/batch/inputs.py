@@ -44,8 +44,10 @@ def check_file(path: Path) -> None:
             f"there is no file {path}", hint="check the name and the folder"
         ) from error
     except OSError as error:
-        told = explain_system_error(error)
-        raise ConfigError(told[0] if told else str(error), hint="check the name") from error
+        explained = explain_system_error(error)
+        raise ConfigError(
+            explained[0] if explained else str(error), hint="check the name"
+        ) from error
 
 
 def is_folder(path: Path) -> bool:

@@ -92,8 +92,8 @@ def error_of(error: BaseException) -> JobError:
     kind = type(error).__name__
     if isinstance(error, CaptureError):
         return JobError(kind, error.message, error.hint)
-    if isinstance(error, OSError) and (told := explain_system_error(error)):
-        return JobError(kind, *told)
+    if isinstance(error, OSError) and (explained := explain_system_error(error)):
+        return JobError(kind, *explained)
     return JobError(kind, f"{kind}: {error}", Advice.REPORT.with_())
 
 
@@ -227,11 +227,11 @@ class _Batch(Generic[J, R]):
                 lost += chunk
                 death = error
             except (Exception, CancelledError) as error:  # noqa: BLE001 - of any executor
-                self._doubt(chunk, error_of(error))
+                self._retry_alone(chunk, error_of(error))
             else:
                 self._account(chunk, results)
         if death is not None:
-            self._bury(lost, death)
+            self._handle_death(lost, death)
 
     def _account(self, chunk: list[_Item[J]], results: list[JobResult[J, R]]) -> None:
         """Report the finished jobs of a chunk, requeue the rest, and adapt the chunk size."""
@@ -255,7 +255,7 @@ class _Batch(Generic[J, R]):
         # The caller's own job, not the copy that has been to another process.
         self._on_result(JobResult(item.job, value, error, elapsed_s, item.is_again))
 
-    def _doubt(self, chunk: list[_Item[J]], error: JobError) -> None:
+    def _retry_alone(self, chunk: list[_Item[J]], error: JobError) -> None:
         """Handle a chunk that failed as a whole: one job has failed, several are tried alone."""
         if len(chunk) == 1:
             self._report(chunk[0], None, error, 0.0)
@@ -264,7 +264,7 @@ class _Batch(Generic[J, R]):
             item.is_again = True
         self._suspects.extend(chunk)
 
-    def _bury(self, lost: list[_Item[J]], death: BrokenExecutor) -> None:
+    def _handle_death(self, lost: list[_Item[J]], death: BrokenExecutor) -> None:
         """Handle a dead process: all jobs of its pool are suspects."""
         self._deaths += 1
         if isinstance(self._executor, Workers):
@@ -283,7 +283,7 @@ class _Batch(Generic[J, R]):
             # Found; those that were suspected with it are as good as any other.
             self._returned.extendleft(reversed(self._suspects))
             self._suspects.clear()
-        self._doubt(lost, DIED)
+        self._retry_alone(lost, DIED)
 
     def _abandon(self) -> None:
         """End what is running: ``Workers`` at once, other executors after the present job."""

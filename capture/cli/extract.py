@@ -26,7 +26,7 @@ from capture.clock import now_ns
 from capture.errors import CaptureError, ConfigError
 from capture.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SOME_FAILED
 from capture.memory import return_large_blocks
-from capture.messages.extracted import remembered
+from capture.messages.extracted import record_extracted
 from capture.model.extraction import ExtractedPart, ExtractResult
 from capture.naming import clear_parts
 from capture.specs.extraction import ExtractJob
@@ -211,15 +211,15 @@ def _extract_one(job: ExtractJob, *, is_json: bool, is_quiet: bool) -> int:
     error: CaptureError | None = None
     result: ExtractResult | None = None
     try:
-        result = remembered(job, extract_file(job))
+        result = record_extracted(job, extract_file(job))
     except CaptureError as failure:
         error = failure
     if is_json:
-        told = None if error is None else error_of(error)
+        job_error = None if error is None else error_of(error)
         elapsed_s = (now_ns() - begun_ns) / NS_PER_S
         tally = Tally(1)
         view = choose_batch_view(tally, is_json=True, is_quiet=is_quiet)
-        _account(JobResult(job, result, told, elapsed_s), tally, view)
+        _account(JobResult(job, result, job_error, elapsed_s), tally, view)
         view.finish(BatchReport(tally.done, len(tally.failed), elapsed_s))
     if error is not None:
         raise error
@@ -271,7 +271,7 @@ def _extract_many(
             misuse.append(result.error)  # what contradicts itself does so for every file
             stop.set()
         else:
-            value = None if result.value is None else remembered(result.job, result.value)
+            value = None if result.value is None else record_extracted(result.job, result.value)
             if value is not None and not value.is_skipped:
                 written.extend(value.parts)
             _account(dataclasses.replace(result, value=value), tally, view)

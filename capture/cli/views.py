@@ -107,14 +107,14 @@ class LineView(PathView):
     """Plain lines on stderr, for logs and pipes."""
 
     def __init__(self) -> None:
-        self._told: set[str] = set()
+        self._shown_warnings: set[str] = set()
         self._next_ns = now_ns() + LINE_EVERY_NS
         self._waits_until_s: float | None = None
 
     def on_event(self, event: Event) -> None:
         """A line for what matters to people."""
         if event.kind in _SPOKEN:
-            self._told.add(event.message)
+            self._shown_warnings.add(event.message)
             say(_spoken(event))
 
     def wait(self, until_s: float, sleep: Callable[[], object]) -> None:
@@ -140,7 +140,7 @@ class LineView(PathView):
 
     def finish(self, result: RecordingResult) -> None:
         """A summary, then the paths."""
-        for line in summary(result, self._told):
+        for line in summary(result, self._shown_warnings):
             say(line)
         super().finish(result)
 
@@ -189,12 +189,12 @@ class MeterView(TerminalView, PathView):
 
     def __init__(self) -> None:
         super().__init__()
-        self._told: set[str] = set()
+        self._shown_warnings: set[str] = set()
 
     def on_event(self, event: Event) -> None:
         """A line for what matters to people."""
         if event.kind in _SPOKEN:
-            self._told.add(event.message)
+            self._shown_warnings.add(event.message)
             self.say(_spoken(event), "yellow")
 
     def wait(self, until_s: float, sleep: Callable[[], object]) -> None:
@@ -216,7 +216,7 @@ class MeterView(TerminalView, PathView):
 
     def finish(self, result: RecordingResult) -> None:
         """A summary, then the paths."""
-        for line in summary(result, self._told):
+        for line in summary(result, self._shown_warnings):
             self.say(line)
         super().finish(result)
 
@@ -288,12 +288,12 @@ def choose_view(*, is_json: bool, is_quiet: bool) -> View:
     return MeterView() if sys.stderr.isatty() else LineView()
 
 
-def summary(result: RecordingResult, told: Container[str] = ()) -> list[str]:
+def summary(result: RecordingResult, shown: Container[str] = ()) -> list[str]:
     """What is said at the end: length, size, pictures, loudness, and what went wrong.
 
     Args:
         result: What was kept.
-        told: Warnings that were said before.
+        shown: Warnings that were said before.
     """
     parts = [f"{result.duration_s:.1f} s", format_size(result.size_bytes)]
     if result.captured_pictures:
@@ -305,5 +305,5 @@ def summary(result: RecordingResult, told: Container[str] = ()) -> list[str]:
     ]
     return [
         f"saved: {'; '.join(parts)}",
-        *(f"warning: {w}" for w in result.warnings if w not in told),
+        *(f"warning: {w}" for w in result.warnings if w not in shown),
     ]

@@ -356,9 +356,7 @@ def _check(spec: GateSpec, rate_hz: int, judge: SpeechJudge | None) -> None:
     if spec.is_any_sound:
         return
     if judge is None:
-        raise ConfigError(
-            "a gate for speech needs a detector of speech", hint="or let any sound count"
-        )
+        raise ConfigError("a gate for speech has no speech detector", hint="or let any sound count")
     if judge.rate_hz != rate_hz:
         raise ConfigError(
             f"speech is judged at {judge.rate_hz} Hz, and the sound has {rate_hz}",

@@ -7,7 +7,7 @@ from pathlib import Path
 from capture.errors import OutputError
 from capture.specs.recording import RecordingSpec
 
-__all__ = ["DiskLook", "DiskWatch", "check_room"]
+__all__ = ["DiskLook", "DiskWatch", "check_free_space"]
 
 MAX_SIZE_MARGIN_S = 2.0
 """Data that may still be in mailboxes when the size is checked."""
@@ -46,7 +46,7 @@ class DiskWatch:
         Raises:
             OutputError: There is less free than the recording has to leave.
         """
-        check_room(self._spec.output.parent, self._spec.min_free_bytes)
+        check_free_space(self._spec.output.parent, self._spec.min_free_bytes)
 
     def look(self, written_bytes: int, recorded_s: float) -> DiskLook:
         """The state of the disk now.
@@ -85,7 +85,7 @@ class DiskWatch:
         )
 
 
-def check_room(folder: Path, min_free_bytes: int) -> None:
+def check_free_space(folder: Path, min_free_bytes: int) -> None:
     """Raise if there is too little free space to record.
 
     Raises:

@@ -19,7 +19,7 @@ from capture.specs.target import Window
 from capture.specs.voice import VoiceSpec
 from capture.units import NS_PER_S, parse_duration, parse_size
 
-__all__ = ["Ending", "Facts", "has_all", "parse_start", "parse_stop", "with_rules"]
+__all__ = ["Facts", "StopRules", "has_all", "parse_start", "parse_stop", "with_rules"]
 
 APP_GONE_S = 2.0
 """Players close their stream and open another one between two titles."""
@@ -82,7 +82,7 @@ def parse_stop(text: str) -> Rule:
             f"the stop rule {text!r} makes no sense: {error}", hint=_STOP_HINT
         ) from error
     if amount <= 0:
-        raise ConfigError(f"the stop rule {kind!r} needs more than nothing", hint=_STOP_HINT)
+        raise ConfigError(f"the stop rule {kind!r} must have a limit above 0", hint=_STOP_HINT)
     return Rule(kind, amount=amount)
 
 
@@ -128,11 +128,11 @@ def _check(spec: RecordingSpec | VoiceSpec) -> None:
                 hint=Advice.LIMIT_WAITING.with_(),
             )
     elif listens and not spec.audio:
-        raise ConfigError("sound and silence cannot be told apart: no sound is recorded")
+        raise ConfigError("a rule about sound cannot be checked: no sound is recorded")
     if spec.start_within_s is not None and not spec.start_when:
         example = "app:NAME" if isinstance(spec, VoiceSpec) else "sound"
         raise ConfigError(
-            "there is a time limit, but nothing to wait for",
+            "the start has a time limit, but no rule to wait for",
             hint=f"add a start rule, such as {example}",
         )
 
@@ -158,7 +158,7 @@ def has_all(rules: Iterable[Rule], facts: Facts) -> bool:
     return all(_is_among(rule.name, there[rule.kind]) for rule in rules if rule.kind in there)
 
 
-class Ending:
+class StopRules:
     """Finds the first stop rule that holds. Used from one thread.
 
     Args:

@@ -132,7 +132,9 @@ class AudioTimeline:
             ValueError: If the block has another number of channels.
         """
         if block.samples.ndim != 2 or block.samples.shape[1] != self._channels:  # noqa: PLR2004
-            raise ValueError(f"blocks of {self._channels} channels, not {block.samples.shape}")
+            raise ValueError(
+                f"a block has the shape {block.samples.shape}, not {self._channels} channels"
+            )
         if len(block.samples) == 0:
             return
         if self._expected is not None:
@@ -167,10 +169,12 @@ class AudioTimeline:
                 ``fill``.
         """
         if until_frame < self._pulled:
-            raise ValueError(f"frame {until_frame} was pulled already ({self._pulled} were)")
+            raise ValueError(f"frame {until_frame} lies before the last pull, up to {self._pulled}")
         if until_frame > self._laid:
             if not fill:
-                raise ValueError(f"only {self._laid} frames are there, not {until_frame}")
+                raise ValueError(
+                    f"frame {until_frame} is not laid yet, only {self._laid} frames are"
+                )
             self._fill(until_frame)
         frames = until_frame - self._pulled
         out = np.empty((frames, self._channels), np.float32)
@@ -223,7 +227,7 @@ class AudioTimeline:
             if abs(ahead) > plausible:
                 self._expected = block.position_frames  # neither is to be believed: just append
             elif error is not None:
-                self._doubt(end + ahead, error)
+                self._check_stamps(end + ahead, error)
             return
         self._doubts.clear()
         was_filled, self._is_filled = self._is_filled, False
@@ -249,7 +253,7 @@ class AudioTimeline:
         self._settle_at = None
         self._accepted_error = 0.0
 
-    def _doubt(self, at: float, error: float) -> None:
+    def _check_stamps(self, at: float, error: float) -> None:
         """Accept implausible stamps once they have agreed with each other for long enough."""
         if abs(error) > DOUBT_LIMIT_S * self._rate:
             return

@@ -40,7 +40,7 @@ __all__ = [
     "certify",
     "facts_of_file",
     "parse",
-    "room",
+    "placeholder",
     "seal",
     "without_certificate",
     "without_padding",
@@ -131,7 +131,7 @@ class QuietLog:
                 self._floor_s = heapq.heappop(self._longest)[0]
 
 
-def room(tracks: int, comment: str = "") -> str:
+def placeholder(tracks: int, comment: str = "") -> str:
     """The comment of a file that is being written: padding that the certificate replaces later.
 
     Args:
@@ -242,7 +242,7 @@ def _ever_shorter(facts: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def seal(path: Path, facts: Mapping[str, Any]) -> None:
-    """Write the certificate into a closed file that was opened with ``room()``.
+    """Write the certificate into a closed file that was opened with ``placeholder()``.
 
     Raises:
         OSError: The disk does not take it; the file itself is whole.
@@ -304,12 +304,12 @@ def _seal_window(window: bytearray, facts: Mapping[str, Any]) -> bool:
     for found in rooms:
         start, end = found.span()
         window[start:end] = certificate_text(facts, end - start).encode("ascii")
-        _mend_ogg(window, start)
-        _mend_matroska(window, start)
+        _repair_ogg(window, start)
+        _repair_matroska(window, start)
     return bool(rooms)
 
 
-def _mend_ogg(window: bytearray, at: int) -> None:
+def _repair_ogg(window: bytearray, at: int) -> None:
     """Make the checksum of the Ogg page around a place true again (RFC 3533, 6)."""
     page = window.rfind(b"OggS", 0, at)
     if window[:4] != b"OggS" or page < 0:
@@ -330,7 +330,7 @@ def _ogg_crc(data: bytes | bytearray) -> int:
     return crc & 0xFFFFFFFF
 
 
-def _mend_matroska(window: bytearray, at: int) -> None:
+def _repair_matroska(window: bytearray, at: int) -> None:
     """Make the checksum of the Matroska element "Tags" around a place true again (RFC 9559)."""
     tags = window.rfind(_MATROSKA_TAGS, 0, at)
     if window[:4] != b"\x1a\x45\xdf\xa3" or tags < 0:

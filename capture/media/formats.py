@@ -185,7 +185,7 @@ def check_sound_spec(spec: SoundFileSpec) -> None:
     ):
         if wanted not in known:
             names = ", ".join(name for name in known if name is not None)
-            raise ConfigError(f"no {what} named {wanted!r}", hint=f"there is: {names}")
+            raise ConfigError(f"there is no {what} {wanted!r}", hint=f"there is: {names}")
 
 
 def suffix_of(spec: SoundFileSpec) -> str:

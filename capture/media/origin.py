@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["identity_of", "is_said_to_be_of", "stream_number", "with_origin", "without_origin"]
+__all__ = ["identity_of", "names_source", "stream_number", "with_origin", "without_origin"]
 
 SAMPLE_BYTES = 64 * 1024
 """Read of each of three places; headers, indexes and tags lie at the ends."""
@@ -54,7 +54,7 @@ def stream_number(tags: Mapping[str, str]) -> int:
     return 0 if found is None else int(found[1], 16) & 0x7FFFFFFF  # FFmpeg's is signed
 
 
-def is_said_to_be_of(path: Path, container: Any, identity: str) -> bool | None:
+def names_source(path: Path, container: Any, identity: str) -> bool | None:
     """Whether a file names a source as its own; ``None`` where it names none.
 
     Args:

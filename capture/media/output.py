@@ -12,10 +12,10 @@ import av
 from capture.errors import SYSTEM_REASONS, OutputError
 from capture.model.extraction import ExtractedPart
 
-__all__ = ["as_output_error", "errno_said", "keep", "keep_all", "keep_names"]
+__all__ = ["as_output_error", "errno_of", "sync", "sync_all", "sync_names"]
 
 
-def errno_said(words: str) -> int:
+def errno_of(words: str) -> int:
     """The error number that belongs to a message of the system; EIO if none is known."""
     return next((code for code in SYSTEM_REASONS if os.strerror(code) in words), errno.EIO)
 
@@ -32,11 +32,11 @@ class as_output_error(contextlib.AbstractContextManager["as_output_error"]):  # 
         code = getattr(error, "errno", None)
         reason, hint = SYSTEM_REASONS.get(code or 0, (str(error), "choose another folder"))
         raise OutputError(
-            f"cannot write {self._path}: {reason}", hint=hint, details={"errno": code}
+            f"{self._path} cannot be written: {reason}", hint=hint, details={"errno": code}
         ) from error
 
 
-def keep(path: Path) -> None:
+def sync(path: Path) -> None:
     """Wait until a finished file is on the disk, safe from a power cut.
 
     Raises:
@@ -46,7 +46,7 @@ def keep(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def keep_all(parts: Iterable[ExtractedPart]) -> None:
+def sync_all(parts: Iterable[ExtractedPart]) -> None:
     """Wait until many finished files and their names are on the disk.
 
     Files that do not exist any more are passed over.
@@ -61,12 +61,12 @@ def keep_all(parts: Iterable[ExtractedPart]) -> None:
             with contextlib.suppress(OSError), path.open("rb") as file:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     for path in filter(os.path.exists, paths):
-        keep(path)
+        sync(path)
     for folder in filter(os.path.exists, {path.parent for path in paths}):
-        keep_names(folder)
+        sync_names(folder)
 
 
-def keep_names(folder: Path) -> None:
+def sync_names(folder: Path) -> None:
     """Wait until the names in a folder are on the disk, where the file system can."""
     if sys.platform == "win32":
         return

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from capture.model.extraction import ExtractResult
     from capture.specs.extraction import ExtractJob
 
-__all__ = ["remembered"]
+__all__ = ["record_extracted"]
 
 
-def remembered(job: ExtractJob, result: ExtractResult) -> ExtractResult:
+def record_extracted(job: ExtractJob, result: ExtractResult) -> ExtractResult:
     """The result of a job; its files are recorded as messages if the job wants that.
 
     Where that fails, the result has a warning. Their waveforms are computed when they are

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from capture.config import data_folder, default_voice_folder
 
-__all__ = ["library_folder", "meet", "met"]
+__all__ = ["add_folder", "known_folders", "library_folder"]
 
 OWNER_ONLY, FOLDER_OF_OWNER = 0o600, 0o700
 
@@ -18,7 +18,7 @@ def library_folder() -> Path:
     return data_folder() / "messages"
 
 
-def met(library: Path) -> list[Path]:
+def known_folders(library: Path) -> list[Path]:
     """The folders that hold messages, the default one first; some may not exist any more.
 
     Args:
@@ -32,9 +32,9 @@ def met(library: Path) -> list[Path]:
     return list(dict.fromkeys((default_voice_folder(), *named)))
 
 
-def meet(library: Path, folder: Path) -> None:
+def add_folder(library: Path, folder: Path) -> None:
     """Add a folder to the list; if that fails, an index must be given the folder by name."""
-    if folder in met(library):
+    if folder in known_folders(library):
         return
     with contextlib.suppress(OSError):
         library.mkdir(parents=True, exist_ok=True, mode=FOLDER_OF_OWNER)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["fold", "folded_ways"]
+__all__ = ["fold", "folded_variants"]
 
 _SAME = {
     "\u0131": "i",  # Turkish, without its dot
@@ -61,7 +61,7 @@ def fold(text: str) -> str:
     return " ".join(folded.split())
 
 
-def folded_ways(word: str) -> tuple[str, ...]:
+def folded_variants(word: str) -> tuple[str, ...]:
     """Folded forms that may stand for a word: ``Muenchen`` also finds München."""
     plain = fold(word)
     short = plain

@@ -140,7 +140,7 @@ def append(folder: Path, entries: Iterable[dict[str, Any]], *, is_durable: bool 
             if is_durable:
                 os.fsync(number)
     except OSError as error:
-        raise _refused(folder, error, "write") from error
+        raise _refused(folder, error, "written") from error
 
 
 def rewrite(
@@ -178,7 +178,7 @@ def rewrite(
                 os.fsync(file.fileno())
             part.replace(path)
     except OSError as error:
-        raise _refused(folder, error, "write") from error
+        raise _refused(folder, error, "written") from error
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
@@ -222,7 +222,7 @@ def _open(folder: Path, flags: int) -> int:
     number = os.open(folder / JOURNAL, flags, OWNER_ONLY)
     if not stat.S_ISREG(os.fstat(number).st_mode):
         os.close(number)
-        raise OSError(errno.EINVAL, "it is no file")
+        raise OSError(errno.EINVAL, "it is no ordinary file")
     return number
 
 
@@ -260,7 +260,7 @@ def _lock(number: int, deadline_s: float) -> None:
             if error.errno not in {errno.EACCES, errno.EAGAIN, errno.EDEADLK}:
                 return
             if time.monotonic() > deadline_s:
-                raise OSError(errno.EAGAIN, "another program holds it") from error
+                raise OSError(errno.EAGAIN, "another program has locked it") from error
             time.sleep(LOOK_EVERY_S)
             continue
         return
@@ -291,9 +291,9 @@ def _byte_at(number: int, offset: int) -> bytes:
     return os.read(number, 1)
 
 
-def _refused(folder: Path, error: OSError, verb: str) -> OutputError:
+def _refused(folder: Path, error: OSError, what: str) -> OutputError:
     return OutputError(
-        f"cannot {verb} {folder / JOURNAL}: {error.strerror or error}",
+        f"{folder / JOURNAL} cannot be {what}: {error.strerror or error}",
         hint="the list of kept messages needs it; the files of the messages are not affected",
         details={"errno": error.errno},
     )

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from capture.errors import CaptureError, ConfigError, OutputError
 from capture.hints import Advice
 from capture.messages import journal
-from capture.messages.folders import library_folder, meet, met
+from capture.messages.folders import add_folder, known_folders, library_folder
 from capture.messages.index import Indexed, Survey, current_entries
 from capture.messages.message import ID_DIGITS, Facts, Message, entry_of
 from capture.messages.places import hide, remove, restore, sum_of, translating
@@ -88,7 +88,7 @@ def record(
     for message in messages:
         by_folder[message.path.parent].append(entry_of(message))
     for folder, entries in by_folder.items():
-        meet(library or library_folder(), folder)
+        add_folder(library or library_folder(), folder)
         journal.append(folder, entries, is_durable=is_durable)
 
 
@@ -217,7 +217,7 @@ class Library:
             survey.add_tree(place.absolute())
         found = survey.run()
         for folder in found.folders:
-            meet(self._folder, folder)
+            add_folder(self._folder, folder)
         self._store.replace_all(found.folders, found.messages, found.sums)
         self._refresh()  # what others have written down meanwhile
         return found
@@ -332,7 +332,7 @@ class Library:
 
     def _all_folders(self) -> dict[Path, Any]:
         """The folders to look at: those of the store, and those of the list."""
-        folders: dict[Path, Any] = dict.fromkeys(met(self._folder))
+        folders: dict[Path, Any] = dict.fromkeys(known_folders(self._folder))
         return folders | self._store.folders()
 
     def _catch_up(self, folder: Path, since: journal.Position | None) -> None:

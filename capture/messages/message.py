@@ -155,10 +155,10 @@ def message_of(entry: Mapping[str, Any], folder: Path) -> Message:
     found = _Entry(entry)
     sha256 = found.take("sha256", str, default="").lower()
     if len(sha256) != _SUM_DIGITS or set(sha256) - set("0123456789abcdef"):
-        raise ValueError("its sha256 is none")
+        raise ValueError("its sha256 is missing or no SHA-256")
     message_id = found.take("id", str, default=sha256[:ID_DIGITS])
     if not message_id or set(message_id) - set("0123456789abcdef"):
-        raise ValueError("its id is none")  # it becomes part of a file's name
+        raise ValueError("its id is no hexadecimal number")  # it becomes part of a file's name
     kept_at = found.moment("kept_at") or found.moment("sent_at")
     picture = found.optional("picture", str)
     return Message(
@@ -229,11 +229,11 @@ def _read_transcript(value: object) -> tuple[Passage, ...]:
     if isinstance(value, str):
         return (Passage(value),)
     if not isinstance(value, list):
-        raise ValueError("its transcript is none")  # noqa: TRY004 - as all that is wrong with it
+        raise ValueError("its transcript is no list of passages")  # noqa: TRY004 - as all that is wrong with it
     passages = []
     for one in value:
         if not isinstance(one, Mapping):
-            raise ValueError("its transcript is none")  # noqa: TRY004 - the same
+            raise ValueError("its transcript is no list of passages")  # noqa: TRY004 - the same
         found = _Entry(one)
         times = found.optional("start_s", float), found.optional("end_s", float)
         passages.append(Passage(found.take("text", str), *times))

@@ -51,7 +51,7 @@ def name_of(pattern: str, facts: Facts) -> str:
         # Nothing but the words: what a part of one or its width comes to shows only in the end.
         for _, word, width, conversion in string.Formatter().parse(pattern):
             if word is not None and (word not in words or width or conversion):
-                raise ValueError(f"{word!r} is none of its words")  # noqa: TRY301 - as parse() does
+                raise ValueError(f"{word!r} is no known word")  # noqa: TRY301 - as parse() does
         text = pattern.format_map(words)
     except ValueError as error:
         raise ConfigError(

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capture.errors import OutputError
-from capture.messages.folding import fold, folded_ways
+from capture.messages.folding import fold, folded_variants
 from capture.messages.journal import Position
 from capture.messages.message import entry_of, message_of
 from capture.sqlite import LOCKED_AFTER_S, Database, connect, is_locked
@@ -130,7 +130,7 @@ class Store(Database):
         parts = [("folded", word) for word in query.words.split()]
         parts += [("sender", query.sender), ("chat", query.chat), ("app", query.app)]
         for column, text in parts:
-            ways = () if text is None else folded_ways(text)
+            ways = () if text is None else folded_variants(text)
             if ways:
                 likes = [f"{column} LIKE ? ESCAPE char(92)"] * len(ways)
                 conditions.append(f"({' OR '.join(likes)})")
@@ -312,7 +312,7 @@ def _make_private(path: Path) -> None:
                     each.chmod(mode)
     except OSError as error:
         raise OutputError(
-            f"there is no place for the list of messages: {error}",
+            f"the folder of the list of messages cannot be made: {error}",
             hint="CAPTURE_DATA_DIR names another folder; CAPTURE_LIBRARY=off goes without it",
         ) from error
 

@@ -55,7 +55,7 @@ class Film:
         is_lossless: Keep every colour value as it is.
 
     Attributes:
-        box: Mailbox of pictures for the encoding thread.
+        mailbox: Mailbox of pictures for the encoding thread.
         captured: Pictures handed over.
         unchanged: Slots in which nothing had changed.
         dropped: Slots that were missed, and pictures for which there was no room.
@@ -63,7 +63,7 @@ class Film:
     """
 
     def __init__(self, screen: ScreenSource, fps: float, *, is_lossless: bool) -> None:
-        self.box: Mailbox[Picture] = Mailbox(PICTURES_WAITING, when_full=WhenFull.DROP_NEW)
+        self.mailbox: Mailbox[Picture] = Mailbox(PICTURES_WAITING, when_full=WhenFull.DROP_NEW)
         self.captured = 0
         self.unchanged = 0
         self.dropped = 0
@@ -121,7 +121,7 @@ class Film:
             DeviceLostError: The display went away.
         """
         _, captured_ns = self._look()
-        self.box.put(Picture(self._picture.to_frame(), 0, is_key=True))
+        self.mailbox.put(Picture(self._picture.to_frame(), 0, is_key=True))
         self._count(captured_ns)
         start_ns = captured_ns if start_ns is None else start_ns
         self._first_slot = int((captured_ns - start_ns) / self._slot_ns)
@@ -207,7 +207,7 @@ class Film:
         else:
             return False
         # A picture that finds no room is not lost for good: the kept one has what changed.
-        self._is_pending = not self.box.put(picture)
+        self._is_pending = not self.mailbox.put(picture)
         if self._is_pending and picture.frame is not None:
             self.recycle(picture.frame)
         self.dropped += self._is_pending
@@ -215,16 +215,16 @@ class Film:
             self._handed_ns = media_ns
         return not self._is_pending
 
-    def hurry(self) -> None:
+    def wake(self) -> None:
         """Wake ``run``, whose end is now earlier. Any thread."""
         if (screen := self._screen) is not None:
-            screen.hurry()
+            screen.wake()
 
     def encode(self, lane: PictureLane) -> None:
         """Pass pictures from the mailbox to a lane until it is closed; run in a thread."""
         while True:
             try:
-                picture = self.box.get()
+                picture = self.mailbox.get()
             except MailboxClosedError:
                 return
             lane.put(picture.frame, picture.media_ns, is_key=picture.is_key)

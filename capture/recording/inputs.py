@@ -93,7 +93,7 @@ class Inputs:
     def abort(self) -> None:
         """Drop pictures and sound that wait in mailboxes. Any thread."""
         if self.film is not None:
-            self.film.box.close(discard=True)
+            self.film.mailbox.close(discard=True)
         if self.sound is not None:
             self.sound.abort()
 

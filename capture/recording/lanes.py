@@ -129,7 +129,7 @@ class PictureLane:
     def _give(self, packets: Sequence[Packet]) -> None:
         if packets:
             assert self._segment is not None
-            self._segments.box.put(Written(self._segment, packets))
+            self._segments.mailbox.put(Written(self._segment, packets))
 
     def _slot_at(self, media_ns: int) -> int:
         return round((media_ns - self._start_ns) / self._slot_ns)
@@ -204,7 +204,7 @@ class SoundLane:
         assert self._segment is not None
         if packets:
             # Sound never waits for the disk: a few kilobytes a second always have room.
-            self._segments.box.put(Written(self._segment, packets), force=True)
+            self._segments.mailbox.put(Written(self._segment, packets), force=True)
 
     @property
     def _media_ns(self) -> int:

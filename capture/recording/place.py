@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from capture.desktop import PrivateDesktop, inherited_variables
 from capture.errors import DeviceNotFoundError
-from capture.process import apart
+from capture.process import detached
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,7 +90,7 @@ class Place:
             variables = inherited_variables() | dict(self.environment)
         # stdout is for results; in a group of its own it gets no ^C that is meant for us.
         try:
-            self._command = subprocess.Popen(list(words), stdout=2, env=variables, **apart())  # noqa: S603 - it is asked for
+            self._command = subprocess.Popen(list(words), stdout=2, env=variables, **detached())  # noqa: S603 - it is asked for
         except OSError as error:
             raise DeviceNotFoundError(
                 f"{words[0]!r} cannot be started: {error.strerror}", hint="run it by itself first"

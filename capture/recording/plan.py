@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from capture.errors import ConfigError, OutputError
 from capture.hints import Advice
-from capture.live.lookout import check_rules, require_rules
 from capture.live.mixer import SourceSetting, plan_tracks
+from capture.live.rule_watch import check_rules, require_rules
 from capture.live.rules import with_rules
 from capture.media.output import as_output_error
 from capture.media.write.encode import AudioEncoder, VideoEncoder, choose_video_encoder
@@ -55,7 +55,9 @@ def check_spec(spec: RecordingSpec) -> None:
         OutputError: The output exists, or is a folder.
     """
     if spec.delay_s and spec.begin_at_s is not None:
-        raise ConfigError("a delay and a time both say when to begin", hint="leave one of them out")
+        raise ConfigError(
+            "a delay and a start time cannot both be set", hint="leave one of them out"
+        )
     with_rules(spec)
     require_rules((*spec.start_when, *spec.stop_when))
     if len({audio.source for audio in spec.audio}) < len(spec.audio):

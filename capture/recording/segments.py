@@ -21,7 +21,7 @@ from capture.media.write.encode import AudioEncoder, VideoEncoder
 from capture.pipeline import Mailbox, MailboxClosedError
 from capture.units import NS_PER_S
 
-__all__ = ["KEY_PICTURE_EVERY_NS", "Segment", "Segments", "Written", "what_is_kept"]
+__all__ = ["KEY_PICTURE_EVERY_NS", "Segment", "Segments", "Written", "with_kept_length"]
 
 PACKETS_BYTES = 64 * 1024 * 1024
 """Size of the mailbox; beyond it pictures wait, and are dropped where they are taken."""
@@ -121,7 +121,7 @@ class Segments:
     """Media times that become chapters; appended by any thread."""
     paths: list[Path] = field(default_factory=list)
     """Finished files."""
-    box: Mailbox[Written] = field(
+    mailbox: Mailbox[Written] = field(
         default_factory=lambda: Mailbox(PACKETS_BYTES, weigh=lambda item: item.size_bytes)
     )
     _open: dict[int, Segment] = field(default_factory=dict)
@@ -165,7 +165,7 @@ class Segments:
         """End the part of one lane in a segment, at ``end_ns``."""
         segment.ends_s[kind] = (end_ns - segment.start_ns) / NS_PER_S
         segment.end_ns = max(segment.end_ns or 0, end_ns)
-        self.box.put(Written(segment), force=True)
+        self.mailbox.put(Written(segment), force=True)
 
     def write_all(self) -> None:
         """Write packets until the mailbox is closed and empty; then close all files."""
@@ -174,7 +174,7 @@ class Segments:
             while True:
                 self._look_after()
                 with contextlib.suppress(TimeoutError):
-                    for item in self.box.get_all(LOOK_EVERY_S, gather_s=GATHER_S):
+                    for item in self.mailbox.get_all(LOOK_EVERY_S, gather_s=GATHER_S):
                         self._write(item)
         except MailboxClosedError:
             is_whole = True
@@ -216,7 +216,7 @@ class Segments:
                 self.on_done(path)
 
 
-def what_is_kept(error: OutputError, paths: Sequence[Path]) -> tuple[float, OutputError]:
+def with_kept_length(error: OutputError, paths: Sequence[Path]) -> tuple[float, OutputError]:
     """Seconds of the recording on disk, and the error with a hint on them; reads the files."""
     from capture.media.check.recover import length_of_all  # noqa: PLC0415 - only after a failure
 

@@ -24,7 +24,7 @@ from capture.errors import (
     SourceEndedError,
 )
 from capture.live.disk import DiskWatch
-from capture.live.lookout import Ear, Patience, check_rules, watch_for_end
+from capture.live.rule_watch import SoundDetector, StartWait, check_rules, watch_for_end
 from capture.live.rules import with_rules
 from capture.live.running import Running
 from capture.media.certificate import certify
@@ -35,7 +35,7 @@ from capture.recording.health import Health
 from capture.recording.inputs import Inputs
 from capture.recording.place import Place
 from capture.recording.plan import audio_codec_of, check_spec, find_doubled, plan_segments
-from capture.recording.segments import Segments, what_is_kept
+from capture.recording.segments import Segments, with_kept_length
 from capture.recording.start import Start
 from capture.specs.recording import RecordingSpec
 from capture.units import NS_PER_S
@@ -75,7 +75,7 @@ class Session(Running[Snapshot, RecordingResult]):
         self._state = State.READY
         self._device_changes = 0
         self._end_ns: int | None = None
-        self._patience = Patience(spec, self._events, self.wait_for_stop)
+        self._start_wait = StartWait(spec, self._events, self.wait_for_stop)
         self._pipeline = Pipeline()
         self._place = Place(spec)
         self._inputs = Inputs(spec)
@@ -83,7 +83,7 @@ class Session(Running[Snapshot, RecordingResult]):
         self._free_bytes: int | None = None
         self._clock = SessionClock(now_ns())
         self._segments: Segments | None = None
-        self._ear: Ear | None = None
+        self._sound_detector: SoundDetector | None = None
         self._watchdog = threading.Thread(target=self._watch, name="capture-watchdog", daemon=True)
 
     # ------------------------------------------------------------------------------ for the owner
@@ -95,7 +95,7 @@ class Session(Running[Snapshot, RecordingResult]):
             NothingRecordedError: It was stopped before it began.
             CaptureError: Something that is needed is not there. Nothing is left behind.
         """
-        start = Start(self.spec, self._patience, self._on_wait)
+        start = Start(self.spec, self._start_wait, self._on_wait)
         try:
             if not self._place.is_private:
                 self._check_rules()
@@ -110,10 +110,10 @@ class Session(Running[Snapshot, RecordingResult]):
                 self._place.start_command()
             start.wait_for_time(PREPARE_S)
             start.wait_for_others(self._place.environment)
-            self._inputs.open(self._place.environment, self._patience.check)
+            self._inputs.open(self._place.environment, self._start_wait.check)
             self._prepare()
             start.wait_for_time()
-            self._begin(start.wait_for_sound(self._ear))
+            self._begin(start.wait_for_sound(self._sound_detector))
         except BaseException:
             self._state = State.FAILED
             self._inputs.close()
@@ -155,7 +155,7 @@ class Session(Running[Snapshot, RecordingResult]):
         planned_ns = self._planned_end()
         self._end_ns = now_ns() if planned_ns is None else min(planned_ns, now_ns())
         if self._inputs.film is not None:
-            self._inputs.film.hurry()
+            self._inputs.film.wake()
 
     def abort(self) -> None:
         """End at once, without the pictures and sound in mailboxes; the file stays whole."""
@@ -202,7 +202,7 @@ class Session(Running[Snapshot, RecordingResult]):
 
     def _prepare(self) -> None:
         """Do everything slow before media time 0."""
-        self._patience.check()
+        self._start_wait.check()
         film, sound = self._inputs.film, self._inputs.sound
         self._segments = plan_segments(
             self.spec,
@@ -215,15 +215,19 @@ class Session(Running[Snapshot, RecordingResult]):
         if sound is None:
             return
         if {rule.kind for rule in (*self.spec.start_when, *self.spec.stop_when)} & LISTENING:
-            self._ear = Ear(self.spec.rate_hz)
-        sound.start(self._on_source_event, self._on_overflow, self._ear.take if self._ear else None)
+            self._sound_detector = SoundDetector(self.spec.rate_hz)
+        sound.start(
+            self._on_source_event,
+            self._on_overflow,
+            self._sound_detector.take if self._sound_detector else None,
+        )
 
     def _begin(self, start_ns: int | None) -> None:
         """Start recording at a moment; ``None``: at the first picture, which is taken now."""
         assert self._segments is not None
         self._clock = self._inputs.begin(start_ns)
         with self._lock:  # stopped before this: nothing is left; after it: it ends in order
-            self._patience.check()
+            self._start_wait.check()
             self._state = State.RECORDING
         self._segments.segment(0)
         self._start_threads()
@@ -236,16 +240,18 @@ class Session(Running[Snapshot, RecordingResult]):
         pipeline, segments = self._pipeline, self._segments
         film, sound = self._inputs.film, self._inputs.sound
         if film is not None:
-            pipeline.add("screen", self._run_film, film.box.close)
-            pipeline.add("encode", self._encode, lambda: film.box.close(discard=True))
+            pipeline.add("screen", self._run_film, film.mailbox.close)
+            pipeline.add("encode", self._encode, lambda: film.mailbox.close(discard=True))
         if sound is not None:
             pipeline.add("sound", self._run_sound, sound.abort)
         # Ends last: the watchdog closes its mailbox when all others have ended.
-        pipeline.add("mux", segments.write_all, lambda: segments.box.close(discard=True))
+        pipeline.add("mux", segments.write_all, lambda: segments.mailbox.close(discard=True))
         pipeline.start()
         self._watchdog.start()
         place, start_ns = self._place.environment, self._clock.start_ns
-        watch_for_end(self, self.spec, self._ear, start_ns, self._events, environment=place)
+        watch_for_end(
+            self, self.spec, self._sound_detector, start_ns, self._events, environment=place
+        )
 
     # ------------------------------------------------------------------------------- the threads
 
@@ -346,7 +352,7 @@ class Session(Running[Snapshot, RecordingResult]):
         deadline = time.monotonic() + DRAIN_WITHIN_S
         for stage in upstream:
             stage.join(max(0.1, deadline - time.monotonic()))
-        self._segments.box.close()
+        self._segments.mailbox.close()
         if not mux.join(max(1.0, deadline - time.monotonic())):
             self._fail(
                 OutputError(
@@ -366,7 +372,7 @@ class Session(Running[Snapshot, RecordingResult]):
             return
         length_s = self._recorded_until_ns() / NS_PER_S
         if isinstance(self._error, OutputError) and not mux.is_alive:
-            kept_s, self._error = what_is_kept(self._error, paths)
+            kept_s, self._error = with_kept_length(self._error, paths)
             length_s = min(length_s, kept_s)
         self._result = RecordingResult(
             paths=paths,

@@ -150,7 +150,7 @@ class _SoundWatch:
         is_due = facts.state in {SoundState.PLAYING, SoundState.MUTED}
         self._due_s = self._due_s + awake_s if is_due else 0.0
         is_silent = min(self._due_s, facts.loudness.silent_s) >= SILENT_S
-        if self._is_news("silent", is_so=is_silent):
+        if self._has_begun("silent", is_so=is_silent):
             why = "it is muted" if facts.state is SoundState.MUTED else "though something plays"
             message = f"{label} has been silent for {SILENT_S:.0f} s: {why}"
             yield _dead(at_ns, label, "silent", message)
@@ -158,16 +158,16 @@ class _SoundWatch:
         has_come = facts.received_blocks != self._received or facts.state is SoundState.LOST
         self._received = facts.received_blocks
         self._missing_s = 0.0 if has_come or facts.is_idle_silent else self._missing_s + awake_s
-        if self._is_news("no-data", is_so=self._missing_s >= NO_DATA_S):
+        if self._has_begun("no-data", is_so=self._missing_s >= NO_DATA_S):
             message = f"{label} has delivered nothing for {NO_DATA_S:.0f} s"
             yield _dead(at_ns, label, "no-data", message)
 
         # Not dead: loud music clips by design, and only the person knows.
-        if self._is_news("clipped", is_so=facts.loudness.clipped_s >= CLIPPED_S):
+        if self._has_begun("clipped", is_so=facts.loudness.clipped_s >= CLIPPED_S):
             message = f"{label} is clipped: it is louder than the file can hold"
             yield Event(EventKind.WARNING, message, at_ns, label, {"what": "clipped"})
 
-    def _is_news(self, what: str, *, is_so: bool) -> bool:
+    def _has_begun(self, what: str, *, is_so: bool) -> bool:
         """Whether a condition has just begun to hold."""
         if not is_so:
             self._told.discard(what)

@@ -83,7 +83,7 @@ def _carry_job(connection: sqlite3.Connection, row: tuple[Any, ...], parse: Pars
         spec = replace(parse((command, *words), name, place), duration_s=for_s)
     except CaptureError as error:
         options = shlex.join(words)
-        settings["problem"] = f"its options make no sense any more: {error.message}: {options}"
+        settings["problem"] = f"the job's options make no sense now: {error.message}: {options}"
         is_paused = True
         kind = VoiceSpec if command == "voice" else RecordingSpec
         spec = place.put(kind(place.folder, duration_s=for_s), name)

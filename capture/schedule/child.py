@@ -20,7 +20,7 @@ from typing import Protocol
 
 from capture.json_lines import json_line
 from capture.model.events import EventKind
-from capture.process import END_SIGNAL, apart, is_still, process_start
+from capture.process import END_SIGNAL, detached, is_same_process, process_start
 from capture.schedule.jobs import Run, Status
 from capture.specs.as_json import to_json
 from capture.specs.recording import RecordingSpec
@@ -46,12 +46,12 @@ RUN_VARIABLE = "CAPTURE_RUN"
 """In the recorder's environment: which run it is, so that it is found without its number."""
 LOOK_EVERY_S = 1.0
 """Time between two looks at a process that cannot be waited for."""
-ENDED_BEFORE = "it was told to end before anything was recorded"
-ENDED_EARLY = "it was told to end early"
+ENDED_BEFORE = "the recorder was stopped before anything was recorded"
+ENDED_EARLY = "the recorder was stopped early"
 CUT_SHORT = {
     "interrupt": ENDED_EARLY,
     "terminate": ENDED_EARLY,
-    "abort": "it was told to end at once",
+    "abort": "the recorder was stopped at once",
     "disk": "there was no more space on the disk",
 }
 """Reasons to stop that nobody planned, in words."""
@@ -97,7 +97,7 @@ class Process:
                 stdout=out,
                 stderr=err,
                 env=os.environ | {RUN_VARIABLE: run_mark(folder, run)},
-                **apart(),  # ^C is for the daemon, which ends its recorders itself
+                **detached(),  # ^C is for the daemon, which ends its recorders itself
             )
         self.pid = self._process.pid
 
@@ -178,7 +178,7 @@ def find_pid(folder: Path, run: Run) -> int | None:
     The number is stored after the start; a daemon that is killed in between leaves none.
     """
     if run.pid is not None:
-        return run.pid if is_still(run.pid, run.pid_started, run.boot_id) else None
+        return run.pid if is_same_process(run.pid, run.pid_started, run.boot_id) else None
     import psutil  # noqa: PLC0415 - few runs are without a number
 
     mark = run_mark(folder, run)

@@ -82,7 +82,8 @@ def write_unit(database: Path | None = None) -> Path:
         path.chmod(0o600)  # it has the path of the session's cookies
     except OSError as error:
         raise OutputError(
-            f"the unit cannot be written: {error}", hint="see `capture schedule install --print`"
+            f"the unit cannot be written: {error}",
+            hint="have the unit printed, and write it by hand",
         ) from error
     return path
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from capture.errors import CaptureError
 from capture.naming import free_path, numbered
 from capture.process import boot_id, process_start
-from capture.schedule import hooks, keep
+from capture.schedule import hooks, retention
 from capture.schedule.child import (
     ENDED_BEFORE,
     ENDED_EARLY,
@@ -46,7 +46,7 @@ VOICE_LEAD_S = 0.9
 """``voice`` takes no time to begin at; from its start to its first sound it needs 0.6 to 1.4 s."""
 GO_ON_S = 5.0
 """Less of an interrupted run than this is not worth a file of its own."""
-NOBODY = "nothing ran the schedule then"
+NO_DAEMON = "no daemon ran then"
 END_WITHIN_S = 60.0
 """Recorders have so long to finish their files after the signal to end."""
 
@@ -96,7 +96,7 @@ class Runner:
         """Claim a run and begin it in a thread; ``None`` if another process has claimed it."""
         run = self._store.claim(job, due.timestamp())
         if run is not None:
-            self._go(run, lambda: self._run(job, run, None))
+            self._start_thread(run, lambda: self._run(job, run, None))
         return run
 
     def run_here(self, job: Job) -> Run:
@@ -113,14 +113,14 @@ class Runner:
     def note_missed(self, job: Job, dues: Sequence[datetime]) -> None:
         """Record missed due times: one run for the last one, with their number."""
         first, last = dues[0], dues[-1]
-        message = NOBODY
+        message = NO_DAEMON
         if len(dues) > 1:
-            message = f"{len(dues)} runs since {first:%Y-%m-%d %H:%M} UTC: {NOBODY}"
+            message = f"{len(dues)} runs since {first:%Y-%m-%d %H:%M} UTC were missed: {NO_DAEMON}"
         run = self._store.claim(
             job, last.timestamp(), Status.QUEUED, message=message, ended_s=last.timestamp()
         )
         if run is not None:
-            self._go(run, lambda: self._miss(job, run, message))
+            self._start_thread(run, lambda: self._miss(job, run, message))
 
     def take_over(self, run: Run) -> None:
         """Continue the runs of an earlier daemon: wait for them, or recover their files."""
@@ -131,16 +131,16 @@ class Runner:
             return
         pid = find_pid(self._store.runs_folder, run)
         if pid is not None:
-            self._go(run, lambda: self._run(job, run, Adopted(pid)))
+            self._start_thread(run, lambda: self._run(job, run, Adopted(pid)))
         elif run.status is Status.RUNNING and was_started(self._store.runs_folder, run):
-            self._go(run, lambda: self._run(job, run, _Dead()))
+            self._start_thread(run, lambda: self._run(job, run, _EndedRecorder()))
         else:
             late_s = (self._clock.now() - run.due).total_seconds()
             grace_s = job.grace_s if job.missed is Missed.RUN_LATE else 0.0
             if late_s <= max(ON_TIME_S, grace_s):
-                self._go(run, lambda: self._run(job, run, None))
+                self._start_thread(run, lambda: self._run(job, run, None))
             else:
-                self._go(run, lambda: self._miss(job, run, NOBODY))
+                self._start_thread(run, lambda: self._miss(job, run, NO_DAEMON))
 
     def running(self) -> int:
         """Number of runs that have not ended."""
@@ -163,7 +163,7 @@ class Runner:
 
     # ----------------------------------------------------------------------------------- one run
 
-    def _go(self, run: Run, work: Callable[[], object]) -> None:
+    def _start_thread(self, run: Run, work: Callable[[], object]) -> None:
         """Start a run's work in a thread."""
 
         def main() -> None:
@@ -185,8 +185,8 @@ class Runner:
         self._enter(job, run)
         try:
             if child is not None:
-                outcome = self._unless_told(repaired(run, self._await(run, child)))
-                run, outcome = self._go_on(job, run, outcome)
+                outcome = self._unless_stopped(repaired(run, self._await(run, child)))
+                run, outcome = self._record_rest(job, run, outcome)
             elif self._may_begin(job, run):
                 run, outcome = self._attempts(job, run)
             elif self._stop.is_set() and not is_here:
@@ -201,7 +201,7 @@ class Runner:
 
     def _attempts(self, job: Job, run: Run) -> tuple[Run, Outcome]:
         """Record, with retries where that fails."""
-        warning = keep.forecast(self._store, job, job.for_s)
+        warning = retention.forecast(self._store, job, job.for_s)
         wait_s = job.retry_wait_s
         while True:
             run, outcome = self._record(job, run, job.for_s)
@@ -251,7 +251,7 @@ class Runner:
         self._on_change(run)
         outcome = self._await(run, child)
         self._names.discard(output)
-        return run, self._unless_told(repaired(run, outcome))
+        return run, self._unless_stopped(repaired(run, outcome))
 
     def _await(self, run: Run, child: Child) -> Outcome:
         self._children[run.id] = child
@@ -263,14 +263,14 @@ class Runner:
             del self._children[run.id]
         return read_outcome(self._store.runs_folder, run, exit_code)
 
-    def _unless_told(self, outcome: Outcome) -> Outcome:
+    def _unless_stopped(self, outcome: Outcome) -> Outcome:
         """The outcome; a recorder that was ended before it had anything has not failed."""
         if not self._stop.is_set() or outcome.has_result or outcome.status is not Status.FAILED:
             return outcome
         message = ENDED_EARLY if outcome.paths else ENDED_BEFORE
         return replace(outcome, status=Status.INTERRUPTED, message=message)
 
-    def _go_on(self, job: Job, run: Run, before: Outcome) -> tuple[Run, Outcome]:
+    def _record_rest(self, job: Job, run: Run, before: Outcome) -> tuple[Run, Outcome]:
         """Record the rest of an interrupted run, if the job's policy is to run late."""
         is_wanted = job.missed is Missed.RUN_LATE and not self._stop.is_set()
         if before.has_result or not is_wanted or job.for_s is None:
@@ -302,8 +302,8 @@ class Runner:
             return run
         self._store.add_recordings(ended, map(Path, ended.paths))
         if ended.status.is_success:  # what is good is never deleted for something that is not
-            keep.remove_old(self._store, job)
-        keep.forget_old_runs(self._store, job)
+            retention.remove_old(self._store, job)
+        retention.forget_old_runs(self._store, job)
         self._store.runs_folder.mkdir(parents=True, exist_ok=True)
         problem = hooks.call_hook(job, ended, log_paths(self._store.runs_folder, ended.id)[1])
         if problem is not None:
@@ -370,7 +370,7 @@ def _all_paths(outcome: Outcome, run: Run) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*map(str, outcome.paths), *run.paths)))
 
 
-class _Dead:
+class _EndedRecorder:
     """A recorder that ended while no daemon ran."""
 
     pid = 0

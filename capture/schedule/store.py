@@ -105,7 +105,7 @@ class Store(Database):
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(
-                f"there is no place for the schedule: {error}", hint="use another file"
+                f"the folder of the schedule cannot be made: {error}", hint="use another file"
             ) from error
         with self._translating():
             self._connection = connect(self.path)
@@ -393,7 +393,7 @@ def _job_of(row: sqlite3.Row) -> Job:
         spec = from_json(json.loads(row["spec"]))
     except ConfigError as error:  # one job must not keep the others from running
         spec, is_paused = RecordingSpec(default_output(".mp4")), True
-        settings["problem"] = f"its options cannot be read: {error.message}"
+        settings["problem"] = f"the job's options cannot be read: {error.message}"
     return Job(
         id=row["id"],
         name=name,

@@ -268,7 +268,7 @@ def _parse_every(words: str, text: str, zone: str, now: datetime) -> When:
         raise ConfigError(f"{text!r} is no interval", hint='write "every 30m"') from None
     if every_s < MIN_EVERY_S:
         raise ConfigError(
-            f"{text!r} is too often", hint=f"a schedule takes {MIN_EVERY_S} s or more"
+            f"{text!r} is due too often", hint=f"a schedule takes {MIN_EVERY_S} s or more"
         )
     if HOUR_S % every_s == 0:
         return When(text, zone, every_s=every_s)

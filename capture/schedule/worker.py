@@ -27,7 +27,7 @@ from capture.errors import (
     explain_system_error,
 )
 from capture.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, of_listening, of_recording
-from capture.libraries import lack
+from capture.libraries import missing_library
 from capture.live.running import Running
 from capture.memory import return_large_blocks
 from capture.model.events import Event
@@ -145,7 +145,7 @@ def _make(spec: RecordingSpec | VoiceSpec, output: _Output) -> Running[Any, Any]
 
 def _explained(error: Exception) -> CaptureError:
     """The error as a ``CaptureError``."""
-    known = error if isinstance(error, CaptureError) else lack(error)
+    known = error if isinstance(error, CaptureError) else missing_library(error)
     if known is not None:
         return known
     if isinstance(error, OSError) and (words := explain_system_error(error)):

@@ -163,7 +163,7 @@ def require_apps() -> None:
 
 def _no_apps() -> UnsupportedError:
     return UnsupportedError(
-        "applications cannot be told apart by their sound on this system yet",
+        "the sound of one application cannot be recorded on this system yet",
         hint="record on Linux, or everything that this system lets through a microphone input",
     )
 
@@ -200,7 +200,7 @@ def open_screen(spec: VideoSpec, environment: Mapping[str, str] | None = None) -
         from capture.sources import screen_mss  # noqa: PLC0415
 
     area, label = screen_mss.find_area(screen_mss.list_monitors(), target)
-    notes = ["the pictures are read and compared every time: nothing here says what changed"]
+    notes = ["the picture is read and compared every time: this system does not report changes"]
     if spec.with_cursor:
         notes.append("the pointer is not in the picture: not yet possible on this system")
     return screen_mss.MssScreen(area, label, notes=notes)

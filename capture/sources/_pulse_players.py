@@ -25,7 +25,7 @@ from capture.model.signal import AudioBlock
 from capture.sources._pulse_lead import MixMemory, comparable, join
 from capture.sources._pulse_server import View, app_name, is_silenced, process_id
 from capture.sources._pulse_source import PulseSource
-from capture.sources._pulse_stream import Want
+from capture.sources._pulse_stream import StreamRequest
 from capture.sources.base import MIX_STREAM, PlayerSource
 from capture.sources.matching import match
 from capture.units import NS_PER_S
@@ -145,11 +145,11 @@ class PulseApp(PulseSource, PlayerSource):
     def _streams(self, view: View) -> list[Any] | None:
         return self._matching(view)
 
-    def _plan(self, view: View) -> frozenset[Want]:
+    def _plan(self, view: View) -> frozenset[StreamRequest]:
         sinks = {sink.index: sink for sink in view.sinks}
         streams = [each for each in self._matching(view) if each.sink in sinks]
         wanted = {
-            Want(each.index, sinks[each.sink].monitor_source_name, each.sink, each.index)
+            StreamRequest(each.index, sinks[each.sink].monitor_source_name, each.sink, each.index)
             for each in streams
         }
         default = view.server.default_sink_name
@@ -161,7 +161,9 @@ class PulseApp(PulseSource, PlayerSource):
             stream = MIX_STREAM if sink.name == default else MIX_STREAM - 1 - sink.index
             planned[stream] = sink.index
             wanted.add(
-                Want(stream, sink.monitor_source_name, sink.index, fragment_s=MIX_FRAGMENT_S)
+                StreamRequest(
+                    stream, sink.monitor_source_name, sink.index, fragment_s=MIX_FRAGMENT_S
+                )
             )
         with self._turn:  # what still comes of another output must not be taken for this one's
             for stream, sink_index in list(self._mix_sinks.items()):
@@ -186,7 +188,7 @@ class PulseApp(PulseSource, PlayerSource):
             self._mix_sinks.clear()
 
     def _planned(
-        self, view: View, wanted: frozenset[Want], began_ns: int, heard_all_ns: int
+        self, view: View, wanted: frozenset[StreamRequest], began_ns: int, heard_all_ns: int
     ) -> bool:
         self._back()  # only the server can be lost
         streams = _streams_of(wanted)
@@ -234,7 +236,7 @@ class PulseApp(PulseSource, PlayerSource):
         self._is_waiting = True
         return is_news
 
-    def _looked(self, view: View, wanted: frozenset[Want]) -> None:  # noqa: ARG002 - all is in the plan
+    def _looked(self, view: View, wanted: frozenset[StreamRequest]) -> None:  # noqa: ARG002 - all is in the plan
         self._end(self._players.keys() - _streams_of(wanted))
 
     def _player(self, sink_input: Any, view: View, created_ns: int | None) -> _Player:
@@ -260,7 +262,7 @@ class PulseApp(PulseSource, PlayerSource):
             if player.is_started:
                 self._emit(EventKind.STREAM_ENDED, f"{player.app} stopped playing", stream=stream)
 
-    def _stream_changed(self, want: Want, is_running: bool) -> None:  # noqa: FBT001
+    def _stream_changed(self, want: StreamRequest, is_running: bool) -> None:  # noqa: FBT001
         """Begin the memory of a mix, on the reader's thread, before its first block.
 
         An application's stream that fails has ended or moved; the watching thread notices that.
@@ -371,6 +373,6 @@ class PulseApp(PulseSource, PlayerSource):
         self._put(block)
 
 
-def _streams_of(wanted: frozenset[Want]) -> set[int]:
+def _streams_of(wanted: frozenset[StreamRequest]) -> set[int]:
     """Ids of the applications' streams in a plan."""
     return {want.stream for want in wanted if want.sink_input is not None}

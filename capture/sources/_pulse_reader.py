@@ -13,7 +13,7 @@ from typing import Any
 from capture.clock import now_ns
 from capture.model.signal import AudioBlock
 from capture.sources import _libpulse
-from capture.sources._pulse_stream import CATCH_UP_NS, Position, RecordStream, Want
+from capture.sources._pulse_stream import CATCH_UP_NS, Position, RecordStream, StreamRequest
 from capture.units import NS_PER_S
 
 __all__ = ["BACK_OFF_S", "PulseReader"]
@@ -66,7 +66,7 @@ class PulseReader:
         rate_hz: int,
         positions: dict[int, Position],
         put: Callable[[AudioBlock], None],
-        on_state: Callable[[Want, bool], None],
+        on_state: Callable[[StreamRequest, bool], None],
         *,
         on_new: Callable[[int, int], None] | None = None,
     ) -> None:
@@ -82,11 +82,11 @@ class PulseReader:
         self._lib = _libpulse.load()
         self._lock = threading.Lock()  # guards _loop against its end, and _wanted
         self._loop: Any = self._lib.pa_mainloop_new()
-        self._wanted: frozenset[Want] = frozenset()
+        self._wanted: frozenset[StreamRequest] = frozenset()
         self._is_stopping = False
-        self._streams: dict[Want, RecordStream] = {}
-        self._running: set[Want] = set()
-        self._failures: dict[Want, tuple[int, float]] = {}  # count, when to try again
+        self._streams: dict[StreamRequest, RecordStream] = {}
+        self._running: set[StreamRequest] = set()
+        self._failures: dict[StreamRequest, tuple[int, float]] = {}  # count, when to try again
         self._guesses: dict[int, RecordStream] = {}  # by sink input: opened before they are wanted
         self._is_subscribed = False
         self._poll_us = POLL_US
@@ -101,7 +101,7 @@ class PulseReader:
         """Whether the server still answers."""
         return self._thread.is_alive()
 
-    def want(self, wanted: frozenset[Want]) -> None:
+    def want(self, wanted: frozenset[StreamRequest]) -> None:
         """Set the streams to record from now on. Any thread."""
         with self._lock:
             if wanted == self._wanted:
@@ -121,7 +121,7 @@ class PulseReader:
             self._wake()
         self._thread.join()
 
-    def hurry(self) -> None:
+    def wake(self) -> None:
         """Wake the reader to read the server's messages now. Any thread."""
         self._hurried.set()
 
@@ -188,7 +188,7 @@ class PulseReader:
         self._drain()  # sends the questions: not a rest later
         begun_ns = now_ns()
         if self._hurried.wait(REST_S):
-            # ``hurry()`` was called: libpulse's own wake-up is cleared by the drain.
+            # ``wake()`` was called: libpulse's own wake-up is cleared by the drain.
             self._poll_us, self._awake_until_ns = 0, now_ns() + AWAKE_NS
         self._hurried.clear()
         rested_ns = now_ns() - begun_ns
@@ -248,10 +248,10 @@ class PulseReader:
             want.sink_input == index for want in self._streams
         ):
             position = self._positions.setdefault(index, Position())
-            want = Want(index, None, None, index)
+            want = StreamRequest(index, None, None, index)
             self._guesses[index] = RecordStream(context, want, self._rate_hz, position)
 
-    def _read_guesses(self, wanted: frozenset[Want]) -> None:
+    def _read_guesses(self, wanted: frozenset[StreamRequest]) -> None:
         """Adopt early opened streams that are wanted; close the others."""
         for want in wanted:
             if want.sink_input in self._guesses and want not in self._streams:
@@ -303,7 +303,7 @@ class PulseReader:
                 self._failures[want] = (count + 1, time.monotonic() + pause_s)
                 self._on_state(want, False)  # noqa: FBT003
 
-    def _close_unwanted(self, wanted: frozenset[Want], took_ns: int) -> None:
+    def _close_unwanted(self, wanted: frozenset[StreamRequest], took_ns: int) -> None:
         """Close unwanted streams, and those that changed while this thread slept."""
         for want, stream in list(self._streams.items()):
             if want not in wanted or took_ns > STALL_NS:
@@ -315,6 +315,6 @@ class PulseReader:
             if wanted is self._wanted:
                 self._has_changed.set()
 
-    def _drop(self, want: Want) -> None:
+    def _drop(self, want: StreamRequest) -> None:
         self._streams.pop(want).close()
         self._running.discard(want)

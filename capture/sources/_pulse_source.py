@@ -22,7 +22,7 @@ from capture.model.events import Event, EventKind
 from capture.model.signal import AudioBlock, SoundState
 from capture.sources._pulse_reader import BACK_OFF_S, PulseReader
 from capture.sources._pulse_server import View, connect, is_silenced, look
-from capture.sources._pulse_stream import CHANNELS, Want
+from capture.sources._pulse_stream import CHANNELS, StreamRequest
 from capture.sources.base import AudioSource
 
 __all__ = ["PulseSource"]
@@ -75,7 +75,7 @@ class PulseSource(AudioSource):
         """
 
     @abstractmethod
-    def _plan(self, view: View) -> frozenset[Want]:
+    def _plan(self, view: View) -> frozenset[StreamRequest]:
         """The streams to record now; empty while the device is missing."""
 
     @abstractmethod
@@ -142,7 +142,7 @@ class PulseSource(AudioSource):
 
         def note(_: Any) -> None:
             self._is_dirty = True
-            reader.hurry()
+            reader.wake()
             raise pulsectl.PulseLoopStop
 
         self._connected()
@@ -186,7 +186,7 @@ class PulseSource(AudioSource):
     def _planned(
         self,
         view: View,  # noqa: ARG002
-        wanted: frozenset[Want],  # noqa: ARG002
+        wanted: frozenset[StreamRequest],  # noqa: ARG002
         began_ns: int,  # noqa: ARG002
         heard_all_ns: int,  # noqa: ARG002
     ) -> bool:
@@ -203,7 +203,7 @@ class PulseSource(AudioSource):
         """
         return False
 
-    def _looked(self, view: View, wanted: frozenset[Want]) -> None:
+    def _looked(self, view: View, wanted: frozenset[StreamRequest]) -> None:
         """Publish changes since the last look."""
 
     def _new_streams(self) -> Callable[[int, int], None] | None:
@@ -214,7 +214,7 @@ class PulseSource(AudioSource):
         """Deliver a block; on the reader's thread."""
         self._put(block)
 
-    def _stream_changed(self, want: Want, is_running: bool) -> None:  # noqa: FBT001
+    def _stream_changed(self, want: StreamRequest, is_running: bool) -> None:  # noqa: FBT001
         """Handle a stream that runs or failed; on the reader's thread."""
         if is_running:
             self._back()

@@ -33,7 +33,7 @@ from capture.sources import _libpulse
 from capture.sources._pulse_clock import ENOUGH_NS, OriginClock
 from capture.units import NS_PER_S
 
-__all__ = ["CATCH_UP_NS", "CHANNELS", "Position", "RecordStream", "Want"]
+__all__ = ["CATCH_UP_NS", "CHANNELS", "Position", "RecordStream", "StreamRequest"]
 
 CHANNELS = 2
 FRAME_BYTES = 4 * CHANNELS
@@ -57,7 +57,7 @@ CATCH_UP_NS = NS_PER_S // 2
 
 
 @dataclass(frozen=True, slots=True)
-class Want:
+class StreamRequest:
     """The description of a stream to record."""
 
     stream: int
@@ -83,7 +83,7 @@ class Position:
 class RecordStream:
     """A pa_stream and the clock of its frames. Used by the reader's thread only."""
 
-    def __init__(self, context: Any, want: Want, rate_hz: int, position: Position) -> None:
+    def __init__(self, context: Any, want: StreamRequest, rate_hz: int, position: Position) -> None:
         lib = self._lib = _libpulse.load()
         self._context = context
         self.want = want

@@ -102,7 +102,7 @@ class FollowedWindow:
         self.pixmap_origin_px = (0, 0)
         self._pixmap_size: tuple[int, int] | None = None
         self._coming_size: tuple[int, int] | None = None
-        self._drawn_ns = self._patience_ns = 0
+        self._drawn_ns = self._wait_ns = 0
         display.listen(self._on_event)
         self._composite = display.extension(xcffib.composite, 0, 4) if has_own_pixels else None
         if self._composite is not None:
@@ -116,7 +116,7 @@ class FollowedWindow:
                 self._composite = None
         self.has_own_pixels = self._composite is not None
         if not self.has_own_pixels:
-            self.notes.append("no Composite: whatever lies over the window is in the picture, too")
+            self.notes.append("without Composite, windows over the filmed one are recorded, too")
         try:
             with display.guarded():
                 area, _ = self.locate()
@@ -128,7 +128,7 @@ class FollowedWindow:
                 hint="bring it up before the recording starts; later it may be minimised",
             )
         self.first_area = area
-        self._patience_ns = _REPAINT_NS
+        self._wait_ns = _REPAINT_NS
         if self.has_own_pixels:
             time.sleep(_REPAINT_NS / NS_PER_S)  # or the film begins in black
 
@@ -165,7 +165,7 @@ class FollowedWindow:
         is_replaced = False
         if self.has_own_pixels and size != self._pixmap_size:
             if size != self._coming_size:
-                self._coming_size, self._drawn_ns = size, now_ns() + self._patience_ns
+                self._coming_size, self._drawn_ns = size, now_ns() + self._wait_ns
             named = self._name_pixmap() if now_ns() >= self._drawn_ns else None
             if named is None:
                 return None, False

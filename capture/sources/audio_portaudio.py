@@ -216,7 +216,7 @@ def _choose(inputs: list[tuple[int, AudioDevice]], name: str | None) -> tuple[in
     if not chosen:
         there = ", ".join(device.name for _, device in inputs)
         raise DeviceNotFoundError(
-            f"no microphone is called {name}" if name else "no microphone",
+            f"no microphone is called {name}" if name else "this machine has no microphone",
             hint=f"there is {there}" if there else "connect one",
         )
     return chosen[0]

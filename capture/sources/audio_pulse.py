@@ -12,7 +12,7 @@ from capture.model.events import EventKind
 from capture.sources._pulse_players import PulseApp
 from capture.sources._pulse_server import View, is_silenced, list_apps, list_devices, server_name
 from capture.sources._pulse_source import PulseSource
-from capture.sources._pulse_stream import Want
+from capture.sources._pulse_stream import StreamRequest
 
 __all__ = ["PulseApp", "PulseMicrophone", "PulseOutput", "list_apps", "list_devices", "server_name"]
 
@@ -44,7 +44,7 @@ class _PulseDevice(PulseSource):
         """The default device; ``None``: there is none."""
 
     @abstractmethod
-    def _want(self, device: Any) -> Want:
+    def _want(self, device: Any) -> StreamRequest:
         """The stream that records a device."""
 
     def _device(self, view: View) -> Any:
@@ -64,14 +64,16 @@ class _PulseDevice(PulseSource):
         if device is None:
             there = ", ".join(f"{each.name} ({each.description})" for each in devices)
             raise DeviceNotFoundError(
-                f"no {self._what} is called {self._name}" if self._name else f"no {self._what}",
-                hint=f"there is {there}" if there else f"this machine has no {self._what}",
+                f"no {self._what} is called {self._name}"
+                if self._name
+                else f"the sound server has no {self._what}",
+                hint=f"there is {there}" if there else "connect one",
             )
         if self._name is not None or not self._follow_default:
             self._name = device.name
         return f"{self._what} ({device.description})"
 
-    def _plan(self, view: View) -> frozenset[Want]:
+    def _plan(self, view: View) -> frozenset[StreamRequest]:
         device = self._device(view)
         return frozenset() if device is None else frozenset({self._want(device)})
 
@@ -81,7 +83,7 @@ class _PulseDevice(PulseSource):
             return None
         return f"{device.description} is muted: it records silence"
 
-    def _looked(self, view: View, wanted: frozenset[Want]) -> None:
+    def _looked(self, view: View, wanted: frozenset[StreamRequest]) -> None:
         if not wanted:
             self._lost(f"no {self._what} is left" if self._name is None else "it went away")
             return
@@ -117,8 +119,8 @@ class PulseOutput(_PulseDevice):
         name = view.server.default_sink_name
         return next((sink for sink in view.sinks if sink.name == name), None)
 
-    def _want(self, device: Any) -> Want:
-        return Want(0, device.monitor_source_name, device.index)
+    def _want(self, device: Any) -> StreamRequest:
+        return StreamRequest(0, device.monitor_source_name, device.index)
 
     def _streams(self, view: View) -> list[Any] | None:
         device = self._device(view)
@@ -145,8 +147,8 @@ class PulseMicrophone(_PulseDevice):
             microphones[0] if microphones else None,
         )
 
-    def _want(self, device: Any) -> Want:
-        return Want(0, device.name, device.index)
+    def _want(self, device: Any) -> StreamRequest:
+        return StreamRequest(0, device.name, device.index)
 
     def _streams(self, view: View) -> list[Any] | None:  # noqa: ARG002
         return None  # a room is never exactly silent

@@ -56,7 +56,7 @@ class ScreenSource(Closing):
         del until_ns
         return False
 
-    def hurry(self) -> None:
+    def wake(self) -> None:
         """Make ``rest()`` return now, and at once in the future. Any thread."""
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from capture.process import lineage
+from capture.process import ancestors
 
 __all__ = ["AppStream", "match"]
 
@@ -49,4 +49,4 @@ def _rank(wished: str, stream: AppStream) -> int | None:
 
 def _descends_from(pid: int, wished: str) -> bool:
     """Whether the process or one of its ancestors has this name or number."""
-    return any(wished in (str(number), name.casefold()) for number, name in lineage(pid))
+    return any(wished in (str(number), name.casefold()) for number, name in ancestors(pid))

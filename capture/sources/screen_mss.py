@@ -75,8 +75,8 @@ class Helper(Protocol):
     def rest(self, until_ns: int) -> bool:
         """Sleep while nothing changes; see ``ScreenSource.rest``."""
 
-    def hurry(self) -> None:
-        """Wake ``rest()``; see ``ScreenSource.hurry``."""
+    def wake(self) -> None:
+        """Wake ``rest()``; see ``ScreenSource.wake``."""
 
     def close(self) -> None:
         """Release all resources; idempotent."""
@@ -149,10 +149,10 @@ class MssScreen(ScreenSource):
         """Sleep while nothing changes; see ``ScreenSource.rest``."""
         return self._helper is not None and self._helper.rest(until_ns)
 
-    def hurry(self) -> None:
-        """Wake ``rest()``; see ``ScreenSource.hurry``."""
+    def wake(self) -> None:
+        """Wake ``rest()``; see ``ScreenSource.wake``."""
         if self._helper:
-            self._helper.hurry()
+            self._helper.wake()
 
     def close(self) -> None:
         """Close the helper and the connection of mss; idempotent."""
@@ -181,7 +181,7 @@ class MssScreen(ScreenSource):
             )
         except (ScreenShotError, OSError, AssertionError) as error:  # mss asserts an answer
             raise DeviceLostError(
-                f"cannot read the screen any more: {error}",
+                f"the screen cannot be read any more: {error}",
                 hint="see whether the display still runs, then start again",
                 details=dict(getattr(error, "details", {})),
             ) from error

@@ -73,17 +73,17 @@ class X11Helper:
         self._parts = SharedMemory.open(display, area.area_px)
         self.can_read = self._whole is not None and self._parts is not None
         if not self.can_read:
-            self.notes.append("no shared memory with the display: pixels are read more slowly")
+            self.notes.append("the display shares no memory: pixels are read more slowly")
         self._window: FollowedWindow | None = None
         self._damage: Damage | None = None
         self._tracker: PointerTracker | None = None
         self._pointer: Pointer | None = None
         self._news_ns = self._asked_ns = 0
         # A byte that is written to the one end wakes a thread that waits for the other.
-        self._bell, self._rope = socket.socketpair()
-        self._ears = selectors.DefaultSelector()
-        for heard in (display.connection.get_file_descriptor(), self._bell):
-            self._ears.register(heard, selectors.EVENT_READ)
+        self._wake_read, self._wake_write = socket.socketpair()
+        self._selector = selectors.DefaultSelector()
+        for heard in (display.connection.get_file_descriptor(), self._wake_read):
+            self._selector.register(heard, selectors.EVENT_READ)
         try:
             self._look_around(window, with_cursor=with_cursor)
         except BaseException:
@@ -100,11 +100,11 @@ class X11Helper:
         drawable = window.id if window and self._has_own_pixels else self._display.root
         self._damage = Damage.open(self._display, drawable)
         if self._damage is None:
-            self.notes.append("no XDamage: the picture is read and compared every time")
+            self.notes.append("the display has no XDamage: every picture is read and compared")
         if with_cursor:
             self._tracker = PointerTracker.open(self._display)
             if self._tracker is None:
-                self.notes.append("no XFixes: the pointer is not in the picture")
+                self.notes.append("the display has no XFixes: the pointer is not in the picture")
 
     def look(self) -> tuple[Rect | None, tuple[Rect, ...] | None, Pointer | None]:
         """Find the changes since the last call; see ``screen_mss.Helper``."""
@@ -144,13 +144,13 @@ class X11Helper:
             if not self._is_at_rest(at_ns):
                 return False
             wait_s = (min(until_ns, self._asked_ns + GLANCE_NS) - at_ns) / NS_PER_S
-            self._ears.select(max(0.0, wait_s))
+            self._selector.select(max(0.0, wait_s))
             return True
 
-    def hurry(self) -> None:
+    def wake(self) -> None:
         """Wake ``rest()`` for good: the byte in the socket is never read. Any thread."""
         with suppress(OSError):  # closed already
-            self._rope.send(b"!")
+            self._wake_write.send(b"!")
 
     def _is_at_rest(self, at_ns: int) -> bool:
         """Whether no event of a change has come for a while, without a question to the server.
@@ -200,9 +200,9 @@ class X11Helper:
     def close(self) -> None:
         """Disconnect from the X server; idempotent."""
         self._display.close()
-        self._ears.close()
-        self._bell.close()
-        self._rope.close()
+        self._selector.close()
+        self._wake_read.close()
+        self._wake_write.close()
         for memory in (self._whole, self._parts):
             if memory:
                 memory.close()

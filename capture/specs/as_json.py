@@ -71,7 +71,7 @@ def from_json(values: Any) -> RecordingSpec | VoiceSpec:
     except ConfigError:
         raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"that is no spec: {error!r}", hint="make it anew") from error
+        raise ConfigError(f"the JSON object is no spec: {error!r}", hint="make it anew") from error
 
 
 def _value(name: str, value: Any) -> Any:

@@ -32,7 +32,8 @@ def check_number(what: str, value: object, *, least: float = -math.inf) -> None:
     if value is None or (isinstance(value, (int, float)) and is_number(value) and value >= least):
         return
     hint = "write a number" if least == -math.inf else f"write {least:g} or more"
-    raise ConfigError(f"{what} cannot be {shown(value)}", hint=hint)
+    fault = f"the least is {least:g}" if is_number(value) else "it must be a finite number"
+    raise ConfigError(f"{what} cannot be {shown(value)}: {fault}", hint=hint)
 
 
 def check_limits(spec: object, *names: str) -> None:
@@ -42,7 +43,7 @@ def check_limits(spec: object, *names: str) -> None:
         if value is not None and not (is_number(value) and value > 0):
             word = name.rpartition("_")[0].replace("_", " ")
             raise ConfigError(
-                f"{word} must be more than nothing, not {shown(value)}",
+                f"{word} must be above 0, but is {shown(value)}",
                 hint="leave it out for no limit",
             )
 

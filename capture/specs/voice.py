@@ -51,7 +51,7 @@ class GateSpec:
         threshold = self.threshold_dbfs
         if threshold is not None and not (is_number(threshold) and threshold < 0):
             raise ConfigError(
-                f"nothing can be louder than {shown(threshold)} dBFS",
+                f"a threshold of {shown(threshold)} dBFS is not below 0, the loudest sound",
                 hint="a threshold is below 0, often between -60 and -30",
             )
 
@@ -117,7 +117,7 @@ class VoiceSpec:
         object.__setattr__(self, "folder", as_path("the folder", self.folder))
         check_number("the count of messages", self.count, least=1)
         check_limits(self, "duration_s", "idle_s", "start_within_s", "max_size_bytes")
-        check_number("what is held in memory", self.keep_last_s, least=0)
+        check_number("the length of sound in memory", self.keep_last_s, least=0)
         check_number("the space that is left free", self.min_free_bytes, least=0)
         check_rules(self.start_when, self.stop_when)
         if self.gate.hold_s is None:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from capture.clock import now_ns
 from capture.errors import ConfigError, OutputError
 from capture.gate import GateEventKind, GateState, Verdict
-from capture.live.disk import check_room
-from capture.live.lookout import Ear, Patience, check_rules, watch_for_end
+from capture.live.disk import check_free_space
+from capture.live.rule_watch import SoundDetector, StartWait, check_rules, watch_for_end
 from capture.live.rules import with_rules
 from capture.live.running import Running
 from capture.media.formats import MESSENGERS
@@ -92,7 +92,9 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
         )
         self._saving: Mailbox[Callable[[], None]] = Mailbox(1)  # forced in: it never waits
         self._source: AudioSource | None = None
-        self._ear = Ear(RATE_HZ) if any(r.kind == "silence" for r in spec.stop_when) else None
+        self._sound_detector = (
+            SoundDetector(RATE_HZ) if any(r.kind == "silence" for r in spec.stop_when) else None
+        )
         # What follows belongs to the capture-voice thread.
         self._lanes = Lanes(spec, self._finish_message, self._message_changed)
         self._replay = Recent(round(spec.keep_last_s * RATE_HZ))
@@ -112,19 +114,19 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
             NothingRecordedError: It was stopped before it began.
             CaptureError: Something that is needed is not there. Nothing is left behind.
         """
-        patience = Patience(self.spec, self._events, self.wait_for_stop)
+        start_wait = StartWait(self.spec, self._events, self.wait_for_stop)
         try:
-            patience.check()
+            start_wait.check()
             check_rules((*self.spec.start_when, *self.spec.stop_when))
             check_folder(self.spec.folder)
-            check_room(self.spec.folder, self.spec.min_free_bytes)
+            check_free_space(self.spec.folder, self.spec.min_free_bytes)
             self._lanes.load()
             if self.spec.start_when:
                 self._state = VoiceState.WAITING
-                patience.wait_for_others(self.spec.start_when)
-            patience.check()
+                start_wait.wait_for_others(self.spec.start_when)
+            start_wait.check()
             self._source = self._lanes.open_source()
-            patience.check()
+            start_wait.check()
             self._started_ns = self._heard_ns = now_ns()
             self._lanes.begin(self._started_ns)
             self._pipeline.add("voice", self._run, self._saving.close)
@@ -145,7 +147,7 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
         began_at_s = time.time() - (now_ns() - self._started_ns) / NS_PER_S
         message = f"listening to {self._source.label}"
         self._events.emit(EventKind.STARTED, message, began_at_s=began_at_s, notes=self.notes)
-        watch_for_end(self, self.spec, self._ear, self._started_ns, self._events)
+        watch_for_end(self, self.spec, self._sound_detector, self._started_ns, self._events)
 
     def abort(self) -> None:
         """Stop without waiting for sound in queues; the messages so far are kept."""
@@ -249,8 +251,8 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
     # ---------------------------------------------------------------------------- from the source
 
     def _take(self, block: AudioBlock) -> None:
-        if self._ear is not None and block.stream != MIX_STREAM:
-            self._ear.take(block)
+        if self._sound_detector is not None and block.stream != MIX_STREAM:
+            self._sound_detector.take(block)
         with contextlib.suppress(MailboxClosedError):
             if not self._box.put(block):
                 self._events.warn("sound was lost: this machine is too busy to keep up")
@@ -297,7 +299,7 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
                     self._lanes.push(item)
                 elif isinstance(item, Event):
                     if item.kind is EventKind.STREAM_STARTED:
-                        self._quiet.meet()
+                        self._quiet.note_stream()
                     self._lanes.change(item)
                 else:
                     item()
@@ -333,7 +335,7 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
         if at_ns >= self._look_ns:
             self._look_ns = at_ns + round(LOOK_EVERY_S * NS_PER_S)
             try:
-                check_room(spec.folder, spec.min_free_bytes)
+                check_free_space(spec.folder, spec.min_free_bytes)
             except OutputError as error:
                 self._fail(error, "disk")  # what is left is enough for what is open
 
@@ -341,7 +343,7 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
 
     def _message_changed(self, lane: Lane, event: GateEvent) -> None:
         if event.kind is GateEventKind.OPENED:
-            self._quiet.hear()
+            self._quiet.note_sound()
             if event.part == 1:
                 self._opened += 1
                 lane.number = self._opened
@@ -377,7 +379,7 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
     def _save_replay(self) -> None:
         blocks = list(self._replay.between(self._replay.start_frame, self._replay.end_frame))
         if not blocks:
-            self._events.warn("nothing is held that could be saved")
+            self._events.warn("no recent sound is in memory to be saved")
             return
         assert self._source is not None
         label = self._source.label

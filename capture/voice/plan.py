@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 from capture.errors import ConfigError, OutputError
-from capture.live.lookout import check_rules, require_rules
+from capture.live.rule_watch import check_rules, require_rules
 from capture.live.rules import with_rules
 from capture.media.formats import check_sound_spec
 from capture.media.output import as_output_error
@@ -42,12 +42,13 @@ def check_spec(spec: VoiceSpec) -> None:
     gate = spec.gate
     if gate.threshold_dbfs is not None and not -90 <= gate.threshold_dbfs < 0:  # noqa: PLR2004
         raise ConfigError(
-            f"a threshold cannot be {gate.threshold_dbfs:g} dBFS",
+            f"a threshold of {gate.threshold_dbfs:g} dBFS is below the lowest possible, -90",
             hint="write a level from -90 to -1",
         )
     if gate.max_length_s < MIN_MAX_LENGTH_S:
         raise ConfigError(
-            f"messages cannot be cut into parts of {gate.max_length_s:g} s",
+            f"a greatest length of {gate.max_length_s:g} s is below the least possible, "
+            f"{MIN_MAX_LENGTH_S:g} s",
             hint=f"write {MIN_MAX_LENGTH_S:g}s or more",
         )
     if gate.pause_s < MIN_HOLD_S:

@@ -1,7 +1,7 @@
 """Finds why no sound comes: the application does not play, or plays silence."""
 
 from capture.live.event_log import EventLog
-from capture.live.lookout import name_players
+from capture.live.rule_watch import name_players
 from capture.model.events import EventKind
 from capture.model.signal import SoundState
 from capture.sources.base import AudioSource
@@ -30,11 +30,11 @@ class QuietWatch:
         self._silent_ns = 0
         self._has_heard = False
 
-    def meet(self) -> None:
+    def note_stream(self) -> None:
         """Note that a stream began."""
         self._awaited = None
 
-    def hear(self) -> None:
+    def note_sound(self) -> None:
         """Note that something sounds."""
         self._has_heard = True
 
@@ -53,4 +53,4 @@ class QuietWatch:
         if source.sound_state is not SoundState.PLAYING or self._has_heard:
             self._silent_ns = at_ns
         elif at_ns - self._silent_ns >= SILENT_AFTER_S * NS_PER_S:
-            self._events.warn(f"{source.label} plays, but all that comes of it is silence")
+            self._events.warn(f"{source.label} plays, but gives only silence")

@@ -23,7 +23,7 @@ from capture.hints import Advice
 from capture.journal import MESSAGE_RECIPE, is_message, read_journal, require_ended
 from capture.levels import LevelMeter, Loudness
 from capture.media.formats import size_warning, suffix_of
-from capture.media.output import as_output_error, keep
+from capture.media.output import as_output_error, sync
 from capture.media.write.export import open_sound
 from capture.media.write.growing import discard_growing, rate_of, read_growing
 from capture.media.write.sndfile import as_float32
@@ -115,7 +115,7 @@ def facts_of(heard: Heard, length_s: float) -> Facts:
 # ------------------------------------------------------------------------------------------ saving
 
 
-class _Look:
+class _Analysis:
     """Properties of a message's sound, found in one pass before it is encoded."""
 
     def __init__(self, rate_hz: int) -> None:
@@ -168,7 +168,7 @@ def save(
     Raises:
         OutputError: It cannot be written; nothing is left of it.
     """
-    look = _Look(rate_hz)
+    look = _Analysis(rate_hz)
     channels = 1
     for block in blocks():
         look.add(block)
@@ -188,7 +188,7 @@ def save(
             ) as writer:
                 for block in blocks():
                     writer.write(block[:, :1] if look.is_mono else block)
-            keep(part)
+            sync(part)
             path = publish(part, target, number=True)
         except BaseException:
             part.unlink(missing_ok=True)
@@ -208,10 +208,10 @@ def save(
         picture=_draw(path, blocks, length_s) if spec.with_picture else None,
         warnings=(*look.warnings(), *((too_large,) if too_large else ())),
     )
-    return _remember(message, facts, look) if spec.library and is_enabled() else message
+    return _record(message, facts, look) if spec.library and is_enabled() else message
 
 
-def _remember(message: VoiceMessage, facts: Facts, look: _Look) -> VoiceMessage:
+def _record(message: VoiceMessage, facts: Facts, look: _Analysis) -> VoiceMessage:
     """Record a message in the library; if that fails its file is kept all the same."""
     try:
         kept = describe(message.path, facts, peaks=pack(look.peaks.take()), picture=message.picture)

@@ -313,6 +313,6 @@ def test_the_forecast_is_a_warning_of_the_session(
     events: list[Event] = []
     with Session(spec(tmp_path / "a.wav", duration_s=36_000.0), events.append):
         time.sleep(2.4)
-    told = [event.message for event in events if event.kind is EventKind.WARNING]
-    assert len(told) == 1
-    assert "the disk will be full before" in told[0]
+    warnings = [event.message for event in events if event.kind is EventKind.WARNING]
+    assert len(warnings) == 1
+    assert "the disk will be full before" in warnings[0]

@@ -172,6 +172,6 @@ def test_a_picture_that_came_late_in_the_last_slot_adds_none_to_a_constant_rate(
         late = 0.8 if number else 0.0
         lane.put(shade(number), round((number + late) * NS_PER_S / FPS))
     lane.end(2 * NS_PER_S)
-    segments.box.close()
+    segments.mailbox.close()
     segments.write_all()
     assert [len(read_picture_times(path)) for path in segments.paths] == [FPS, FPS]

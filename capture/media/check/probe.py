@@ -101,7 +101,7 @@ def probe(path: str | os.PathLike[str], *, with_loudness: bool = False) -> Probe
     with open_media(path) as container:
         if container.format.name == "tty":  # FFmpeg takes a text for a film
             raise DamagedFileError(
-                f"{path} is a text", hint="name a film or a sound file; its ending says nothing"
+                f"{path} is a text", hint="name a film or a sound file; its ending does not count"
             )
         numbers: dict[str, int] = {}
         tracks = []

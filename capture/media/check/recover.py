@@ -19,8 +19,8 @@ from capture.errors import DamagedFileError, MediaError
 from capture.hints import Advice
 from capture.journal import journal_path, read_journal, require_ended
 from capture.media.output import as_output_error
+from capture.media.read.incomplete import open_incomplete
 from capture.media.read.tag_text import chapters_of
-from capture.media.read.torn import open_torn
 from capture.media.read.tracks import is_cover, read_clock, tick_s, track_title
 from capture.media.write.flac import write_flac_length
 from capture.media.write.mux import Container, container_of
@@ -88,7 +88,7 @@ def measure(path: Path) -> Measured:
     Raises:
         DamagedFileError: It cannot be read, or holds nothing.
     """
-    with open_torn(path) as source:
+    with open_incomplete(path) as source:
         ends: dict[int, float] = {}
         known: dict[int, float] = {}
         holes: set[tuple[float, float]] = set()
@@ -233,17 +233,17 @@ def _copy(path: Path, target: Path, container: Container, until_s: float | None)
     """
     options = _CLEAN.get(container.format, {})
     with (
-        open_torn(path) as source,
+        open_incomplete(path) as source,
         av.open(
             ffmpeg_name(target), "w", format=container.format, container_options=dict(options)
         ) as clean,
     ):
         streams = _begin(source, clean)
-        aside = {stream.index for stream in _aside(source)}
+        aside = {stream.index for stream in _copied_as_is(source)}
         last_dts: dict[int, int] = {}
         last_picture: Any = None
         frames = 0
-        for packet in _packets(source, [*_streams(source), *_aside(source)]):
+        for packet in _packets(source, [*_streams(source), *_copied_as_is(source)]):
             index = packet.stream.index
             begin_s = float(packet.pts * tick_s(packet.time_base))
             if until_s is not None and begin_s >= until_s:
@@ -276,7 +276,7 @@ def _begin(source: Any, clean: Any) -> dict[int, Any]:
     clean.metadata.update(source.metadata)
     clean.set_chapters(chapters_of(source))
     streams = {}
-    for stream in [*_streams(source), *_aside(source)]:
+    for stream in [*_streams(source), *_copied_as_is(source)]:
         copy = clean.add_stream_from_template(stream)
         copy.metadata.update(stream.metadata)
         copy.disposition = stream.disposition
@@ -360,7 +360,7 @@ def _copy_whole(path: Path, target: Path, container: Container, until_s: float |
 def _first_damage(path: Path, look_s: float) -> float | None:
     """Where the last ``look_s`` seconds of any track stop to decode, in s; ``None``: nowhere."""
     found: list[float] = []
-    with open_torn(path) as clean:
+    with open_incomplete(path) as clean:
         length_s = float((clean.duration or 0) / av.time_base)
         for stream in _streams(clean):
             with contextlib.suppress(av.FFmpegError):  # a short file has nowhere to seek to
@@ -392,7 +392,7 @@ def _streams(source: Any) -> list[Any]:
     ]
 
 
-def _aside(source: Any) -> list[Any]:
+def _copied_as_is(source: Any) -> list[Any]:
     """Streams that are copied as they are, and do not count for the file's length."""
     has_covers = source.format.name.startswith(("mov,", "flac"))  # in Matroska it is no track
     covers = [stream for stream in source.streams.video if has_covers and is_cover(stream)]

@@ -16,7 +16,7 @@ from capture.levels import gain_of
 from capture.media.certificate import Certificate, CertifiedTrack, parse
 from capture.media.check.measure import FileMeasure, TrackMeasure, measure_file
 from capture.media.read.convert import SoundForm
-from capture.media.read.torn import top_boxes
+from capture.media.read.incomplete import top_boxes
 
 __all__ = ["Finding", "Severity", "VerifyReport", "verify"]
 
@@ -100,15 +100,17 @@ def verify(path: str | os.PathLike[str]) -> VerifyReport:
         findings += [*_check_track(track), *_check_form(track)]
     if certificate is None:
         if measure.written_by is None:
-            findings.append(Finding(Severity.NOTE, "no certificate: nothing to compare it with"))
+            findings.append(
+                Finding(Severity.NOTE, "the file has no certificate to compare it with")
+            )
         findings += _check_other(measure)
     elif not certificate.is_finished:
-        findings = [_excused(finding, measure) for finding in findings]
+        findings = [_as_note(finding, measure) for finding in findings]
         message = "the recording was not finished; its last second or so may be missing"
         findings.append(Finding(Severity.NOTE, message))
     else:
         findings += _compare(measure, certificate)
-        findings += _what_was_done(certificate.facts)
+        findings += _recorded_losses(certificate.facts)
     findings.sort(key=lambda finding: (finding.severity, finding.at_s or 0.0))
     facts = None if certificate is None else certificate.facts
     return VerifyReport(
@@ -125,10 +127,10 @@ def _check_file(measure: FileMeasure, missing_bytes: int | None) -> Iterator[Fin
     if missing_bytes is not None:
         yield _cut_short(missing_bytes, end_s)
     elif measure.declared_s is not None and measure.declared_s - end_s > slack_s:
-        message = f"cut short: it should last {measure.declared_s:.2f} s and ends at {end_s:.2f} s"
+        message = f"it is cut short: it ends at {end_s:.2f} s, not at {measure.declared_s:.2f} s"
         yield Finding(Severity.FAULT, message, at_s=end_s)
     if measure.read_error is not None:
-        message = f"cannot be read beyond {end_s:.2f} s: {measure.read_error}"
+        message = f"it cannot be read beyond {end_s:.2f} s: {measure.read_error}"
         yield Finding(Severity.FAULT, message, at_s=end_s)
 
 
@@ -139,7 +141,7 @@ def _check_track(track: TrackMeasure) -> Iterator[Finding]:
     for at_s in track.backwards_s:
         yield Finding(Severity.FAULT, "its time goes back", track.name, at_s)
     for start_s, end_s in track.holes:
-        message = f"a hole: {end_s - start_s:.3f} s of sound are missing"
+        message = f"it has a hole: {end_s - start_s:.3f} s of sound are missing"
         yield Finding(Severity.FAULT, message, track.name, start_s)
     if abs(track.stretch_s) > UNEQUAL_S:
         message = f"its times last {track.stretch_s:+.3f} s longer than its samples"
@@ -148,15 +150,15 @@ def _check_track(track: TrackMeasure) -> Iterator[Finding]:
     for what, places in (("silent", silent), ("black", track.black)):
         for start_s, end_s in places:
             if end_s - start_s >= track.duration_s - TOLERANCE_S:
-                message = f"{what} from beginning to end"
+                message = f"it is {what} from beginning to end"
             elif end_s - start_s > LONG_S:
-                message = f"{what} for {end_s - start_s:.1f} s"
+                message = f"it is {what} for {end_s - start_s:.1f} s"
             else:
                 continue
             yield Finding(Severity.NOTE, message, track.name, start_s)
     gap_start_s, gap_end_s = track.largest_gap
     if gap_end_s - gap_start_s > LONG_GAP_S:
-        message = f"no picture for {gap_end_s - gap_start_s:.1f} s"
+        message = f"it has no picture for {gap_end_s - gap_start_s:.1f} s"
         yield Finding(Severity.NOTE, message, track.name, gap_start_s)
 
 
@@ -165,7 +167,7 @@ def _check_form(track: TrackMeasure) -> Iterator[Finding]:
         first = track.changes[0]
         times = _count(len(track.changes), "time")
         message = (
-            f"changes its rate or channels, {times}, "
+            f"it changes its rate or channels, {times}, "
             f"first from {_form(first.before)} to {_form(first.after)}"
         )
         yield Finding(Severity.NOTE, message, track.name, first.at_s)
@@ -177,22 +179,22 @@ def _check_other(measure: FileMeasure) -> Iterator[Finding]:
     last = max(measure.tracks, key=lambda track: track.end_s)
     for track in measure.tracks:
         if (late_s := track.start_s - first.start_s) > LATE_S:
-            message = f"begins {late_s:.3f} s after {first.name}"
+            message = f"it begins {late_s:.3f} s after {first.name}"
             yield Finding(Severity.NOTE, message, track.name, track.start_s)
         if (early_s := last.end_s - track.end_s) > UNEQUAL_S + track.frame_s:
-            message = f"ends {early_s:.3f} s before {last.name}"
+            message = f"it ends {early_s:.3f} s before {last.name}"
             yield Finding(Severity.NOTE, message, track.name, track.end_s)
         sudden = [quiet for quiet in track.silent if quiet.edge > gain_of(SUDDEN_DBFS)]
         if sudden:
             times = _count(len(sudden), "time")
             message = (
-                f"falls silent and comes back as suddenly, {times}, "
+                f"it falls silent and comes back as suddenly, {times}, "
                 f"first for {sudden[0].length_s:.2f} s: so it was played, or it is a hole"
             )
             yield Finding(Severity.NOTE, message, track.name, sudden[0].start_s)
 
 
-def _excused(finding: Finding, measure: FileMeasure) -> Finding:
+def _as_note(finding: Finding, measure: FileMeasure) -> Finding:
     """A finding near the end of a killed recording, as a note; other faults stay faults."""
     end_s = max(track.end_s for track in measure.tracks)
     if finding.at_s is None or finding.at_s < end_s - 1.0:
@@ -209,11 +211,11 @@ def _compare(measure: FileMeasure, certificate: Certificate) -> Iterator[Finding
     if not certified:  # there was no room for it
         return
     if any(found.count(kind) > certified.count(kind) for kind in found):
-        message = f"holds {_kinds(found)}, but its certificate lists {_kinds(certified)}"
+        message = f"it holds {_kinds(found)}, but its certificate lists {_kinds(certified)}"
         yield Finding(Severity.FAULT, message)
         return
     if len(found) < len(certified):
-        message = f"a part of a recording: {_kinds(found)} of {_kinds(certified)}"
+        message = f"it is a part of a recording: {_kinds(found)} of {_kinds(certified)}"
         yield Finding(Severity.NOTE, message)
     pairs = _pairs(measure.tracks, certificate.tracks)
     later_s = _common_shift_s(pairs)
@@ -312,7 +314,7 @@ def _compare_silence(track: TrackMeasure, expected: CertifiedTrack) -> Iterator[
             yield Finding(Severity.FAULT, message, track.name, quiet.start_s)
 
 
-def _what_was_done(facts: Mapping[str, Any]) -> Iterator[Finding]:
+def _recorded_losses(facts: Mapping[str, Any]) -> Iterator[Finding]:
     """Findings from the certificate's own list of losses and warnings."""
     pictures = facts.get("pictures") or {}
     if pictures.get("dropped"):

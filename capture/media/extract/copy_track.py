@@ -65,11 +65,11 @@ class TrackCopy:
         self._is_adts = codec_of(stream) == "aac" and container.format.name in _ADTS
         self._form: int | None = None
         self._other_forms = 0
-        is_pcm = files[0].holder.codec.startswith("pcm_")
+        is_pcm = files[0].copy_container.codec.startswith("pcm_")
         self._is_divisible = is_pcm or container.format.name in _DIVISIBLE
         self.rate_hz = codec.sample_rate
-        self._turn = files[0].holder.turn
-        self._length = PacketLength(stream, self.rate_hz, files[0].holder.codec)
+        self._turn = files[0].copy_container.turn
+        self._length = PacketLength(stream, self.rate_hz, files[0].copy_container.codec)
         tick, zero = tick_s(stream.time_base), file_zero_s(container)
         unit, slack = self._length.unit, self._length.slack
         self.clock = SampleClock(self.rate_hz, tick, zero, unit, slack)
@@ -79,7 +79,7 @@ class TrackCopy:
         if codec_of(stream) == "opus":
             self._preskip = opus_preskip(bytes(codec.extradata or b""))
         else:
-            self._preskip = codec.delay if files[0].holder.format == "matroska" else 0
+            self._preskip = codec.delay if files[0].copy_container.format == "matroska" else 0
         self._heard = 0
         """Position of the first sample that is heard."""
         self._lead: Any = None
@@ -92,7 +92,7 @@ class TrackCopy:
         self._is_sound = is_pcm
         self._waiting: Any = None
         """A packet, until it is known whether it is the last."""
-        self.is_torn = False
+        self.is_incomplete = False
         """A packet was cut off in its middle, and what of it is there was taken."""
         self.is_at_end = False
         """The track was read to its end, not only as far as wanted; known when finished."""
@@ -135,7 +135,7 @@ class TrackCopy:
         if packet.is_corrupt and not self._is_broadcast:  # it was cut off in its middle
             if not self._is_divisible or not decoded_samples(packet):
                 return None
-            self.is_torn = True
+            self.is_incomplete = True
         if self._turn is None:
             return self._length.whole(packet)
         try:
@@ -187,8 +187,8 @@ class TrackCopy:
         """Raise where joined files have other codec tables: the rest would be noise."""
         if vorbis_setup(extradata) != self._setup:
             raise MediaError(
-                f"the Vorbis sound is set up anew at {self.clock.seconds:.3f} s, which a copy "
-                "cannot hold",
+                f"the Vorbis sound has other codec tables from {self.clock.seconds:.3f} s on, "
+                "which a copy cannot hold",
                 hint=Advice.COPY_FIRST_PART.with_(),
             )
 
@@ -262,21 +262,21 @@ class TrackCopy:
     def notes(self, number: int) -> list[str]:
         """One sentence for each difference between the copy and its source, track ``number``."""
         notes, file = [], self.files[0]
-        suffix = file.holder.suffix
-        if self.clock.holes and not file.holder.has_time:
+        suffix = file.copy_container.suffix
+        if self.clock.holes and not file.copy_container.has_time:
             notes.append(
-                f"a {suffix} file knows no time: what follows a hole comes that much too early"
+                f"a {suffix} file has no timestamps: sound after a hole comes that much too early"
             )
         if self.joins and not codec_of(self.stream).startswith(_ALONE):
             places = "one place" if self.joins == 1 else f"{self.joins} places"
             notes.append(
                 f"sound track {number} is cut in {places} by the edit list of its file: right "
-                "after a cut a copy may sound otherwise for up to half a second"
+                "after a cut a copy may sound different for up to half a second"
             )
         if file.unstated:
             notes.append(
-                f"a {suffix} file can't say that its first {file.unstated} samples are not meant "
-                "to be heard"
+                f"a {suffix} file cannot mark its first {file.unstated} samples, which should not "
+                "be heard"
             )
         return notes
 

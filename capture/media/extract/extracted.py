@@ -6,16 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from capture.errors import MediaError
-from capture.media.extract.holders import SUFFIXES
+from capture.media.extract.copy_container import SUFFIXES
 from capture.media.extract.job import check_job, expected_targets
 from capture.media.extract.targets import manner_of, name_in_folder
 from capture.media.formats import FORMATS
-from capture.media.origin import identity_of, is_said_to_be_of
+from capture.media.origin import identity_of, names_source
 from capture.media.read.input import open_media
 from capture.media.read.tracks import is_sound, track_duration_s
 from capture.specs.extraction import ExtractJob
 
-__all__ = ["find_extracted", "has_name_of_another", "settle"]
+__all__ = ["choose_name", "find_extracted", "has_name_of_another"]
 
 _SUFFIXES = SUFFIXES | {form.suffix for form in FORMATS.values()}
 """All endings that we give."""
@@ -23,7 +23,7 @@ SAME_LENGTH_S = 0.5
 """Lengths farther apart are those of different sound; encoders add and drop some frames."""
 
 
-def settle(job: ExtractJob) -> tuple[ExtractJob, list[Path]]:
+def choose_name(job: ExtractJob) -> tuple[ExtractJob, list[Path]]:
     """Choose the name of a job, and find its files if it has been done before.
 
     In a folder, a name that the sound of another source has is passed over: the job gets the next
@@ -49,7 +49,7 @@ def has_name_of_another(job: ExtractJob) -> bool:
         if not os.path.lexists(target) or target.samefile(job.source):
             return False
         with open_media(target) as container:
-            is_ours = is_said_to_be_of(target, container, identity_of(job.source))
+            is_ours = names_source(target, container, identity_of(job.source))
     except (OSError, MediaError):
         return False  # it is not known; writing does not replace it
     return not (_is_as_long(job, target) if is_ours is None else is_ours)

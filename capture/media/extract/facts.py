@@ -7,7 +7,7 @@ from typing import Any
 
 from capture.errors import MediaError
 from capture.hints import Advice
-from capture.media.extract.holders import Holder, holder_of
+from capture.media.extract.copy_container import CopyContainer, copy_container_of
 from capture.media.extract.targets import Wanted, manner_of
 from capture.media.formats import suffix_of
 from capture.media.read.cover import read_cover
@@ -45,7 +45,7 @@ class Track:
     stated_s: float | None
     """End that the header gives, in seconds on the clock that a player shows."""
     tags: dict[str, str]
-    holder: Holder | None
+    copy_container: CopyContainer | None
     """The container for a copy; ``None``: no container takes one."""
 
 
@@ -82,7 +82,7 @@ def read_facts(container: Any, job: ExtractJob) -> Facts:
                 late_s,
                 stated_end_s(container, stream, job.source),
                 source_tags(container, stream),
-                holder_of(stream, job.source, is_late=is_late),
+                copy_container_of(stream, job.source, is_late=is_late),
             )
         )
     has_cover = any(map(is_cover, container.streams.video))
@@ -99,9 +99,9 @@ def whole_name(track: Track, facts: Facts, job: ExtractJob) -> Wanted:
 
 def _is_own_kind(track: Track, job: ExtractJob) -> bool:
     """Whether an encoded file has the same ending as a copy."""
-    if job.spec is None or track.holder is None:
+    if job.spec is None or track.copy_container is None:
         return False
-    return suffix_of(job.spec) == track.holder.suffix
+    return suffix_of(job.spec) == track.copy_container.suffix
 
 
 def windows_of(facts: Facts, job: ExtractJob) -> list[Window]:

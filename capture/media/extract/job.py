@@ -12,6 +12,7 @@ from typing import Any
 
 from capture.errors import ConfigError, DamagedFileError, MediaError
 from capture.hints import Advice
+from capture.media.extract.copy_container import CopyContainer
 from capture.media.extract.copy_track import TrackCopy, copy_packets
 from capture.media.extract.facts import (
     Facts,
@@ -22,9 +23,8 @@ from capture.media.extract.facts import (
     whole_name,
     windows_of,
 )
-from capture.media.extract.holders import Holder
 from capture.media.extract.packet_file import PacketFile
-from capture.media.extract.targets import Work, plan_targets
+from capture.media.extract.targets import Outputs, plan_targets
 from capture.media.formats import FORMATS, check_sound_spec, suffix_of
 from capture.media.origin import identity_of, with_origin
 from capture.media.output import as_output_error
@@ -64,7 +64,7 @@ def extract(job: ExtractJob) -> ExtractResult:
     """
     check_job(job)
     is_copy = job.spec is None and not _changes(job)
-    work = Work(job)
+    work = Outputs(job)
     try:
         with open_sound_file(job.source) as container:
             work.origin = identity_of(job.source)
@@ -114,16 +114,16 @@ def expected_targets(job: ExtractJob) -> list[Path]:
 def _suffix(track: Track, job: ExtractJob) -> str:
     """File name ending of a track's files, with the dot."""
     if job.spec is None and not _changes(job):
-        return _holder(track, job).suffix
+        return _copy_container(track, job).suffix
     from capture.media.extract.transcode import default_spec  # noqa: PLC0415 - copying does without
 
     return suffix_of(job.spec or _named_spec(job) or default_spec(track.codec))
 
 
-def _holder(track: Track, job: ExtractJob) -> Holder:
+def _copy_container(track: Track, job: ExtractJob) -> CopyContainer:
     """The container that a copy of a track goes to."""
-    if track.holder is not None:
-        return track.holder
+    if track.copy_container is not None:
+        return track.copy_container
     rate_of(track.stream, job.source)
     what = f"a copy of {track.codec} sound"
     if job.keep_offset and track.late_s > 0:
@@ -142,10 +142,10 @@ def check_job(job: ExtractJob) -> None:
     _check_loudness(job.loudness_lufs)
     ways = [job.is_trim, job.is_split, job.is_speech_only, job.by_chapter]
     if job.by_chapter and sum(ways) > 1:
-        raise ConfigError("a file is cut by its chapters or by what is heard, not both")
+        raise ConfigError("a file cannot be cut both by its chapters and by its sound")
     if job.is_split and job.is_speech_only:
         raise ConfigError(
-            "speech is kept in one file or cut in many, not both",
+            "speech cannot be kept both in one file and in many",
             hint="splitting keeps nothing but speech anyway",
         )
 
@@ -175,12 +175,12 @@ def _title(track: Track, chapter: Chapter | None) -> str | None:
     return chapter.title if chapter else track_title(track.stream)
 
 
-def _tags(track: Track, chapter: Chapter | None, work: Work) -> dict[str, str]:
+def _tags(track: Track, chapter: Chapter | None, work: Outputs) -> dict[str, str]:
     title = {} if chapter is None or not chapter.title else {"title": chapter.title}
     return with_origin(track.tags | title, work.origin)
 
 
-def _copy(container: Any, facts: Facts, work: Work) -> None:
+def _copy(container: Any, facts: Facts, work: Outputs) -> None:
     """Copy all tracks in one pass, packet by packet."""
     job = work.job
     windows = windows_of(facts, job)
@@ -189,14 +189,14 @@ def _copy(container: Any, facts: Facts, work: Work) -> None:
         for track in facts.tracks:
             rate_hz = track.stream.codec_context.sample_rate
             is_late = job.keep_offset and track.late_s > 0
-            holder = _holder(track, job)
+            copy_container = _copy_container(track, job)
             names = list(chapter_names(whole_name(track, facts, job), windows))
-            targets = plan_targets(job, names, holder.suffix)
+            targets = plan_targets(job, names, copy_container.suffix)
             hidden = work.begin(targets)
             files = [
                 PacketFile(
                     path,
-                    holder,
+                    copy_container,
                     _tags(track, chapter, work),
                     track_language(track.stream),
                     start=None if start_s is None else round(start_s * rate_hz),
@@ -223,7 +223,7 @@ def _report_copy(
     copy: TrackCopy,
     named: Sequence[tuple[Path, Window]],
     read_error: str | None,
-    work: Work,
+    work: Outputs,
 ) -> None:
     rate_hz = copy.rate_hz
     _refuse_nothing(any(file.packets for file in copy.files), track, copy.clock, work)
@@ -234,15 +234,22 @@ def _report_copy(
         lead = file.begins - (file.begins if file.origin is None else file.origin)
         span = Span(max(0, file.begins) / rate_hz, file.ends / rate_hz)
         length_s = (file.ends - file.begins + lead) / rate_hz
-        codec, title = file.holder.codec, _title(track, chapter)
+        codec, title = file.copy_container.codec, _title(track, chapter)
         work.add(ExtractedPart(target, span, length_s, codec, size_bytes=0, title=title))
         work.sound_s += (file.ends - file.begins) / rate_hz
     stated_s = track.stated_s if copy.is_at_end else None
-    work.report(track.number, stated_s, copy.clock, copy.broken, read_error, is_torn=copy.is_torn)
+    work.report(
+        track.number,
+        stated_s,
+        copy.clock,
+        copy.broken,
+        read_error,
+        is_incomplete=copy.is_incomplete,
+    )
     work.warnings += copy.notes(track.number)
 
 
-def _refuse_nothing(is_something: bool, track: Track, clock: SampleClock, work: Work) -> None:  # noqa: FBT001 - the condition itself
+def _refuse_nothing(is_something: bool, track: Track, clock: SampleClock, work: Outputs) -> None:  # noqa: FBT001 - the condition itself
     """Raise with the reason why a track gave no file."""
     if is_something:
         return
@@ -257,7 +264,7 @@ def _refuse_nothing(is_something: bool, track: Track, clock: SampleClock, work: 
     )
 
 
-def _transcode(track: Track, facts: Facts, work: Work) -> None:
+def _transcode(track: Track, facts: Facts, work: Outputs) -> None:
     """Decode and encode one track."""
     from capture.media.extract.pieces import Piece, Stretch, TrackSource  # noqa: PLC0415 - as below
     from capture.media.extract.transcode import (  # noqa: PLC0415 - copying does without all that

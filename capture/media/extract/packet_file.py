@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import av
 
-from capture.media.extract.holders import Holder
+from capture.media.extract.copy_container import CopyContainer
 from capture.media.output import as_output_error
 from capture.media.read.cover import add_cover, muxer_of
 from capture.media.read.mp3_info import Mp3Info
@@ -70,7 +70,7 @@ class PacketFile:
     """
 
     path: Path
-    holder: Holder
+    copy_container: CopyContainer
     tags: Mapping[str, str]
     language: str | None = None
     start: int | None = None
@@ -122,7 +122,9 @@ class PacketFile:
     @property
     def is_plain(self) -> bool:
         """Whether the file is open and takes packets unchanged."""
-        return self._container is not None and self.holder.turn is None and self._mp3 is None
+        return (
+            self._container is not None and self.copy_container.turn is None and self._mp3 is None
+        )
 
     def take_run(self, packets: Iterator[Any], at: int, steady: Steady) -> tuple[Any, int]:
         """Write packets that follow each other; each costs a third of ``take``.
@@ -173,7 +175,7 @@ class PacketFile:
         return packet, at
 
     def _open(self, source: Any, first: Placed) -> None:
-        holder, codec = self.holder, source.codec_context
+        copy_container, codec = self.copy_container, source.codec_context
         stated = first.skip - first.dropped
         if not self._states(source, first):
             stated, self.unstated = 0, stated
@@ -181,13 +183,13 @@ class PacketFile:
         if self.origin is None:
             self.origin = self.begins
         self._zero = self.origin
-        muxer, options = muxer_of(holder.format, self.cover)
+        muxer, options = muxer_of(copy_container.format, self.cover)
         options = options | self._options(source, first.packet)
         self._container = av.open(ffmpeg_name(self.path), "w", format=muxer, options=options)
         self._container.metadata.update(self.tags)
-        if holder.turn is not None:
+        if copy_container.turn is not None:
             self._stream = self._container.add_stream(
-                holder.codec, rate=codec.sample_rate, layout=codec.layout.name
+                copy_container.codec, rate=codec.sample_rate, layout=codec.layout.name
             )
         else:
             self._stream = self._container.add_stream_from_template(source)
@@ -195,12 +197,12 @@ class PacketFile:
         self._is_other_tick = tick_s(source.time_base) != self._time_base
         if self.language:
             self._stream.metadata["language"] = self.language
-        if holder.codec == "opus":
+        if copy_container.codec == "opus":
             self._stream.codec_context.extradata = _with_preskip(bytes(codec.extradata), stated)
             self._zero = first.at + codec.delay  # FFmpeg takes the source's off by itself
         if self.cover is not None:
             add_cover(self._container, self.cover)
-        if holder.format == "mp3":
+        if copy_container.format == "mp3":
             info = Mp3Info(bytes(first.packet), stated)
             if info.is_known:
                 self._mp3 = info
@@ -210,18 +212,18 @@ class PacketFile:
 
     def _states(self, source: Any, first: Placed) -> bool:
         """Whether the container can hold the samples to skip, if this packet is the first."""
-        skip, form = first.skip - first.dropped, self.holder.format
+        skip, form = first.skip - first.dropped, self.copy_container.format
         if form == "matroska":  # FFmpeg writes the value of the whole source track
             return bool(skip == source.codec_context.delay)
         if form == "mp3" and skip and not Mp3Info(bytes(first.packet)).is_known:
             return False
-        return skip <= self.holder.most_skip
+        return skip <= self.copy_container.most_skip
 
     def _options(self, source: Any, first: Any) -> dict[str, str]:
-        options = dict(self.holder.options)
-        if self.holder.format == "ipod":  # else its edit list would end at a whole millisecond
+        options = dict(self.copy_container.options)
+        if self.copy_container.format == "ipod":  # else its edit list would end at whole ms
             options["movie_timescale"] = str(source.codec_context.sample_rate)
-        if self.holder.codec == "vorbis":
+        if self.copy_container.codec == "vorbis":
             options["page_duration"] = str(self._page_us(source, first))
         return options
 
@@ -265,7 +267,7 @@ class PacketFile:
             container.close()
             if self._mp3 is not None:
                 self._mp3.finish(self.path, self._cut)
-            if self.holder.format == "flac":
+            if self.copy_container.format == "flac":
                 is_whole = self.start is None and self.end is None and not self._missing
                 write_flac_length(
                     self.path, self.ends - self.begins - self._missing, is_whole=is_whole

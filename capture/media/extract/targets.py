@@ -15,7 +15,7 @@ from capture.naming import LONGEST_BYTES, part_path, publish, safe_name, shorten
 from capture.specs.extraction import ExtractJob
 from capture.specs.voice import GateSpec, SoundFileSpec
 
-__all__ = ["Wanted", "Work", "manner_of", "name_in_folder", "plan_targets"]
+__all__ = ["Outputs", "Wanted", "manner_of", "name_in_folder", "plan_targets"]
 
 MISSING_S = 0.5
 """A track that ends so much before its stated length was cut off."""
@@ -152,7 +152,7 @@ def _plain(number: float) -> str:
 
 
 @dataclass(slots=True)
-class Work:
+class Outputs:
     """The files of a running job, from hidden to final names, and its warnings."""
 
     job: ExtractJob
@@ -238,7 +238,7 @@ class Work:
         broken: int,
         read_error: str | None,
         *,
-        is_torn: bool = False,
+        is_incomplete: bool = False,
     ) -> None:
         """Add warnings for the faults of a track that was read to its end."""
         name = f"sound track {number}"
@@ -256,6 +256,6 @@ class Work:
         if read_error is not None:
             self.is_partial = True
             self.warnings.append(f"{name} cannot be read past {ends_s:.1f} s: {read_error}")
-        elif stated_s is not None and ends_s < stated_s - (0.0 if is_torn else MISSING_S):
+        elif stated_s is not None and ends_s < stated_s - (0.0 if is_incomplete else MISSING_S):
             self.is_partial = True
             self.warnings.append(f"{name} is cut off: {ends_s:.1f} s of {stated_s:.1f} s are there")

@@ -13,7 +13,7 @@ import av
 
 from capture.errors import DamagedFileError
 from capture.media.read.stated import stated_bytes
-from capture.media.read.tag_text import mend_tags
+from capture.media.read.tag_text import repair_tags
 from capture.naming import ffmpeg_name
 
 __all__ = ["open_container", "open_media"]
@@ -59,7 +59,7 @@ def open_container(file: Any, options: Mapping[str, str] | None = None) -> Any:
     """
     name = ffmpeg_name(file) if isinstance(file, Path) else file
     container: Any = av.open(name, options=dict(options or {}), **_KEEPS_BYTES)
-    mend_tags(container)
+    repair_tags(container)
     return container
 
 

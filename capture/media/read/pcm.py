@@ -11,7 +11,7 @@ import av
 from capture.media.read.packet_length import cut_packet
 from capture.media.read.tracks import codec_of
 
-__all__ = ["PcmTurn", "pcm_in_wave"]
+__all__ = ["PcmConverter", "pcm_in_wave"]
 
 _IN_WAVE = {"u8": "u8", "s16": "s16le", "s32": "s32le", "s64": "s64le", "flt": "f32le"}
 _IN_WAVE |= {"dbl": "f64le"}
@@ -36,7 +36,7 @@ def pcm_in_wave(stream: Any) -> str | None:
     return f"pcm_{_IN_WAVE[form.packed.name]}"
 
 
-class PcmTurn:
+class PcmConverter:
     """Converts the packets of a PCM track to the PCM of a WAV file.
 
     Args:

@@ -8,7 +8,7 @@ cost the whole file.
 import codecs
 from typing import Any
 
-__all__ = ["as_meant", "chapters_of", "mend_tags"]
+__all__ = ["as_meant", "chapters_of", "repair_tags"]
 
 _AS_MEANT = "capture-as-meant"
 """The name of an error handler for ``bytes.decode``: what is not UTF-8 is taken for the code page
@@ -44,7 +44,7 @@ def as_meant(text: str) -> str:
     return text
 
 
-def mend_tags(container: Any) -> None:
+def repair_tags(container: Any) -> None:
     """Repair the tags of a container and of its streams in place."""
     for tags in (container.metadata, *(stream.metadata for stream in container.streams)):
         meant = {as_meant(key): as_meant(text) for key, text in tags.items()}

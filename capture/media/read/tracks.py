@@ -112,7 +112,7 @@ def open_sound_file(path: Path) -> Iterator[Any]:
             container = stack.enter_context(open_media(path, options))
         if container.format.name == "tty":  # FFmpeg takes a text for a film
             raise DamagedFileError(
-                f"{path} is a text", hint="name a film or a sound file; its ending says nothing"
+                f"{path} is a text", hint="name a film or a sound file; its ending does not count"
             )
         if not sound_tracks(container):
             raise MediaError(f"{path} has no sound track", hint=Advice.SHOW_TRACKS.with_())

@@ -116,7 +116,7 @@ def choose_video_encoder(wanted: str, size_px: tuple[int, int], fps: float) -> t
     if wanted != "auto":
         if wanted not in av.codecs_available:
             raise EncoderUnavailableError(
-                f"no encoder named {wanted!r}",
+                f"there is no encoder {wanted!r}",
                 hint=f"there is: {', '.join(list_video_encoders())}, auto",
             )
         problem = _problem_of(wanted, size_px, fps)

@@ -21,10 +21,10 @@ import numpy as np
 
 from capture.errors import ConfigError, OutputError
 from capture.hints import Advice
-from capture.media.certificate import certificate_text, room, seal
+from capture.media.certificate import certificate_text, placeholder, seal
 from capture.media.output import as_output_error
 from capture.media.packets import Packet, PacketSink, StreamHeader
-from capture.media.write.anchor import Anchor
+from capture.media.write.file_watch import FileWatch
 from capture.media.write.sndfile import SoundLibraryFile
 from capture.naming import ffmpeg_name
 from capture.units import NS_PER_S
@@ -102,8 +102,11 @@ def container_of(path: Path) -> Container:
     """
     container = CONTAINERS.get(path.suffix.lower())
     if container is None:
-        what = f"files ending in {path.suffix!r}" if path.suffix else "a name without an ending"
-        raise ConfigError(f"no recording into {what}", hint=f"use one of {' '.join(CONTAINERS)}")
+        what = f"the ending {path.suffix!r}" if path.suffix else "no ending"
+        raise ConfigError(
+            f"no recording can have a name with {what}",
+            hint=f"use one of {' '.join(CONTAINERS)}",
+        )
     return container
 
 
@@ -121,8 +124,8 @@ class FileSink(PacketSink, ABC):
         self.path = path
         self.written_s = 0.0
         self._whole_bytes = 0
-        self._is_torn = False
-        self._anchor = Anchor(path)
+        self._is_incomplete = False
+        self._watch = FileWatch(path)
 
     @property
     def written_bytes(self) -> int:
@@ -141,7 +144,7 @@ class FileSink(PacketSink, ABC):
             with as_output_error(self.path):
                 until_s = self._write(packet)
         except OutputError:
-            self._is_torn = True
+            self._is_incomplete = True
             raise
         self.written_s = max(self.written_s, until_s)
         self._whole_bytes = self.written_bytes
@@ -156,7 +159,7 @@ class FileSink(PacketSink, ABC):
         Raises:
             OutputError: The file or its folder went away.
         """
-        self._anchor.tick()
+        self._watch.tick()
 
     def close(
         self,
@@ -176,8 +179,8 @@ class FileSink(PacketSink, ABC):
             with as_output_error(self.path):
                 self._finish(chapters, certificate)
         finally:
-            self.path = self._anchor.release()
-            if self._is_torn:
+            self.path = self._watch.release()
+            if self._is_incomplete:
                 # All else was handed to the system whole, so that half a packet is the last thing
                 # in the file: a strict reader would stumble over it.
                 with contextlib.suppress(OSError):
@@ -211,7 +214,7 @@ class _AvFile(FileSink):
                 container_options=dict(container.options),
             )
         try:
-            comment = room(len(streams), tags.get("comment", ""))
+            comment = placeholder(len(streams), tags.get("comment", ""))
             self._container.metadata.update({**tags, "comment": comment})
             self._streams = [self._add(header) for header in streams]
             self._start_ns = start_ns
@@ -274,7 +277,7 @@ class _WavFile(FileSink):
             self._file.write(np.zeros((0, channels), np.float32))
 
     def _write(self, packet: Packet) -> float:
-        # The system has it now; the anchor syncs it to disk.
+        # The system has it now; the watch syncs it to disk.
         self._file.write(np.frombuffer(packet.data, "<i2").reshape(-1, self._channels))
         return self.written_s + packet.duration / self._file.rate_hz
 
@@ -334,7 +337,9 @@ def check_tracks(
     """
     suffix = container.suffix
     if not with_video and not audio_tracks:
-        raise ConfigError("nothing to record", hint=Advice.RECORD_SOMETHING.with_())
+        raise ConfigError(
+            "the recording has neither pictures nor sound", hint=Advice.RECORD_SOMETHING.with_()
+        )
     if with_video and container.is_audio_only:
         raise ConfigError(f"{suffix} holds no pictures", hint=Advice.KEEP_PICTURES_OUT.with_())
     if audio_tracks and codec is not None and codec not in container.audio_codecs:

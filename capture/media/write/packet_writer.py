@@ -70,7 +70,7 @@ class PacketWriter(SoundWriter):
         super().__init__(path, rate_hz, channels)
         if recipe.codec not in av.codecs_available:
             raise EncoderUnavailableError(
-                f"no encoder named {recipe.codec} here",
+                f"this build of FFmpeg has no encoder {recipe.codec} here",
                 hint=Advice.OTHER_FORMAT.with_(format="flac"),
             )
         self._is_mixed_down = recipe.channels < channels

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from capture.libraries import needed
 from capture.media.layouts import speakers
-from capture.media.output import errno_said
+from capture.media.output import errno_of
 from capture.media.read.cover import put_in_flac
 from capture.media.write.encode import pcm16
 from capture.media.write.sound_writer import SoundWriter
@@ -159,13 +159,13 @@ class SoundLibraryFile:
         handle, self._file._file = self._file._file, None  # noqa: SLF001 - as above
         if handle is not None and (code := self._library._snd.sf_close(handle)):  # noqa: SLF001
             text = str(self._library.LibsndfileError(code))
-            raise OSError(errno_said(text), text)
+            raise OSError(errno_of(text), text)
 
     def _system_error(self) -> OSError:
         """The system's error; libsndfile keeps its text and drops the number."""
         words = self._library._snd.sf_strerror(self._file._file)  # noqa: SLF001 - as above
         text = self._library._ffi.string(words).decode(errors="replace")  # noqa: SLF001
-        return OSError(errno_said(text), text)
+        return OSError(errno_of(text), text)
 
 
 _CONVERTERS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {

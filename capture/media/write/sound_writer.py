@@ -42,7 +42,7 @@ class SoundWriter(ABC):
             OutputError: The disk is full, its folder is gone, ...
         """
         if samples.ndim != 2 or samples.shape[1] != self._channels:  # noqa: PLR2004 - (frames, channels)
-            raise ValueError(f"samples of shape {samples.shape}, not (frames, {self._channels})")
+            raise ValueError(f"samples have shape {samples.shape}, not (frames, {self._channels})")
         with as_output_error(self.path):
             # Second by second: what encoders and converters need meanwhile stays small.
             for first in range(0, len(samples), self._rate_hz):
@@ -51,7 +51,7 @@ class SoundWriter(ABC):
                 self.frames += len(block)
 
     def close(self) -> None:
-        """Write the end; idempotent. Use ``output.keep`` to wait until the disk has it.
+        """Write the end; idempotent. Use ``output.sync`` to wait until the disk has it.
 
         Raises:
             OutputError: It could not be written.

@@ -16,14 +16,14 @@ import av
 from capture.media.read.input import open_media
 from capture.media.read.mp3_info import MOST_SKIP
 from capture.media.read.packet_length import decoded_samples
-from capture.media.read.pcm import PcmTurn, pcm_in_wave
+from capture.media.read.pcm import PcmConverter, pcm_in_wave
 from capture.media.read.tracks import codec_of
 
-__all__ = ["SUFFIXES", "Holder", "holder_of"]
+__all__ = ["SUFFIXES", "CopyContainer", "copy_container_of"]
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class CopyContainer:
     """A container, and the codec that the sound has in it."""
 
     suffix: str
@@ -35,7 +35,7 @@ class Holder:
     """FFmpeg's name of the codec in it."""
     most_skip: int = 0
     """Most samples at its beginning that it can mark as not heard."""
-    turn: PcmTurn | None = None
+    turn: PcmConverter | None = None
     """Converts packets of PCM; ``None``: they are copied as they are."""
     options: Mapping[str, str] = field(default_factory=dict)
 
@@ -77,7 +77,7 @@ _OPTIONS = {"wav": {"rf64": "auto"}, "mp3": {"write_xing": "0", "id3v2_version":
 _ASKED_PACKETS = 20
 
 
-def holder_of(stream: Any, path: Path, *, is_late: bool = False) -> Holder | None:
+def copy_container_of(stream: Any, path: Path, *, is_late: bool = False) -> CopyContainer | None:
     """The container that fits a track; ``None``: there is none, it has to be transcoded.
 
     Args:
@@ -96,9 +96,9 @@ def holder_of(stream: Any, path: Path, *, is_late: bool = False) -> Holder | Non
         turned = pcm if pcm != codec else None
         is_trusted = muxer in _TIMED or (suffix, muxer) in own
         if _takes(muxer, stream, turned) and (is_trusted or _gives_back(muxer, stream.index, path)):
-            turn = PcmTurn(stream, turned) if turned is not None else None
+            turn = PcmConverter(stream, turned) if turned is not None else None
             options, skip = _OPTIONS.get(muxer, {}), _SKIPS.get(muxer, 0)
-            return Holder(suffix, muxer, muxer in _TIMED, pcm or codec, skip, turn, options)
+            return CopyContainer(suffix, muxer, muxer in _TIMED, pcm or codec, skip, turn, options)
     return None
 
 

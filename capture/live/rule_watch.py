@@ -1,6 +1,6 @@
 """Checks start and stop rules: which windows are open, what plays, when sound was heard.
 
-A recording and a ``VoiceKeeper`` wait for their start rules with a ``Patience``, and are ended by
+A recording and a ``VoiceKeeper`` wait for their start rules with a ``StartWait``, and are ended by
 their stop rules on a thread of ``watch_for_end``.
 """
 
@@ -17,7 +17,7 @@ from capture.errors import CaptureError, NothingRecordedError
 from capture.hints import Advice
 from capture.levels import gain_of
 from capture.live.event_log import EventLog
-from capture.live.rules import Ending, Facts, has_all
+from capture.live.rules import Facts, StopRules, has_all
 from capture.live.running import Stoppable
 from capture.model.events import EventKind
 from capture.model.recording import State
@@ -27,9 +27,9 @@ from capture.specs.voice import VoiceSpec
 from capture.units import NS_PER_S
 
 __all__ = [
-    "Ear",
-    "Lookout",
-    "Patience",
+    "RuleWatch",
+    "SoundDetector",
+    "StartWait",
     "check_rules",
     "name_players",
     "require_rules",
@@ -50,7 +50,7 @@ UNANSWERED_S = 10.0
 crashed is back after 3 s at most."""
 
 
-class Ear:
+class SoundDetector:
     """Detects sound in the blocks of all sources; any thread may call its methods.
 
     Args:
@@ -92,21 +92,24 @@ class Ear:
         self.heard_ns = max(self.heard_ns or end_ns, end_ns)
 
 
-class Lookout:
+class RuleWatch:
     """Gathers the facts that some rules need. Used from one thread.
 
     Args:
         rules: The rules that the facts are for.
-        ear: Detects sound in the sources; ``None`` where none is open.
+        sound_detector: Detects sound in the sources; ``None`` where none is open.
         environment: Of the desktop that is asked; ``None``: this process's own.
     """
 
     def __init__(
-        self, rules: Iterable[Rule], ear: Ear | None, environment: Mapping[str, str] | None = None
+        self,
+        rules: Iterable[Rule],
+        sound_detector: SoundDetector | None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._rules = tuple(rules)
         self._environment = environment
-        self._ear = ear
+        self._sound_detector = sound_detector
         self._asked_ns: int | None = None
         self._names: dict[str, tuple[str, ...] | None] = {"windows": (), "apps": ()}
         self._unanswered_ns: dict[str, int] = {}
@@ -119,7 +122,7 @@ class Lookout:
             self._asked_ns = at_ns
             for what in {_ABOUT[rule.kind] for rule in self._rules if rule.kind in _ABOUT}:
                 self._ask(what, at_ns)
-        heard_ns = self._ear.heard_ns if self._ear is not None else None
+        heard_ns = self._sound_detector.heard_ns if self._sound_detector is not None else None
         return Facts(at_ns, heard_ns, self._names["windows"], self._names["apps"])
 
     def _ask(self, what: str, at_ns: int) -> None:
@@ -143,7 +146,7 @@ class Lookout:
 
 
 @dataclass(slots=True, eq=False)
-class Patience:
+class StartWait:
     """Waits for start rules until they hold, it is stopped, or time is up. Used from one thread.
 
     Args:
@@ -197,11 +200,11 @@ class Patience:
             NothingRecordedError: It was stopped meanwhile.
             CaptureError: They did not come in time, or can no longer be asked for.
         """
-        lookout = Lookout(rules, None, environment)
+        watch = RuleWatch(rules, None, environment)
         self.begin(rules)
-        while not has_all(rules, lookout.look()):
+        while not has_all(rules, watch.look()):
             self.rest()
-            if (rule := lookout.unanswered()) is not None:
+            if (rule := watch.unanswered()) is not None:
                 check_rules([rule], environment)  # raises with the reason
                 raise CaptureError(f"nothing was recorded: {_unknown(rule)}")
         self._deadline_ns = None
@@ -210,7 +213,7 @@ class Patience:
 def watch_for_end(
     running: Stoppable,
     spec: RecordingSpec | VoiceSpec,
-    ear: Ear | None,
+    sound_detector: SoundDetector | None,
     start_ns: int,
     events: EventLog,
     *,
@@ -223,19 +226,19 @@ def watch_for_end(
     Args:
         running: What is stopped; the rule's kind is the reason.
         spec: From ``with_rules``; its start rules have held.
-        ear: Detects sound in the sources; ``None`` where no rule is about sound.
+        sound_detector: Detects sound in the sources; ``None`` where no rule is about sound.
         start_ns: Capture clock of the start.
         events: Gets one warning for each rule that cannot be checked any more.
         environment: Of the desktop that is asked; ``None``: this process's own.
     """
 
     def watch() -> None:
-        lookout = Lookout(spec.stop_when, ear, environment)
-        ending = Ending(spec.stop_when, start_ns, spec.start_when)
+        watch = RuleWatch(spec.stop_when, sound_detector, environment)
+        ending = StopRules(spec.stop_when, start_ns, spec.start_when)
         while not running.wait_for_stop(RULES_TICK_S):
-            facts = lookout.look()
-            if (rule := lookout.unanswered()) is not None:
-                events.warn(f"{_unknown(rule)}; the rule cannot end this now")
+            facts = watch.look()
+            if (rule := watch.unanswered()) is not None:
+                events.warn(f"{_unknown(rule)}; it cannot end this now")
             if running.state == State.PAUSED:
                 ending.rest(facts.at_ns)
             elif (kind := ending.step(facts)) is not None:
@@ -250,7 +253,7 @@ def name_players() -> str:
     try:
         apps = [app for app in sources.list_audio_apps() if app.is_playing]
     except CaptureError:
-        return "the sound server does not say which are"
+        return "the applications that play cannot be listed"
     names = sorted({app.name for app in apps if app.pid != os.getpid()}, key=str.casefold)
     return f"there are: {', '.join(names)}" if names else "nothing is playing"
 
@@ -289,7 +292,7 @@ def require_rules(rules: Iterable[Rule]) -> None:
 
 
 def _unknown(rule: Rule) -> str:
-    return f"{rule} cannot be looked for"
+    return f"the rule {rule} cannot be checked"
 
 
 def _titles(environment: Mapping[str, str] | None) -> tuple[str, ...]:

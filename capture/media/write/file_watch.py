@@ -14,7 +14,7 @@ from pathlib import Path
 from capture.errors import OutputError
 from capture.naming import free_path
 
-__all__ = ["Anchor"]
+__all__ = ["FileWatch"]
 
 SYNC_EVERY_S = 2.0
 """Time between two syncs to disk; a power cut loses at most this much."""
@@ -28,7 +28,7 @@ else:
     _HOLDING = os.O_RDONLY
 
 
-class Anchor:
+class FileWatch:
     """Syncs a growing file and watches its name; used by the thread that writes the file.
 
     Args:

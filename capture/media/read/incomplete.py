@@ -12,7 +12,7 @@ from capture.errors import DamagedFileError
 from capture.media.read.input import open_container
 from capture.naming import ffmpeg_name
 
-__all__ = ["open_torn", "top_boxes"]
+__all__ = ["open_incomplete", "top_boxes"]
 
 BOX_HEADER_BYTES = 8
 FRAGMENTS_TRIED = 8
@@ -20,7 +20,7 @@ FRAGMENTS_TRIED = 8
 
 
 @contextlib.contextmanager
-def open_torn(path: Path) -> Iterator[Any]:
+def open_incomplete(path: Path) -> Iterator[Any]:
     """Open a file for reading, an incomplete MP4 up to its last complete part.
 
     Raises:

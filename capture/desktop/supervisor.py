@@ -1,9 +1,10 @@
 """Runs one command and sees to it that nothing of it stays behind.
 
-A program of its own, standard library only, started by path (``python -I -S keeper.py``), so that
-it is there in 20 ms and is single-threaded: it may fork safely, and what it starts dies with it.
+A program of its own, standard library only, started by path (``python -I -S supervisor.py``), so
+that it is there in 20 ms and is single-threaded: it may fork safely, and what it starts dies with
+it.
 
-    keeper.py OWNER_PID GRACE_S REMOVE -- COMMAND ARGS...
+    supervisor.py OWNER_PID GRACE_S REMOVE -- COMMAND ARGS...
 
 * As a child subreaper it inherits every orphan of the command, also one that made itself a session
   of its own, so the tree can be found by walking parents in ``/proc``.
@@ -11,7 +12,7 @@ it is there in 20 ms and is single-threaded: it may fork safely, and what it sta
   SIGHUP comes, the whole tree gets SIGTERM and, after ``GRACE_S`` seconds, SIGKILL. One that was
   ignored at the start (``nohup``, ``trap ''``) ends nothing, unless the owner sends it.
 * The command's exit code is passed on; 128 + n where signal n ended it, as in a shell. If the owner
-  is dead, nobody else can delete the folder ``REMOVE`` (empty: none), so the keeper does.
+  is dead, nobody else can delete the folder ``REMOVE`` (empty: none), so the supervisor does.
 """
 
 import contextlib
@@ -37,7 +38,7 @@ _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _WATCHED = {signal.SIGCHLD, *_STOP_SIGNALS}
 
 
-class Keeper:
+class Supervisor:
     """One command and all processes that it starts."""
 
     def __init__(self, owner_pid: int, command: list[str]) -> None:
@@ -49,7 +50,7 @@ class Keeper:
         self.exit_code: int | None = None
         self._child_pid = os.fork()
         if self._child_pid == 0:
-            # Should the keeper itself be killed, at least the command goes with it.
+            # Should the supervisor itself be killed, at least the command goes with it.
             libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
             signal.pthread_sigmask(signal.SIG_SETMASK, set())
             # Python ignores these two; programs expect them as they were.
@@ -63,7 +64,7 @@ class Keeper:
 
     @property
     def is_owned(self) -> bool:
-        """False once the owner is dead and another process has adopted the keeper."""
+        """False once the owner is dead and another process has adopted the supervisor."""
         return os.getppid() == self._owner_pid
 
     def watch(self) -> None:
@@ -133,14 +134,14 @@ def _descendants(root_pid: int) -> set[int]:
 def main(arguments: list[str]) -> int:
     """Run the command to its end, and its tree to theirs."""
     owner_pid, grace_s, remove, _, *command = arguments
-    keeper = Keeper(int(owner_pid), command)
-    keeper.watch()
-    keeper.take_down(float(grace_s))
-    if remove and not keeper.is_owned:
+    supervisor = Supervisor(int(owner_pid), command)
+    supervisor.watch()
+    supervisor.take_down(float(grace_s))
+    if remove and not supervisor.is_owned:
         import shutil  # noqa: PLC0415 - after the work: it would cost 10 ms at the start
 
         shutil.rmtree(remove, ignore_errors=True)
-    return keeper.exit_code if keeper.exit_code is not None else NOT_FOUND_EXIT
+    return supervisor.exit_code if supervisor.exit_code is not None else NOT_FOUND_EXIT
 
 
 if __name__ == "__main__":
