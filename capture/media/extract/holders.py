@@ -41,7 +41,6 @@ class Holder:
     options: Mapping[str, str] = field(default_factory=dict)
 
 
-_WMA = (".wma", "asf")
 _OWN = {
     "aac": (".m4a", "ipod"),
     "alac": (".m4a", "ipod"),
@@ -56,11 +55,7 @@ _OWN = {
     "amr_nb": (".amr", "amr"),
     "amr_wb": (".amr", "amr"),
     "aac_latm": (".latm", "latm"),
-    "wmav1": _WMA,
-    "wmav2": _WMA,
-    "wmapro": _WMA,
-    "wmalossless": _WMA,
-    "wmavoice": _WMA,
+    **dict.fromkeys(("wmav1", "wmav2", "wmapro", "wmalossless", "wmavoice"), (".wma", "asf")),
 }
 """The file that people know a codec by."""
 _WAV = (".wav", "wav")
