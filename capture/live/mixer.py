@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from capture.clock import SessionClock
 from capture.levels import LevelMeter, Loudness
-from capture.live.timeline import AudioTimeline
+from capture.live.timeline import AudioTimeline, TimelineStats
 from capture.model.recording import TrackReport
 from capture.model.signal import AudioBlock, Level
 from capture.specs.recording import TrackMode
 from capture.units import NS_PER_S
 
-__all__ = ["Mixer", "SourceReport", "SourceSetting", "Track"]
+__all__ = ["Mixer", "SourceSetting", "Track"]
 
 MISSING_AFTER_S = 0.6
 """A source that gave nothing for so long gets silence, so that the file goes on."""
@@ -54,17 +54,6 @@ class Track:
     channels: int
     sources: tuple[int, ...]
     """Indexes of the sources that are mixed into the track."""
-
-
-@dataclass(frozen=True, slots=True)
-class SourceReport:
-    """Corrections that were made to the sound of one source, summed over its streams."""
-
-    inserted_s: float
-    dropped_s: float
-    gaps: int
-    drift_ppm: float
-    max_error_ms: float
 
 
 @dataclass(slots=True)
@@ -238,25 +227,25 @@ class Mixer:
                     codec=codec,
                     start_s=0.0,
                     end_s=self.recorded_frames / self._rate_hz,
-                    silence_inserted_s=sum(p.inserted_s for p in parts),
-                    sound_dropped_s=sum(p.dropped_s for p in parts),
+                    silence_inserted_s=sum(p.inserted_frames for p in parts) / self._rate_hz,
+                    sound_dropped_s=sum(p.dropped_frames for p in parts) / self._rate_hz,
                     gaps=sum(p.gaps for p in parts),
                     drift_ppm=max((p.drift_ppm for p in parts), key=abs),
-                    max_error_ms=max(p.max_error_ms for p in parts),
+                    max_error_ms=max(p.max_error_ns for p in parts) / 1e6,
                     peak_dbfs=meter.highest_dbfs,
                 )
             )
         return tuple(reports)
 
-    def report(self, source: int) -> SourceReport:
+    def report(self, source: int) -> TimelineStats:
         """The corrections that were made to a source so far."""
         stats = [timeline.stats for timeline in list(self._sources[source].timelines)]
-        return SourceReport(
-            inserted_s=sum(s.inserted_frames for s in stats) / self._rate_hz,
-            dropped_s=sum(s.dropped_frames for s in stats) / self._rate_hz,
+        return TimelineStats(
+            inserted_frames=sum(s.inserted_frames for s in stats),
+            dropped_frames=sum(s.dropped_frames for s in stats),
             gaps=sum(s.gaps for s in stats),
             drift_ppm=max((s.drift_ppm for s in stats), key=abs, default=0.0),
-            max_error_ms=max((s.max_error_ns for s in stats), default=0) / 1e6,
+            max_error_ns=max((s.max_error_ns for s in stats), default=0),
         )
 
     def _reach(self, source: _Source, limit: int, awake_s: float, now_ns: int) -> int:

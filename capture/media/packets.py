@@ -4,19 +4,14 @@ An encoder knows no file and a file no encoder, so the packets of one encoder ma
 sinks, now or later: times are those of the recording, and each sink counts from its own start.
 """
 
-from __future__ import annotations
-
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import av
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import numpy as np
-    from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import NDArray
 
 __all__ = ["Packet", "PacketSink", "StreamHeader", "pcm_packet"]
 
@@ -45,7 +40,7 @@ class Packet:
         return float((self.pts + self.duration) * self.time_base)
 
     @classmethod
-    def of(cls, packet: av.Packet[Any], track: int, duration: int | None = None) -> Packet:
+    def of(cls, packet: "av.Packet[Any]", track: int, duration: int | None = None) -> "Packet":
         """A copy of what an encoder gave; ``duration`` where it gave none."""
         return cls(
             track,
@@ -58,7 +53,7 @@ class Packet:
             tuple(packet.iter_sidedata()),
         )
 
-    def for_stream(self, stream: Any, start: int) -> av.Packet[Any]:
+    def for_stream(self, stream: Any, start: int) -> "av.Packet[Any]":
         """A copy for a stream of a muxer, whose time 0 is at tick ``start``."""
         packet: av.Packet[Any] = av.Packet(self.data)
         packet.pts, packet.dts = self.pts - start, self.dts - start
@@ -94,7 +89,7 @@ class StreamHeader:
     """The container of the template, which lives as long."""
 
     @classmethod
-    def of(cls, stream: Any, title: str = "") -> StreamHeader:
+    def of(cls, stream: Any, title: str = "") -> "StreamHeader":
         """The header of a stream from its open encoder, which is not kept."""
         scratch: Any = av.open("", "w", format="null")
         context, is_sound = stream.codec_context, stream.type == "audio"

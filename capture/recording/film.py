@@ -11,10 +11,10 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from capture.clock import now_ns
+from capture.clock import SessionClock, now_ns
 from capture.errors import DeviceLostError, SourceEndedError
 from capture.media.write.picture import kept_picture
-from capture.pipeline import Mailbox, MailboxClosedError, WhenFull
+from capture.pipeline import Mailbox, MailboxClosedError, StopFlag, WhenFull
 from capture.recording.compositor import Compositor
 from capture.units import NS_PER_S
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from av import VideoFrame
 
-    from capture.clock import SessionClock
-    from capture.pipeline import StopFlag
     from capture.recording.lanes import PictureLane
     from capture.sources.base import ScreenSource
 

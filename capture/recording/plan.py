@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from capture.errors import ConfigError, OutputError
 from capture.hints import Advice
-from capture.live.mixer import SourceSetting, plan_tracks
+from capture.live.mixer import SourceSetting, Track, plan_tracks
 from capture.live.rule_watch import check_rules, require_rules
 from capture.live.rules import with_rules
 from capture.media.output import as_output_error
@@ -16,7 +16,7 @@ from capture.media.write.mux import CODEC_NAMES, check_tracks, container_of
 from capture.recording.place import check_command
 from capture.recording.segment_file import FilePlan
 from capture.recording.segments import Segments
-from capture.specs.recording import TrackMode
+from capture.specs.recording import AudioSpec, RecordingSpec, TrackMode, VideoSpec
 from capture.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from av import VideoFrame
 
-    from capture.live.mixer import Track
-    from capture.specs.recording import AudioSpec, RecordingSpec, VideoSpec
 
 __all__ = ["audio_codec_of", "check_recording", "check_spec", "find_doubled", "plan_segments"]
 

@@ -10,22 +10,18 @@ import functools
 import threading
 from typing import TYPE_CHECKING
 
-from capture.clock import now_ns
-from capture.live.mixer import Mixer, SourceSetting, plan_tracks
+from capture.clock import SessionClock, now_ns
+from capture.live.mixer import Mixer, SourceSetting, Track, plan_tracks
 from capture.model.events import Event, EventKind
-from capture.model.signal import AudioBlock
-from capture.pipeline import Mailbox, MailboxClosedError, WhenFull
+from capture.model.signal import AudioBlock, Level
+from capture.pipeline import Mailbox, MailboxClosedError, StopFlag, WhenFull
 from capture.recording.watchdog import SoundFacts
 from capture.units import NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from capture.clock import SessionClock
-    from capture.live.mixer import Track
     from capture.model.recording import TrackReport
-    from capture.model.signal import Level
-    from capture.pipeline import StopFlag
     from capture.recording.lanes import SoundLane
     from capture.sources.base import AudioSource
     from capture.specs.recording import AudioSpec, TrackMode

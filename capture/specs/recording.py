@@ -22,12 +22,10 @@ STOP_RULES = ("silence", "window-closed", "app-ended", "size", "duration")
 
 
 def check_rules(start_when: "Iterable[Rule]", stop_when: "Iterable[Rule]") -> None:
-    for rules, kinds, what in (
-        (start_when, START_RULES, "start with"),
-        (stop_when, STOP_RULES, "stop with"),
-    ):
-        for rule in rules:
-            check_choice(f"rule to {what}", rule.kind, kinds)
+    for rule in start_when:
+        check_choice("rule to start with", rule.kind, START_RULES)
+    for rule in stop_when:
+        check_choice("rule to stop with", rule.kind, STOP_RULES)
 
 
 class TrackMode(enum.StrEnum):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from capture.clock import now_ns
 from capture.errors import ConfigError, OutputError
-from capture.gate import GateEventKind, GateState, Verdict
+from capture.gate import GateEvent, GateEventKind, GateState, Verdict
 from capture.live.disk import check_free_space
 from capture.live.rule_watch import SoundDetector, StartWait, check_rules, watch_for_end
 from capture.live.rules import with_rules
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from capture.gate import GateEvent
     from capture.sources.base import AudioSource
     from capture.specs.voice import VoiceSpec
     from capture.voice.lane import Finished, Lane

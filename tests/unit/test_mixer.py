@@ -160,7 +160,7 @@ def test_a_process_that_slept_does_not_take_late_sound_for_missing(ticks: int) -
         mixer.push(0, AudioBlock(samples, number * S // 50, number * BLOCK))
         parts += mixer.advance(now_ns)
     assert np.all(np.concatenate(parts) == 0.25)
-    assert mixer.report(0).inserted_s == 0
+    assert mixer.report(0).inserted_frames == 0
 
 
 def test_levels_are_those_since_the_last_look() -> None:

@@ -6,7 +6,7 @@ Memory stays flat: of a track only numbers are kept, and the places of anything 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -102,12 +102,6 @@ class FileMeasure:
     """Why the file could not be read to its end."""
     written_by: str | None = None
     """``capture`` and its version, where a tag of a sound file names them."""
-
-
-class _Measuring(Protocol):
-    def take(self, packet: Any, frames: list[Any] | av.FFmpegError) -> None: ...
-
-    def result(self) -> TrackMeasure | None: ...
 
 
 class _Track:
@@ -281,7 +275,7 @@ def measure_file(path: Path) -> FileMeasure:
             raise DamagedFileError(
                 f"{path} holds neither sound nor pictures", hint="name a film or a sound file"
             )
-        measuring: dict[int, _Measuring] = {}
+        measuring: dict[int, _Pictures | _Sound] = {}
         for kind, same in ((_Pictures, films), (_Sound, container.streams.audio)):
             word = "picture" if kind is _Pictures else "sound"
             for number, stream in enumerate(same, 1):

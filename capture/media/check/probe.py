@@ -120,15 +120,12 @@ def probe(path: str | os.PathLike[str], *, with_loudness: bool = False) -> Probe
         )
     if not with_loudness:
         return found
-    return replace(
-        found,
-        tracks=tuple(
-            replace(track, loudness=_loudness(path, track.number))
-            if track.kind == "audio"
-            else track
-            for track in found.tracks
-        ),
+    heard = {track.number: _loudness(path, track.number) for track in found.sound_tracks}
+    measured = (
+        replace(track, loudness=heard[track.number]) if track.kind == "audio" else track
+        for track in found.tracks
     )
+    return replace(found, tracks=tuple(measured))
 
 
 def _tags(container: Any) -> dict[str, str]:

@@ -4,6 +4,7 @@ FFmpeg is asked, not a list of all codecs: a container takes a track if its muxe
 for it and, where packets may lose their edges in it, if it gives the first ones back.
 """
 
+import contextlib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -40,7 +41,6 @@ class CopyContainer:
     options: Mapping[str, str] = field(default_factory=dict)
 
 
-_WMA = (".wma", "asf")
 _OWN = {
     "aac": (".m4a", "ipod"),
     "alac": (".m4a", "ipod"),
@@ -55,11 +55,7 @@ _OWN = {
     "amr_nb": (".amr", "amr"),
     "amr_wb": (".amr", "amr"),
     "aac_latm": (".latm", "latm"),
-    "wmav1": _WMA,
-    "wmav2": _WMA,
-    "wmapro": _WMA,
-    "wmalossless": _WMA,
-    "wmavoice": _WMA,
+    **dict.fromkeys(("wmav1", "wmav2", "wmapro", "wmalossless", "wmavoice"), (".wma", "asf")),
 }
 """The file that people know a codec by."""
 _WAV = (".wav", "wav")
@@ -75,6 +71,7 @@ _SKIPS = {"ipod": 1 << 31, "mp4": 1 << 31, "mov": 1 << 31, "opus": 0xFFFF, "mp3"
 """Most samples to skip that a container can state; an edit list has no limit."""
 _OPTIONS = {"wav": {"rf64": "auto"}, "mp3": {"write_xing": "0", "id3v2_version": "4"}}
 _ASKED_PACKETS = 20
+_REFUSALS = (ValueError, OSError, av.FFmpegError)  # ValueError: not this codec
 
 
 def copy_container_of(stream: Any, path: Path, *, is_late: bool = False) -> CopyContainer | None:
@@ -104,24 +101,22 @@ def copy_container_of(stream: Any, path: Path, *, is_late: bool = False) -> Copy
 
 def _takes(muxer: str, stream: Any, turned: str | None) -> bool:
     """Whether a muxer writes a header for a track, or for the PCM that it is converted to."""
-    try:
-        with av.open(io.BytesIO(), "w", format=muxer) as container:
-            if turned is None:
-                container.add_stream_from_template(stream)
-            else:
-                container.add_stream(turned, rate=stream.codec_context.sample_rate)
-            container.start_encoding()
-    except (ValueError, OSError, av.FFmpegError):  # ValueError: not this codec
-        return False
-    return True
+    with contextlib.suppress(*_REFUSALS), av.open(io.BytesIO(), "w", format=muxer) as container:
+        if turned is None:
+            container.add_stream_from_template(stream)
+        else:
+            container.add_stream(turned, rate=stream.codec_context.sample_rate)
+        container.start_encoding()
+        container.close()
+        return True
+    return False
 
 
 def _gives_back(muxer: str, index: int, path: Path) -> bool:
     """Whether the first packets decode to the same samples after a copy."""
-    try:
+    with contextlib.suppress(*_REFUSALS):
         return _is_same(muxer, index, path)
-    except (ValueError, OSError, av.FFmpegError):
-        return False
+    return False
 
 
 def _is_same(muxer: str, index: int, path: Path) -> bool:

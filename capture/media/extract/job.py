@@ -161,14 +161,8 @@ def _check_loudness(wanted_lufs: float | None) -> None:
 
 def _changes(job: ExtractJob) -> bool:
     """Whether the job changes samples, so that they cannot be copied."""
-    return (
-        job.is_trim
-        or job.is_split
-        or job.is_speech_only
-        or job.is_mono
-        or job.rate_hz is not None
-        or job.loudness_lufs is not None
-    )
+    is_cut = job.is_trim or job.is_split or job.is_speech_only
+    return is_cut or job.is_mono or job.rate_hz is not None or job.loudness_lufs is not None
 
 
 def _title(track: Track, chapter: Chapter | None) -> str | None:
@@ -328,20 +322,15 @@ def _transcode(track: Track, facts: Facts, work: Outputs) -> None:
 def _codec_written(spec: SoundFileSpec) -> str:
     if spec.messenger:
         return "opus"
-    return {"libopus": "opus", "libmp3lame": "mp3", "pcm": "pcm"}.get(
-        FORMATS[spec.format].codec, FORMATS[spec.format].codec
-    )
+    codec = FORMATS[spec.format].codec
+    return {"libopus": "opus", "libmp3lame": "mp3"}.get(codec, codec)
 
 
 def _named_spec(job: ExtractJob) -> SoundFileSpec | None:
     """The format that the ending of a named file asks for."""
-    ending = job.target.suffix.lower()
-    if not job.is_target_file:
-        return None
-    for name, form in FORMATS.items():
-        if form.suffix == ending:
-            return SoundFileSpec(name, "high")
-    return None
+    ending = job.target.suffix.lower() if job.is_target_file else None
+    named = (name for name, form in FORMATS.items() if form.suffix == ending)
+    return next((SoundFileSpec(name, "high") for name in named), None)
 
 
 def draw_waveform(path: Path, *, overwrite: bool = False) -> Path:

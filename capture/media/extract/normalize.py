@@ -4,7 +4,8 @@ What is limited comes out softer than reckoned, and a lossy encoder changes both
 peaks; so both are measured again, before and after encoding, until they are as they should be.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import functools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -148,21 +149,20 @@ class Normalizer:
             meters = [LoudnessMeter(reader.rate_hz, reader.layout) for _ in numbers]
             levels = [Leveller(gain, reader.rate_hz, reader.layout) for gain in gains]
 
-            def sink(level: Leveller, meter: LoudnessMeter) -> Callable[[NDArray[Any]], None]:
-                def take(samples: NDArray[Any]) -> None:
-                    for levelled in level.push(samples):
-                        meter.push(levelled)
-
-                return take
-
-            sinks = [sink(level, meter) for level, meter in zip(levels, meters, strict=True)]
+            pairs = list(zip(levels, meters, strict=True))
+            sinks = [functools.partial(_meter, level, meter) for level, meter in pairs]
             cutter = Cutter([self._pieces[number] for number in numbers], reader.rate_hz, sinks)
             for at, samples in self._source.blocks(reader, cutter.until):
                 cutter.take(at, samples)
-            for level, meter in zip(levels, meters, strict=True):
+            for level, meter in pairs:
                 for levelled in level.finish():
                     meter.push(levelled)
         return [meter.finish() for meter in meters]
+
+
+def _meter(level: Leveller, meter: LoudnessMeter, samples: NDArray[Any]) -> None:
+    for levelled in level.push(samples):
+        meter.push(levelled)
 
 
 def _measure_file(piece: Piece) -> Loudness:

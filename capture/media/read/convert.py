@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 from capture.media.layouts import default_layout
 from capture.polarity import Aligner
 
-__all__ = ["DTYPES", "Conversion", "SoundConverter", "SoundForm", "form_of", "frame_of"]
+__all__ = [
+    "DTYPES",
+    "Conversion",
+    "SoundConverter",
+    "SoundForm",
+    "filters_in_a_row",
+    "form_of",
+    "frame_of",
+]
 
 DTYPES: dict[str, Any] = {"s16": np.int16, "s32": np.int32, "flt": np.float32}
 """The packed sample formats that come out, and how NumPy calls their samples."""
@@ -128,22 +136,6 @@ def _aligned(frame: Any, aligner: Aligner) -> Any:
 
 
 def _graph(source: SoundForm, target: SoundForm) -> Any:
-    try:
-        return _configured(source, target)
-    except av.FFmpegError:  # such as three channels left of the middle: there is no matrix for it
-        channels = source.channels
-        taken_for = default_layout(channels)
-        places = "|".join(map(str, range(channels)))
-        return _configured(
-            source, target, ("channelmap", {"map": places, "channel_layout": taken_for})
-        )
-
-
-def _configured(source: SoundForm, target: SoundForm, *before: tuple[str, dict[str, str]]) -> Any:
-    graph = Graph()
-    last = graph.add_abuffer(
-        sample_rate=source.rate_hz, format=source.sample_format, layout=source.layout
-    )
     wanted = {
         "out_sample_fmt": target.sample_format,
         "out_chlayout": target.layout,
@@ -151,7 +143,21 @@ def _configured(source: SoundForm, target: SoundForm, *before: tuple[str, dict[s
         # Otherwise FFmpeg scales the matrix for integers only, and floats clip in the encoder.
         "rematrix_maxval": "1.0",
     }
-    for name, options in (*before, ("aresample", wanted), ("abuffersink", {})):
+    try:
+        return filters_in_a_row(source, ("aresample", wanted))
+    except av.FFmpegError:  # such as three channels left of the middle: there is no matrix for it
+        places = "|".join(map(str, range(source.channels)))
+        taken_for = {"map": places, "channel_layout": default_layout(source.channels)}
+        return filters_in_a_row(source, ("channelmap", taken_for), ("aresample", wanted))
+
+
+def filters_in_a_row(source: SoundForm, *filters: tuple[str, dict[str, str]]) -> Any:
+    """A graph of FFmpeg's that takes sound of a form; each filter by its name and options."""
+    graph = Graph()
+    last = graph.add_abuffer(
+        sample_rate=source.rate_hz, format=source.sample_format, layout=source.layout
+    )
+    for name, options in (*filters, ("abuffersink", {})):
         node = graph.add(name, **options)
         last.link_to(node)
         last = node

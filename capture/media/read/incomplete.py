@@ -4,10 +4,11 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import av
 
+from capture.closing import Closing
 from capture.errors import DamagedFileError
 from capture.media.read.input import open_container
 from capture.naming import ffmpeg_name
@@ -55,7 +56,7 @@ def _try_open(stack: contextlib.ExitStack, path: Path) -> Any:
     raise failure
 
 
-class _Head:
+class _Head(Closing):
     """The beginning of a file, as a file object for ``av.open``."""
 
     def __init__(self, path: Path, size_bytes: int) -> None:
@@ -63,10 +64,7 @@ class _Head:
         self._size_bytes = size_bytes
         self._file = path.open("rb")
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self._file.close()
 
     def read(self, count: int) -> bytes:

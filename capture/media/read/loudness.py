@@ -14,10 +14,9 @@ from typing import Any
 
 import av
 import numpy as np
-from av.filter import Graph
 from numpy.typing import NDArray
 
-from capture.media.read.convert import SoundForm, frame_of
+from capture.media.read.convert import SoundForm, filters_in_a_row, frame_of
 
 __all__ = [
     "CEILING_DBTP",
@@ -79,16 +78,10 @@ class Gain:
 class _Chain:
     """A chain of FFmpeg filters; float32 of shape (frames, channels) goes in."""
 
-    def __init__(self, rate_hz: int, layout: str, *filters: tuple[str, str]) -> None:
-        self._form = SoundForm("flt", layout, rate_hz)
+    def __init__(self, form: SoundForm, *filters: tuple[str, dict[str, str]]) -> None:
+        self._form = form
         self._pushed = 0
-        self._graph = Graph()
-        last = self._graph.add_abuffer(sample_rate=rate_hz, format="flt", layout=layout)
-        for name, arguments in (*filters, ("abuffersink", "")):
-            node = self._graph.add(name, arguments or None)
-            last.link_to(node)
-            last = node
-        self._graph.configure()
+        self._graph = filters_in_a_row(form, *filters)
 
     def push(self, samples: NDArray[np.float32] | None) -> Iterator[Any]:
         """Give the frames that come out; ``None`` as input ends the stream."""
@@ -114,7 +107,8 @@ class LoudnessMeter:
     """
 
     def __init__(self, rate_hz: int, layout: str) -> None:
-        self._chain = _Chain(rate_hz, layout, ("ebur128", "peak=true:framelog=quiet:metadata=1"))
+        options = {"peak": "true", "framelog": "quiet", "metadata": "1"}
+        self._chain = _Chain(SoundForm("flt", layout, rate_hz), ("ebur128", options))
         self._facts: dict[str, str] = {}
 
     def push(self, samples: NDArray[np.float32]) -> None:
@@ -151,14 +145,13 @@ class Leveller:
         self._chain: _Chain | None = None
         self._owed = 0
         if gain.ceiling_dbtp is not None:
-            limit = 10 ** (gain.ceiling_dbtp / 20)
+            limit = {"limit": f"{10 ** (gain.ceiling_dbtp / 20):.6f}", "level": "0"}
             self._chain = _Chain(
-                rate_hz,
-                layout,
-                ("aresample", str(rate_hz * _OVERSAMPLED)),
-                ("alimiter", f"limit={limit:.6f}:attack=5:release=50:level=0:latency=1"),
-                ("aresample", str(rate_hz)),
-                ("aformat", "sample_fmts=flt"),
+                self._form,
+                ("aresample", {"sample_rate": str(rate_hz * _OVERSAMPLED)}),
+                ("alimiter", limit | {"attack": "5", "release": "50", "latency": "1"}),
+                ("aresample", {"sample_rate": str(rate_hz)}),
+                ("aformat", {"sample_fmts": "flt"}),
             )
 
     def push(self, samples: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:

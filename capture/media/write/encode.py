@@ -56,18 +56,14 @@ _X264 = {
 }
 _X264_FINEST_QP = {"low": 25, "medium": 18}
 """About as good as CRF 30 and CRF 23 by SSIM, on desktops and films (``docs/benchmark.md``)."""
+_VPX_LIVE = {"deadline": "realtime", "cpu-used": "8", "row-mt": "1"}
+_VPX_LOSSY = _VPX_LIVE | {"b": "0", "lag-in-frames": "0", "auto-alt-ref": "0"}
 _VPX = {
-    quality: {
-        "crf": crf,
-        "b": "0",
-        "deadline": "realtime",
-        "cpu-used": "8",
-        "row-mt": "1",
-        "lag-in-frames": "0",
-        "auto-alt-ref": "0",
-    }
-    for quality, crf in {"low": "42", "medium": "33", "high": "24"}.items()
-} | {"lossless": {"lossless": "1", "deadline": "realtime", "cpu-used": "8", "row-mt": "1"}}
+    "low": _VPX_LOSSY | {"crf": "42"},
+    "medium": _VPX_LOSSY | {"crf": "33"},
+    "high": _VPX_LOSSY | {"crf": "24"},
+    "lossless": _VPX_LIVE | {"lossless": "1"},
+}
 _HARDWARE_BITS_PER_PIXEL = {"low": 0.03, "medium": 0.07, "high": 0.15}
 """Constant-quality switches differ per vendor; a bit rate is understood by all of them."""
 

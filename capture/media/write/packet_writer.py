@@ -1,15 +1,16 @@
 """Writes sound files through PyAV: all formats but WAV, FLAC and Ogg Vorbis."""
 
-from __future__ import annotations
-
 import contextlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 
 from capture.errors import EncoderUnavailableError
 from capture.hints import Advice
@@ -20,13 +21,6 @@ from capture.media.write.sndfile import as_float32
 from capture.media.write.sound_writer import SoundWriter
 from capture.naming import ffmpeg_name
 from capture.polarity import Aligner
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
-
-    from av.packet import Packet
-    from numpy.typing import NDArray
 
 __all__ = ["PacketWriter", "Recipe", "merge_opus"]
 
@@ -78,7 +72,7 @@ class PacketWriter(SoundWriter):
         self._layout = usual_layout(recipe.channels)
         self._time_base = Fraction(1, rate_hz)
         self._merged_packets = recipe.merged_packets
-        self._waiting: list[Packet[Any]] = []
+        self._waiting: list[av.Packet[Any]] = []
         muxer, options = muxer_of(recipe.container, cover)
         with as_output_error(path):
             self._container: Any = av.open(
@@ -124,7 +118,7 @@ class PacketWriter(SoundWriter):
         self._mux_merged()
         self._container.close()
 
-    def _mux(self, packets: Iterable[Packet[Any]]) -> None:
+    def _mux(self, packets: "Iterable[av.Packet[Any]]") -> None:
         for packet in packets:
             if self._merged_packets == 1:
                 self._container.mux_one(packet)
@@ -143,7 +137,7 @@ class PacketWriter(SoundWriter):
             self._container.close()
 
 
-def merge_opus(packets: Sequence[Packet[Any]]) -> list[Packet[Any]]:
+def merge_opus(packets: "Sequence[av.Packet[Any]]") -> "list[av.Packet[Any]]":
     """Opus packets of one frame each, merged to packets of several (RFC 6716, 3.2.5).
 
     The frames stay as they are, so that the sound does, to the bit. Packets of another mode or
@@ -158,7 +152,7 @@ def merge_opus(packets: Sequence[Packet[Any]]) -> list[Packet[Any]]:
         frames = [bytes(packet)[1:] for packet in run]
         head = bytes([toc | _FRAME_CODE, _VARIABLE | len(frames)])
         lengths = b"".join(_opus_length(len(frame)) for frame in frames[:-1])
-        packet: Packet[Any] = av.Packet(head + lengths + b"".join(frames))
+        packet: av.Packet[Any] = av.Packet(head + lengths + b"".join(frames))
         packet.pts, packet.dts = run[0].pts, run[0].dts
         packet.time_base = run[0].time_base
         packet.duration = sum(part.duration or 0 for part in run)
