@@ -310,7 +310,7 @@ def print_error(message: str, hint: str | None = None) -> None:
 
 
 def say(text: str) -> None:
-    """A line of talk, on stderr."""
+    """Print a line on stderr."""
     _write(sys.stderr, f"{text}\n")
 
 

@@ -49,7 +49,7 @@ class PeakHold:
 
 
 def render(snapshot: Snapshot, peaks: PeakHold, keys: str) -> RenderableType:
-    """What is shown in a terminal, with the legend of the keys."""
+    """State, meters, file and keys as they are drawn in a terminal."""
     sign, word, style = _SIGNS.get(snapshot.state, ("·", snapshot.state.value, "dim"))
     head = Text.assemble(
         (f" {sign} {word}", f"bold {style}"),

@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, Self
 
 from capture.cli.app import on_interrupt, say
@@ -85,12 +85,7 @@ class StopSignals:
                 self._saved[number] = signal.signal(number, lambda *_: None)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for number, handler in self._saved.items():
             is_over = self._is_last and kind is None and handler is on_interrupt
             signal.signal(number, signal.SIG_IGN if is_over else handler or signal.SIG_DFL)
@@ -114,7 +109,7 @@ class StopSignals:
 
     @property
     def has_come(self) -> bool:
-        """Whether there was one."""
+        """Whether a signal has come."""
         return self._come.is_set()
 
     def wait(self, timeout_s: float) -> bool:

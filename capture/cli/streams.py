@@ -63,15 +63,15 @@ class DetachedStream(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """Of the bytes."""
+        """Encoding of the text on its way to the file."""
         return self.stream.encoding
 
     def isatty(self) -> bool:
-        """Whether it is a terminal."""
+        """Whether the stream below is a terminal."""
         return self.stream.isatty()
 
     def writable(self) -> bool:
-        """Always."""
+        """True: it takes text at any time."""
         return True
 
     def write(self, text: str, /) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from capture.cli.app import say
@@ -45,10 +44,10 @@ LISTED = 8
 
 
 class VoiceView(View):
-    """Prints nothing but the paths of what is kept; the others build on it."""
+    """Prints the paths of kept messages, nothing else; the base of the other views."""
 
     def on_event(self, event: Event) -> None:
-        """The path of a kept message is the result."""
+        """Print the path of a kept message on stdout."""
         if event.kind is EventKind.MESSAGE_KEPT:
             print(event.message, flush=True)  # noqa: T201
 
@@ -57,7 +56,7 @@ class LineView(VoiceView):
     """Plain lines on stderr, for logs and pipes: one for each thing that happens."""
 
     def on_event(self, event: Event) -> None:
-        """A line for what matters to people."""
+        """Print kept messages, warnings and changes of the source."""
         if event.kind is EventKind.MESSAGE_KEPT:
             details = event.details
             level, size = format_dbfs(details["rms_dbfs"]), format_size(details["size_bytes"])
@@ -67,12 +66,12 @@ class LineView(VoiceView):
         super().on_event(event)
 
     def notes(self, notes: Sequence[str]) -> None:
-        """A line for every note."""
+        """Print each note as a line."""
         for note in notes:
             say(f"note: {note}")
 
     def finish(self, result: VoiceResult) -> None:
-        """A summary."""
+        """Print how many messages were kept."""
         say(_summary(result))
 
 
@@ -87,24 +86,19 @@ class LiveView(TerminalView, VoiceView):
         self._player: threading.Thread | None = None
         self._stop_playing = threading.Event()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._end_playing()
-        super().__exit__(kind, error, trace)
+        super().__exit__()
 
     def on_event(self, event: Event) -> None:
-        """A line for what matters; the paths go to stdout where that is not this terminal."""
+        """Print warnings; paths go to stdout where that is not this terminal."""
         if event.kind in _SPOKEN:
             self.say(event.message, "yellow")
         if sys.stdout is not None and not sys.stdout.isatty():
             super().on_event(event)
 
     def show(self, keeper: VoiceKeeper) -> None:
-        """One picture of the view, and at most one key."""
+        """Draw the view once and act on at most one key."""
         snapshot = keeper.snapshot()
         held_dbfs = self.peaks.update("level", snapshot.level.peak_dbfs)
         keys = self._question or legend({*keeper.actions(), "drop", "play"})
@@ -115,7 +109,7 @@ class LiveView(TerminalView, VoiceView):
             self._press(key, keeper, snapshot)
 
     def finish(self, result: VoiceResult) -> None:
-        """The list of what was kept, and a summary."""
+        """Print the kept messages and a summary."""
         for message in result.messages:
             self.say(kept_line(message))
         self.say(_summary(result))
@@ -138,7 +132,7 @@ class LiveView(TerminalView, VoiceView):
             press(keeper, action)
 
     def _throw_away(self, keeper: VoiceKeeper, snapshot: VoiceSnapshot) -> None:
-        """What was asked about, though another may be open or the last by now."""
+        """Drop the message of the question, though another may be open by now."""
         if isinstance(self._asked, int):
             keeper.throw_away(self._asked)
             if self._asked != snapshot.number:
@@ -219,7 +213,7 @@ def render(
 
 
 def kept_line(message: VoiceMessage) -> str:
-    """A kept message in a line."""
+    """A kept message as a line: path, length, level."""
     return f"{message.path}  {message.length_s:.1f} s  {format_dbfs(message.rms_dbfs)}"
 
 
