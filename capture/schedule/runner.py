@@ -320,7 +320,7 @@ class Runner:
 
     def _leave(self, job: Job, run: Run) -> None:
         with self._changed:
-            del self._going[job.id][run.id]
+            self._going[job.id].pop(run.id, None)
             self._changed.notify_all()
 
     def _expect_end(self, job: Job, run: Run, begins: datetime, length_s: float | None) -> None:
