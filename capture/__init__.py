@@ -28,43 +28,24 @@ if TYPE_CHECKING:
         run_batch as run_batch,
     )
     from capture.desktop import PrivateDesktop as PrivateDesktop
-    from capture.errors import (
-        AccessDeniedError as AccessDeniedError,
-        BackendUnavailableError as BackendUnavailableError,
-        CaptureError as CaptureError,
-        ConfigError as ConfigError,
-        DamagedFileError as DamagedFileError,
-        DeviceError as DeviceError,
-        DeviceLostError as DeviceLostError,
-        DeviceNotFoundError as DeviceNotFoundError,
-        EncoderUnavailableError as EncoderUnavailableError,
-        LibraryMissingError as LibraryMissingError,
-        MediaError as MediaError,
-        NothingRecordedError as NothingRecordedError,
-        OutputError as OutputError,
-        UnsupportedError as UnsupportedError,
-    )
-    from capture.geometry import Rect as Rect
+    from capture.errors import *
+    from capture.geometry import *
     from capture.live.event_log import EventStream as EventStream
     from capture.live.rules import parse_start as parse_start, parse_stop as parse_stop
     from capture.live.running import Running as Running
     from capture.media.check.measure import TrackMeasure as TrackMeasure
-    from capture.media.check.probe import Probe as Probe, ProbedTrack as ProbedTrack, probe as probe
+    from capture.media.check.probe import *
     from capture.media.check.recover import (
         Measured as Measured,
         Recovered as Recovered,
         recover as recover,
     )
-    from capture.media.check.verify import (
-        Finding as Finding,
-        Severity as Severity,
-        VerifyReport as VerifyReport,
-        verify as verify,
-    )
+    from capture.media.check.verify import *
     from capture.media.extract.job import extract as extract
     from capture.media.read.convert import SoundForm as SoundForm
     from capture.media.read.loudness import Loudness as Loudness
     from capture.media.read.tracks import Chapter as Chapter
+    from capture.media.write.mux import Container as Container, container_of as container_of
     from capture.messages import (
         Indexed as Indexed,
         Library as Library,
@@ -74,64 +55,32 @@ if TYPE_CHECKING:
         Query as Query,
     )
     from capture.messages.journal import Position as Position
-    from capture.model.devices import (
-        AudioApp as AudioApp,
-        AudioDevice as AudioDevice,
-        DeviceKind as DeviceKind,
-        Monitor as Monitor,
-        WindowInfo as WindowInfo,
-    )
-    from capture.model.events import Event as Event, EventKind as EventKind
-    from capture.model.extraction import (
-        ExtractedPart as ExtractedPart,
-        ExtractResult as ExtractResult,
-        Span as Span,
-    )
-    from capture.model.recording import (
-        RecordingResult as RecordingResult,
-        Snapshot as Snapshot,
-        State as State,
-        TrackReport as TrackReport,
-    )
+    from capture.model.devices import *
+    from capture.model.events import *
+    from capture.model.extraction import *
+    from capture.model.recording import *
     from capture.model.signal import Level as Level
-    from capture.model.voice import (
-        VoiceMessage as VoiceMessage,
-        VoiceResult as VoiceResult,
-        VoiceSnapshot as VoiceSnapshot,
-        VoiceState as VoiceState,
-    )
-    from capture.player import Player as Player
-    from capture.recording.record import record as record
-    from capture.recording.session import Session as Session
+    from capture.model.voice import *
+    from capture.player import *
+    from capture.recording.plan import check_recording as check_recording
+    from capture.recording.record import *
+    from capture.recording.session import *
     from capture.sources import (
         list_audio_apps as list_audio_apps,
         list_audio_devices as list_audio_devices,
         list_monitors as list_monitors,
         list_windows as list_windows,
     )
-    from capture.specs.extraction import ExtractJob as ExtractJob
-    from capture.specs.recording import (
-        AudioSpec as AudioSpec,
-        RecordingSpec as RecordingSpec,
-        Rule as Rule,
-        TrackMode as TrackMode,
-        VideoSpec as VideoSpec,
-    )
-    from capture.specs.target import (
-        Desktop as Desktop,
-        Region as Region,
-        Screen as Screen,
-        TestCard as TestCard,
-        Window as Window,
-    )
-    from capture.specs.voice import (
-        GateSpec as GateSpec,
-        SoundFileSpec as SoundFileSpec,
-        VoiceSpec as VoiceSpec,
-    )
-    from capture.voice.keep import keep_messages as keep_messages
+    from capture.specs.extraction import *
+    from capture.specs.recording import *
+    from capture.specs.target import *
+    from capture.specs.voice import *
+    from capture.trials import *
+    from capture.voice.keep import *
     from capture.voice.keeper import VoiceKeeper as VoiceKeeper
-    from capture.voice.preview import preview as preview
+    from capture.voice.plan import check_listening as check_listening
+    from capture.voice.preview import *
+    from capture.voice.saving import recover_message as recover_message
 
 _PLACES = {
     "capture.batch.executors": "Cluster Workers",
@@ -141,7 +90,7 @@ _PLACES = {
     "capture.errors": "AccessDeniedError BackendUnavailableError CaptureError"
     " ConfigError DamagedFileError DeviceError DeviceLostError"
     " DeviceNotFoundError EncoderUnavailableError LibraryMissingError"
-    " MediaError NothingRecordedError OutputError UnsupportedError",
+    " MediaError NothingRecordedError OutputError SourceEndedError UnsupportedError",
     "capture.geometry": "Rect",
     "capture.live.event_log": "EventStream",
     "capture.live.rules": "parse_start parse_stop",
@@ -156,6 +105,7 @@ _PLACES = {
     "capture.media.read.tracks": "Chapter",
     "capture.messages": "Indexed Library Message Origin Passage Query",
     "capture.messages.journal": "Position",
+    "capture.media.write.mux": "Container container_of",
     "capture.model.devices": "AudioApp AudioDevice DeviceKind Monitor WindowInfo",
     "capture.model.events": "Event EventKind",
     "capture.model.extraction": "ExtractResult ExtractedPart Span",
@@ -163,21 +113,25 @@ _PLACES = {
     "capture.model.signal": "Level",
     "capture.model.voice": "VoiceMessage VoiceResult VoiceSnapshot VoiceState",
     "capture.player": "Player",
+    "capture.recording.plan": "check_recording",
     "capture.recording.record": "record",
     "capture.recording.session": "Session",
     "capture.sources": "list_audio_apps list_audio_devices list_monitors list_windows",
     "capture.specs.extraction": "ExtractJob",
     "capture.specs.recording": "AudioSpec RecordingSpec Rule TrackMode VideoSpec",
-    "capture.specs.target": "Desktop Region Screen TestCard Window",
+    "capture.specs.target": "Desktop Region Screen Target TestCard Window",
     "capture.specs.voice": "GateSpec SoundFileSpec VoiceSpec",
+    "capture.trials": "Trial has_desktop missing_devices try_machine",
     "capture.voice.keep": "keep_messages",
     "capture.voice.keeper": "VoiceKeeper",
+    "capture.voice.plan": "check_listening",
     "capture.voice.preview": "preview",
+    "capture.voice.saving": "recover_message",
 }
 """The public names, by the modules that have them, which are loaded when a name is first used: some
 bring NumPy or codecs along, and nothing may take time before ``capture.cli.app`` listens for ^C."""
 _PLACE_OF = {name: place for place, names in _PLACES.items() for name in names.split()}
-__all__ = [*sorted(_PLACE_OF), "__version__"]  # noqa: PLE0604 - strings, as the type checker sees above
+__all__ = [*sorted(_PLACE_OF), "__version__"]  # noqa: F405, PLE0604 - strings that are there
 
 
 def __getattr__(name: str) -> Any:

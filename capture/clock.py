@@ -21,7 +21,7 @@ now_ns = time.perf_counter_ns if sys.platform == "win32" else time.monotonic_ns
 
 def local_time(wall_s: float) -> datetime:
     """Wall time in s since 1970 as this machine's clocks show it, with its offset."""
-    # Through UTC: Windows knows no offset for a time near 1970 that says none.
+    # Through UTC: Windows knows no offset for a naive time near 1970.
     return datetime.fromtimestamp(wall_s, UTC).astimezone()
 
 
@@ -52,7 +52,7 @@ class SessionClock:
                 self.pauses = (*self.pauses[:-1], (start_ns, max(at_ns, start_ns)))
 
     def media_ns(self, at_ns: int) -> int | None:
-        """Time in the file of a moment, or ``None`` where it falls into a pause."""
+        """Media time in ns of a moment on the capture clock; ``None`` within a pause."""
         cut_ns = 0
         for start_ns, end_ns in self.pauses:
             if at_ns < start_ns:
@@ -63,7 +63,7 @@ class SessionClock:
         return at_ns - self.start_ns - cut_ns
 
     def recorded_ns(self, at_ns: int) -> int:
-        """How long the file is at that moment: like ``media_ns``, but stands still in a pause."""
+        """Length of the file in ns at a moment: ``media_ns`` that stands still in a pause."""
         cut_ns = 0
         for start_ns, end_ns in self.pauses:
             if at_ns < start_ns:
@@ -72,7 +72,7 @@ class SessionClock:
         return max(0, at_ns - self.start_ns - cut_ns)
 
     def moment_of(self, media_ns: int) -> int | None:
-        """Capture clock at which the file reaches a length; ``None`` if a pause is in the way."""
+        """Capture clock at which the file is so long; ``None`` if an open pause is before it."""
         at_ns = self.start_ns + media_ns
         for start_ns, end_ns in self.pauses:
             if at_ns <= start_ns:

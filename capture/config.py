@@ -1,4 +1,4 @@
-"""Where recordings go and what they are called when nobody says; which version this is."""
+"""Default folders and names of recordings, and the version of this program."""
 
 import os
 from datetime import datetime
@@ -19,24 +19,24 @@ __all__ = [
 
 
 def data_folder() -> Path:
-    """Where this program keeps what it knows: ``CAPTURE_DATA_DIR``, or the user's data folder."""
+    """The folder of the program's own data: ``CAPTURE_DATA_DIR``, or the user's data folder."""
     named = os.environ.get("CAPTURE_DATA_DIR")
     return Path(named) if named else Path(platformdirs.user_data_dir("capture"))
 
 
 def cache_folder() -> Path:
-    """Where files lie that can be made again: ``CAPTURE_CACHE_DIR``, or the user's cache folder."""
+    """The folder of replaceable files: ``CAPTURE_CACHE_DIR``, or the user's cache folder."""
     named = os.environ.get("CAPTURE_CACHE_DIR")
     return Path(named) if named else Path(platformdirs.user_cache_dir("capture"))
 
 
 def default_folder() -> Path:
-    """Where recordings go, such as ``~/Videos/Capture``; it may not exist yet."""
+    """The folder of recordings, such as ``~/Videos/Capture``; it may not exist yet."""
     return Path(platformdirs.user_videos_dir()) / "Capture"
 
 
 def default_voice_folder() -> Path:
-    """Where voice messages go, such as ``~/Music/Voice messages``; it may not exist yet."""
+    """The folder of voice messages, ``~/Music/Voice messages``; it may not exist yet."""
     return Path(platformdirs.user_music_dir()) / "Voice messages"
 
 

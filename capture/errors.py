@@ -1,6 +1,6 @@
 """What can go wrong, as one tree.
 
-Every error carries a message for the person, a hint that says what to do, and details for a bug
+Every error carries a message for the person, a hint what to do, and details for a bug
 report. Built-in classes are mixed in where Python code would look for them.
 
 * CaptureError
@@ -29,7 +29,6 @@ from typing import Any
 from capture.hints import Advice
 
 __all__ = [
-    "SYSTEM_REASONS",
     "AccessDeniedError",
     "BackendUnavailableError",
     "CaptureError",
@@ -45,7 +44,6 @@ __all__ = [
     "OutputError",
     "SourceEndedError",
     "UnsupportedError",
-    "explain_system_error",
 ]
 
 SYSTEM_REASONS: Mapping[int, tuple[str, str]] = {
@@ -95,11 +93,11 @@ def _rebuild(
 
 
 class ConfigError(CaptureError, ValueError):
-    """An option or a setting that makes no sense."""
+    """An option or a setting makes no sense."""
 
 
 class BackendUnavailableError(CaptureError):
-    """This machine cannot do that at all."""
+    """This machine lacks what a source or an output needs."""
 
 
 class LibraryMissingError(BackendUnavailableError):
@@ -107,11 +105,11 @@ class LibraryMissingError(BackendUnavailableError):
 
 
 class UnsupportedError(BackendUnavailableError):
-    """Not possible on this operating system, or not yet, whatever is installed."""
+    """Something is not possible on this operating system, or not yet."""
 
 
 class DeviceError(CaptureError):
-    """Something about a monitor, window, sound device or application."""
+    """A monitor, window, sound device or application cannot be used."""
 
 
 class DeviceNotFoundError(DeviceError, LookupError):
@@ -123,43 +121,40 @@ class DeviceLostError(DeviceError):
 
 
 class AccessDeniedError(DeviceError, PermissionError):
-    """The system refuses access to the device."""
+    """The system refuses access to a device."""
 
 
 class MediaError(CaptureError):
-    """Something about an encoder, a container or a media file."""
+    """An encoder, a container or a media file cannot be used."""
 
 
 class EncoderUnavailableError(MediaError):
-    """No such encoder here, or it does not open."""
+    """An encoder is not in this build of FFmpeg, or does not open."""
 
 
 class DamagedFileError(MediaError, ValueError):
-    """A media file that cannot be read."""
+    """A media file cannot be read."""
 
 
 class OutputError(CaptureError, OSError):
-    """The output cannot be written."""
+    """An output file or folder cannot be written."""
 
 
 class NothingRecordedError(CaptureError):
-    """It was stopped before there was anything to keep."""
+    """The recording was stopped before there was anything to save."""
 
 
 class SourceEndedError(Exception):
-    """A source came to its natural end: the window was closed, the demo clip is over."""
+    """A source came to its natural end: its window was closed, the demo clip has ended."""
 
 
 def explain_system_error(error: OSError) -> tuple[str, str] | None:
-    """Message and hint for what the system said, where nobody has said more about it.
-
-    ``None``: it is no usual failure of a file or a disk.
-    """
+    """A message and a hint for a system error; ``None`` if it is not a usual one of files."""
     known = SYSTEM_REASONS.get(error.errno or 0)
     if known is None:
         return None
     reason, hint = known
     if error.filename is None:  # the terminal, or what stands in its place
-        return f"cannot write: {reason}", hint
+        return f"the output cannot be written: {reason}", hint
     name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename
     return f"{name}: {reason}", hint

@@ -1,4 +1,4 @@
-"""How a process of ours ends, as a number: the command, its sub-commands, a job's recorder."""
+"""Exit codes of this package's processes: the command, its sub-commands, a job's recorder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 """An option or a setting makes no sense."""
 EXIT_SOME_FAILED = 3
-"""Of several things that were asked for, some are there."""
+"""Some of several results are there, others failed."""
 EXIT_DEAD_SOURCE = 4
 """Recorded, but a source was dead, which the spec forbids (``is_strict``)."""
 EXIT_INTERRUPTED = 130
@@ -32,7 +32,7 @@ EXIT_INTERRUPTED = 130
 
 
 def of_recording(spec: RecordingSpec, result: RecordingResult, *, has_failed: bool) -> int:
-    """That of a recording; ``has_failed``: with an error."""
+    """The exit code of a recording; ``has_failed``: it ended with an error."""
     is_dead = result.stopped_by == "device-lost" if has_failed else bool(result.dead)
     if is_dead and spec.is_strict:
         return EXIT_DEAD_SOURCE
@@ -40,7 +40,7 @@ def of_recording(spec: RecordingSpec, result: RecordingResult, *, has_failed: bo
 
 
 def of_listening(spec: VoiceSpec, result: VoiceResult) -> int:
-    """That of a listening without an error: 0 when what was asked for is there."""
+    """The exit code of a listening that ended without an error; 0 if it kept what was asked for."""
     kept = sum(message.part in {None, 1} for message in result.messages)
     if spec.count is not None and 0 < kept < spec.count and result.stopped_by != "interrupt":
         return EXIT_SOME_FAILED

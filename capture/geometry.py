@@ -1,4 +1,4 @@
-"""Rectangles of pixels."""
+"""``Rect``: a rectangle of pixels, with intersection and union."""
 
 from dataclasses import dataclass
 
@@ -20,21 +20,21 @@ class Rect:
 
     def __post_init__(self) -> None:
         if self.width_px <= 0 or self.height_px <= 0:
-            raise ValueError(f"a rectangle needs an area, not {self.width_px}x{self.height_px}")
+            raise ValueError(f"a rectangle of {self.width_px}x{self.height_px} pixels has no area")
 
     @property
     def right_px(self) -> int:
-        """First column to the right of it."""
+        """The first column to the right of the rectangle."""
         return self.left_px + self.width_px
 
     @property
     def bottom_px(self) -> int:
-        """First row below it."""
+        """The first row below the rectangle."""
         return self.top_px + self.height_px
 
     @property
     def area_px(self) -> int:
-        """How many pixels it covers."""
+        """Number of pixels in the rectangle."""
         return self.width_px * self.height_px
 
     @property
@@ -43,11 +43,11 @@ class Rect:
         return slice(self.top_px, self.bottom_px), slice(self.left_px, self.right_px)
 
     def moved(self, dx_px: int, dy_px: int) -> "Rect":
-        """The same rectangle elsewhere."""
+        """A rectangle of the same size, moved right and down by so many pixels."""
         return Rect(self.left_px + dx_px, self.top_px + dy_px, self.width_px, self.height_px)
 
     def intersect(self, other: "Rect") -> "Rect | None":
-        """What both cover, or ``None`` where they do not meet."""
+        """The area that both cover; ``None`` where they do not overlap."""
         left, top = max(self.left_px, other.left_px), max(self.top_px, other.top_px)
         right, bottom = min(self.right_px, other.right_px), min(self.bottom_px, other.bottom_px)
         if right <= left or bottom <= top:
@@ -55,7 +55,7 @@ class Rect:
         return Rect(left, top, right - left, bottom - top)
 
     def union(self, other: "Rect") -> "Rect":
-        """The smallest rectangle around both."""
+        """The smallest rectangle that contains both."""
         left, top = min(self.left_px, other.left_px), min(self.top_px, other.top_px)
         right, bottom = max(self.right_px, other.right_px), max(self.bottom_px, other.bottom_px)
         return Rect(left, top, right - left, bottom - top)

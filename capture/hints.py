@@ -1,4 +1,4 @@
-"""What a person can do about an error: codes with parameters, which each front puts in its words.
+"""Hints: codes with parameters for what a person can do about an error; fronts word them.
 
 The text of a code names no option and no command; the command line has its own words for each, in
 ``capture.cli.hints``. A hint that is the same everywhere is plain text and needs no code.
@@ -11,7 +11,7 @@ __all__ = ["Advice", "Hint"]
 
 
 class Advice(enum.Enum):
-    """The codes, and what they say in a front that has no words of its own."""
+    """The codes; each value is the text for a front that has no words of its own."""
 
     REPLACE_RECORDING = "choose another name, or have the file replaced"
     REPLACE_EXTRACTED = "have the file replaced, or choose another name"
@@ -31,10 +31,11 @@ class Advice(enum.Enum):
     SHOW_TRACKS = "look at what the file holds"
     SHOW_DEVICES = "look at which devices there are"
     SHOW_MESSAGES = "{first}; look at the list of the messages"
-    CHECK_FILE = "have the file checked: that says what it is"
-    CHECK_MACHINE = "have the machine checked: that says what works here"
+    CHECK_FILE = "have the file checked, to see what it is"
+    CHECK_MACHINE = "have the machine checked, to see what works here"
     RECOVER_FIRST = "recover it and move it away, or record to another name"
     KEPT_IN = "{length_s:.1f} s are kept in {path}; {then}"
+    INDEX_MESSAGES = "have the folder looked through that it was moved to"
     UNDO_DELETION = "undo the deletion"
     KEEP_ANY_SOUND = "install {package}, or keep all sounds"
     WAIT_LONGER = "have it wait longer, or without an end"
@@ -45,12 +46,12 @@ class Advice(enum.Enum):
     REGION_INSIDE = "the part inside is {region}"
 
     def with_(self, **parameters: Any) -> "Hint":
-        """The hint with its parameters."""
+        """The hint of this code, with values for the names in braces."""
         return Hint(self, parameters)
 
 
 class Hint(str):
-    """The text of a code, with the code itself for a front that has better words.
+    """The text of a code; the code itself is an attribute, for fronts with better words.
 
     Args:
         advice: The code.
@@ -60,7 +61,7 @@ class Hint(str):
     __slots__ = ("advice", "parameters")
 
     def __new__(cls, advice: Advice, parameters: dict[str, Any] | None = None) -> Self:
-        """The text of the code, with its parameters."""
+        """Make the text from the code and its parameters."""
         hint = super().__new__(cls, advice.value.format(**(parameters or {})))
         hint.advice = advice
         hint.parameters = parameters or {}

@@ -1,10 +1,10 @@
-"""The journal of a growing file: a few facts beside it, which say after a crash what was cut off.
+"""The journal of a growing file: facts beside it, from which a crash can be repaired.
 
 Written by the thread that writes the file, every two seconds, whole or not at all (a temporary file
-and a rename), removed when the file has its end. What is left without its recorder is an orphan.
-A journal that cannot be written costs nothing but this knowledge, never the recording. It holds no
-path, no title and no command: only what is needed to tell whether the recorder lives, how
-much there should be, and what was to become of it.
+and a rename), and removed when the file is complete. A growing file whose recorder is gone is an
+orphan. Where a journal cannot be written only this knowledge is lost, never the recording. It holds
+no path, no title and no command: only whether the recorder lives, the length of the recording, and
+what the file was to become.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from typing import Any
 
 from capture.errors import MediaError
 from capture.naming import NAME_BYTES, fitted
-from capture.process import boot_id, is_still, process_start
+from capture.process import boot_id, is_same_process, process_start
 
 __all__ = [
     "MESSAGE_RECIPE",
@@ -40,7 +40,7 @@ _PART = ".part"
 MESSAGE_RECIPE = "voice-message"
 """Kind of the recipe of a voice message."""
 WRITE_EVERY_S = 2.0
-"""As often as the disk is told to keep the file itself."""
+"""As often as the file itself is synced to disk."""
 STALE_AFTER_S = 10.0
 """Where the recorder cannot be asked (another machine): silence for so long is death. Five writes
 would have been due."""
@@ -48,34 +48,34 @@ would have been due."""
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a journal says."""
+    """The content of a journal: file, recorder, progress, recipe."""
 
     file: str
     """Name of the growing file, which lies beside the journal."""
     target: str
     """Name that it will have in the end; differs while a file is being replaced."""
     container: str
-    """Its ending, such as ``.mp4``."""
+    """File name ending, such as ``.mp4``."""
     tracks: tuple[str, ...]
-    """In their order in the file; pictures are called ``picture``."""
+    """Names in the order of the file; pictures are ``picture``."""
     started: float
     """Wall time in s since 1970 at which the file was opened."""
     pid: int | None
     """The recorder; ``None`` once it has given the file up."""
     pid_started: int | None
-    """When that process started, as ``process_start`` has it; ``None`` where unknown."""
+    """Start of that process, from ``process_start``; ``None`` where unknown."""
     boot_id: str | None
     """This run of the machine; ``None`` where unknown."""
     host: str
     recipe: Mapping[str, Any] | None = None
-    """What is to be made of the file in the end, where that is not the file itself; JSON."""
+    """JSON value for making the final file, where that is not the file itself."""
     media_s: float = 0.0
     """Up to which time of the file something was written."""
     written_bytes: int = 0
 
 
 class Journal:
-    """Kept by the one thread that writes the file.
+    """Writes the journal of one growing file; used by the thread that writes the file.
 
     Args:
         path: The growing file.
@@ -119,7 +119,7 @@ class Journal:
             self._write()
 
     def give_up(self) -> None:
-        """The file got no proper end, and this process will not come back to it."""
+        """Mark the file as left unfinished, so that it can be recovered at once."""
         self._entry = replace(self._entry, pid=None)
         if self._write():
             return
@@ -128,7 +128,7 @@ class Journal:
             file.truncate()
 
     def remove(self) -> None:
-        """The file is whole."""
+        """Delete the journal; called when the file is complete. Never raises."""
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
 
@@ -148,7 +148,7 @@ class Journal:
 
 
 def journal_path(path: Path) -> Path:
-    """Where the journal of a file is."""
+    """The path of a file's journal."""
     name = f".{path.name}{_SUFFIX}"
     if len(os.fsencode(name + _PART)) > NAME_BYTES:  # it is cut, and stays that file's alone
         mark = hashlib.blake2b(os.fsencode(path.name), digest_size=4).hexdigest()
@@ -157,7 +157,7 @@ def journal_path(path: Path) -> Path:
 
 
 def read_journal(path: Path) -> Entry | None:
-    """The journal of a recorded file; ``None`` if it has none, or one that makes no sense."""
+    """The journal of a recorded file; ``None`` if there is none, or an unreadable one."""
     try:
         known = json.loads(journal_path(path).read_text(encoding="utf-8"))
         known["tracks"] = tuple(known["tracks"])
@@ -168,7 +168,7 @@ def read_journal(path: Path) -> Entry | None:
 
 
 def _recorded_by(journal: Path) -> Path:
-    """The file whose journal this is; where its name is cut, the journal knows it."""
+    """The file that a journal belongs to; where the name was cut, the journal has it."""
     name = journal.name[1 : -len(_SUFFIX)]
     if not journal.with_name(name).is_file():
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
@@ -207,12 +207,12 @@ def find_orphans(
 
 
 def is_recording(path: Path) -> bool:
-    """Whether the recorder that writes this file lives."""
+    """Whether the recorder that writes this file is alive."""
     return _living_s(path) > 0
 
 
 def require_ended(path: Path) -> None:
-    """Go on only where nobody writes this file any more.
+    """Raise if another process still writes this file.
 
     Raises:
         MediaError: Its recorder lives, or may live.
@@ -230,12 +230,12 @@ def require_ended(path: Path) -> None:
 
 
 def _living_s(path: Path) -> float:
-    """For how long the recorder of a file counts as living: infinite if it does live, 0 if not."""
+    """Seconds for which a recorder counts as alive: infinite if it is, 0 if it is dead."""
     entry = read_journal(path)
     if entry is None or entry.pid is None:
         return 0.0
     if entry.host == platform.node():
-        known = is_still(entry.pid, entry.pid_started, entry.boot_id)
+        known = is_same_process(entry.pid, entry.pid_started, entry.boot_id)
         if known is not None:
             return math.inf if known else 0.0
     with contextlib.suppress(OSError):

@@ -1,10 +1,10 @@
-"""The one JSON dialect: what happens, how it stands and what came of it, an object a line.
+"""The JSON dialect of events, snapshots and results: one object a line.
 
 ``event`` names each object: a kind of ``EventKind``, ``note``, ``progress`` (a snapshot), ``error``
 (of a job's recorder: why it failed; its ``kind`` is a class of ``capture.errors``) or ``result``
-(the last one). The first line is ``{"event": "protocol", "version": 1}``. Units are in
-the names; a level of silence, which is -inf dBFS, is ``null``. Within a version keys may be added;
-none changes its meaning or goes.
+(the last one). The first line is ``{"event": "protocol", "version": 1}``. Units are in the names; a
+level of silence, which is -inf dBFS, is ``null``. Within a version keys may be added; none changes
+its meaning or is removed.
 """
 
 import dataclasses
@@ -19,42 +19,42 @@ __all__ = ["VERSION", "json_line", "of_error", "of_event", "of_result", "of_snap
 
 VERSION = 1
 _NO_UNICODE = re.compile(r"[\ud800-\udfff]")
-"""What stands for a byte of a name that is no UTF-8."""
+"""The code points that stand for bytes of a name that is no UTF-8."""
 
 
 def of_event(event: Event) -> dict[str, Any]:
-    """An event; its details stand beside ``message`` and ``source``, and replace neither."""
+    """An event as an object; its details are keys beside ``message`` and ``source``."""
     values = {"event": event.kind.value, "message": event.message}
     source = {"source": event.source} if event.source is not None else {}
     return {**values, "source": None, **event.details, **values, **source}
 
 
 def of_snapshot(snapshot: Any) -> dict[str, Any]:
-    """A ``Snapshot`` or ``VoiceSnapshot``; of the messages that were kept: how many."""
+    """A ``Snapshot`` or ``VoiceSnapshot`` as an object, with the number of kept messages."""
     values = dataclasses.asdict(snapshot)
     kept = {"kept": len(values["kept"])} if "kept" in values else {}
     return {"event": "progress", **values, **kept}
 
 
 def of_result(result: Any) -> dict[str, Any]:
-    """A ``RecordingResult`` or ``VoiceResult``."""
+    """A ``RecordingResult`` or ``VoiceResult`` as an object."""
     return {"event": "result", **dataclasses.asdict(result)}
 
 
 def of_error(error: CaptureError) -> dict[str, Any]:
-    """Why it failed; where something was kept all the same, the result follows."""
+    """An error as an object; where something was kept all the same, the result follows."""
     values = {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
     return {"event": "error", **values}
 
 
 def json_line(values: dict[str, Any]) -> str:
-    """One line of JSON with its end; a name that is no UTF-8 comes back with ``os.fsencode``."""
+    """An object as one line with its end; bytes of names that are no UTF-8 are kept."""
     text = json.dumps(_plain(values), ensure_ascii=False)
     return _NO_UNICODE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
 
 
 def _plain(value: Any) -> Any:
-    """JSON has neither paths nor infinities."""
+    """A value with paths and infinities replaced by what JSON has."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -18,12 +18,12 @@ __all__ = ["LevelMeter", "Loudness", "QuietFinder", "QuietStretch", "dbfs_of", "
 CLIP_LEVEL = 0.9999  # 16-bit full scale is 0.99997; one such sample is a peak, a run is a clip
 CLIP_RUN_FRAMES = 3
 EDGE_S = 0.02
-"""How far beside a quiet stretch its edge is looked for: a lossy codec smears a cut so far."""
+"""Distance from a quiet stretch within which its edge is searched: a lossy codec smears a cut."""
 
 
 @dataclass(slots=True)
 class Loudness:
-    """What a recording has been like so far. One thread adds; any may look.
+    """Loudness of a recording so far. One thread adds; any thread may read.
 
     Args:
         rate_hz: Frames per second of what is added.
@@ -71,7 +71,7 @@ class LevelMeter:
         self._last = Level(-math.inf, -math.inf)
 
     def accumulate(self, samples: NDArray[np.float32]) -> None:
-        """Add a block, shape (frames, channels), -1..1; an empty one ends the one before."""
+        """Add a block, shape (frames, channels), -1..1; an empty one ends the previous."""
         if samples.size == 0:
             with self._lock:
                 self._last = Level(-math.inf, -math.inf)
@@ -89,11 +89,11 @@ class LevelMeter:
 
     @property
     def highest_dbfs(self) -> float:
-        """The loudest sample of all that was ever added."""
+        """Peak in dBFS of all blocks so far; -inf before the first."""
         return dbfs_of(self._highest)
 
     def take(self) -> Level:
-        """The loudness since the last call; where nothing came since, that of the last call.
+        """Loudness since the last call; without new blocks, the value of the last call.
 
         Sound comes in batches, and meters look more often. -inf before the first block.
         """
@@ -109,7 +109,7 @@ class LevelMeter:
 
 @dataclass(frozen=True, slots=True)
 class QuietStretch:
-    """A quiet stretch of a track."""
+    """A stretch of a track, in seconds, in which every sample is below a level."""
 
     start_s: float
     end_s: float
@@ -119,7 +119,7 @@ class QuietStretch:
 
     @property
     def length_s(self) -> float:
-        """How long it is."""
+        """Length in seconds."""
         return self.end_s - self.start_s
 
 
@@ -145,7 +145,7 @@ class QuietFinder:
         self._next_frame = 0
 
     def push(self, samples: NDArray[np.float32]) -> list[QuietStretch]:
-        """The stretches that turn out to be over; samples are (frames, channels)."""
+        """Take samples, (frames, channels); give the quiet stretches that ended."""
         peaks = np.abs(samples[:, 0])
         for channel in samples.T[1:]:  # several times as fast as a maximum along short rows
             np.maximum(peaks, np.abs(channel), out=peaks)
@@ -160,7 +160,7 @@ class QuietFinder:
         return found
 
     def finish(self) -> list[QuietStretch]:
-        """The stretches that were not over yet; the track is."""
+        """End the track; give the quiet stretches that were still open."""
         found = self._look(self._held_frame + len(self._held))
         start, self._loud_frame = self._loud_frame, self._next_frame
         if self._next_frame - start > self._min_frames:
@@ -168,7 +168,7 @@ class QuietFinder:
         return found
 
     def _look(self, end_frame: int) -> list[QuietStretch]:
-        """Look at what is held, up to a frame."""
+        """Examine the held samples up to a frame."""
         if end_frame <= self._next_frame:
             return []
         seen = self._held[self._next_frame - self._held_frame : end_frame - self._held_frame]
@@ -192,7 +192,7 @@ class QuietFinder:
         return found
 
     def _peak(self, first_frame: int, last_frame: int) -> float:
-        """Highest sample of what is held between two frames, both included."""
+        """Highest held sample between two frames, both included."""
         first = max(0, first_frame - self._held_frame)
         return float(self._held[first : last_frame + 1 - self._held_frame].max(initial=0.0))
 

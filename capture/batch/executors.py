@@ -51,7 +51,7 @@ class Workers(Executor):
         self._their_end: Any = None
 
     def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
-        """As every executor; a pool that has died is replaced."""
+        """Queue a call, as every ``concurrent.futures.Executor``; a dead pool is replaced."""
         _start_tracker()
         with _interrupts_held():  # what is started here starts deaf to ^C
             if self._pool is not None:
@@ -62,7 +62,7 @@ class Workers(Executor):
             return self._open().submit(fn, *args, **kwargs)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the contract of every executor
-        """End them when they have done what was handed out."""
+        """End the processes when they have done the jobs that they were given."""
         if self._pool is not None:
             self._pool.shutdown(wait, cancel_futures=cancel_futures)
             self._pool = None
@@ -72,7 +72,7 @@ class Workers(Executor):
         self._lifeline = self._their_end = None
 
     def abandon(self) -> None:
-        """End them now, whatever they do; returns when the last one is gone."""
+        """End the processes now, in the middle of a job; returns when the last one is gone."""
         if self._lifeline is not None:
             self._lifeline.close()
             self._lifeline = None
@@ -104,14 +104,15 @@ def _begin_worker(lifeline: Any, preload: Sequence[str]) -> None:
 
     threading.Thread(target=watch, name="capture-lifeline", daemon=True).start()
     for module in preload:
-        with contextlib.suppress(Exception):  # the job that needs it says what is wrong with it
+        with contextlib.suppress(Exception):  # the job that needs it reports the error
             importlib.import_module(module)
 
 
 def _start_tracker() -> None:
-    """Have the process that ``multiprocessing`` keeps beside its workers.
+    """Start the resource tracker of ``multiprocessing`` beforehand.
 
-    Started on the way, it would let ^C through again, and the first workers would hear it.
+    Started later, by the first worker, it would let SIGINT through again, and the first workers
+    would be interrupted by ^C.
     """
     if sys.platform != "win32":  # there is none
         from multiprocessing import resource_tracker  # noqa: PLC0415 - one file needs no processes
@@ -121,7 +122,7 @@ def _start_tracker() -> None:
 
 @contextlib.contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """SIGINT waits meanwhile; programs started here never get it."""
+    """Block SIGINT in this thread meanwhile; a program that is started here never gets it."""
     if sys.platform == "win32":  # it has no masks; the initializer comes soon enough
         yield
         return
@@ -172,11 +173,11 @@ class Cluster(Executor):
         self._executor: Executor = self._client.get_executor()
 
     def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
-        """As every executor."""
+        """Queue a call on the cluster, as every ``concurrent.futures.Executor``."""
         return self._executor.submit(fn, *args, **kwargs)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the contract of every executor
-        """Leave the cluster; it goes on without us."""
+        """Disconnect from the cluster, which keeps running."""
         del cancel_futures  # Dask's executor cancels what it does not wait for
         self._executor.shutdown(wait)
         self._client.close()

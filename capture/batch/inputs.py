@@ -17,20 +17,20 @@ _SOUNDS = (
 )
 FILM_ENDINGS = frozenset(f".{ending}" for ending in _FILMS.split())
 SOUND_ENDINGS = frozenset(f".{ending}" for ending in _SOUNDS.split())
-"""What is looked for in folders; a file that is named may end as it likes."""
+"""Endings of the files that are taken from folders; a named file may have any ending."""
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One file."""
+    """An input file of a batch, and the folder in which it was found."""
 
     path: Path
     below: Path | None = None
-    """Its folder, seen from the folder that was named; ``None`` if the file itself was named."""
+    """Its folder, relative to the named folder; ``None`` if the file itself was named."""
 
 
 def check_file(path: Path) -> None:
-    """Refuse what is no file at all; what is wrong with a file, whoever opens it says.
+    """Refuse a path that is no file; other faults of a file are found when it is opened.
 
     Raises:
         ConfigError: There is nothing of that name, or it is a folder.
@@ -44,23 +44,25 @@ def check_file(path: Path) -> None:
             f"there is no file {path}", hint="check the name and the folder"
         ) from error
     except OSError as error:
-        told = explain_system_error(error)
-        raise ConfigError(told[0] if told else str(error), hint="check the name") from error
+        explained = explain_system_error(error)
+        raise ConfigError(
+            explained[0] if explained else str(error), hint="check the name"
+        ) from error
 
 
 def is_folder(path: Path) -> bool:
-    """Whether it is one; also where the system cannot even look, as for a name that is too long."""
+    """Whether a path is a folder; false where the system cannot look, as at an overlong name."""
     return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises then
 
 
 def find_inputs(
     words: Sequence[Path], *, is_recursive: bool = False, leave_out: Path | None = None
 ) -> list[Input]:
-    """The files that are meant, each once, in the order of the words and of their names.
+    """The files that the words name, each once, in the order of the words and of their names.
 
     A pattern that the shell has left alone is expanded as the shell would. In folders, hidden files
     and what does not end like a film or a sound file are passed over. A file that is named is taken
-    as it is, also if it is not there: whoever opens it says so.
+    as it is, also if it is not there: opening it gives the error.
 
     Args:
         words: Files, folders, patterns.

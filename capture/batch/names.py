@@ -1,14 +1,60 @@
-"""The jobs of a batch, each with names that no other job of it has."""
+"""The jobs of a batch, each with names that no other job of it has; or of a file."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from capture.batch.inputs import Input
-from capture.errors import CaptureError
+from capture.batch.inputs import SOUND_ENDINGS, Input
+from capture.errors import CaptureError, ConfigError
+from capture.media.formats import FORMATS, suffix_of
 from capture.specs.extraction import ExtractJob
+from capture.specs.voice import SoundFileSpec
 
-__all__ = ["name_jobs"]
+__all__ = ["SOUND_FORMATS", "is_own_result", "name_job", "name_jobs"]
+
+
+SOUND_FORMATS = frozenset(FORMATS)
+"""Which sound can be encoded in; each is also the ending of its files."""
+
+
+def name_job(
+    template: ExtractJob, source: Path, output: Path | None, *, fallback: str | None
+) -> ExtractJob:
+    """The job of a single file, whose output may be a folder or the very file.
+
+    Args:
+        template: What is to be done.
+        source: The file, with its whole path.
+        output: Where the result goes; ``None``: beside the source.
+        fallback: The quality with which sound is encoded where a copy does not fit into the output;
+            ``None``: it is not.
+    """
+    job = dataclasses.replace(template, source=source, target=source.parent)
+    if output is None:
+        return job
+    output = output.absolute()
+    if output.is_dir() or output.suffix.lower() not in SOUND_ENDINGS:
+        return dataclasses.replace(job, target=output)
+    job = dataclasses.replace(job, target=output, is_target_file=True)
+    wanted = output.suffix[1:].lower()
+    if job.spec is None and fallback is not None and wanted in SOUND_FORMATS:
+        from capture.media.extract.job import expected_targets  # noqa: PLC0415 - av is slow to load
+
+        try:
+            expected_targets(job)
+        except ConfigError:
+            job = dataclasses.replace(job, spec=SoundFileSpec(wanted, fallback))
+    return job
+
+
+def is_own_result(one: Input, template: ExtractJob) -> bool:
+    """Whether a file that was found in a folder would become itself, beside itself."""
+    if one.below is None:
+        return False
+    ending = one.path.suffix.lower()
+    if template.spec is None:
+        return ending in SOUND_ENDINGS
+    return ending == suffix_of(template.spec)
 
 
 def name_jobs(
@@ -44,7 +90,7 @@ def _folder(one: Input, output: Path | None) -> Path:
 
 
 def _name(job: ExtractJob) -> tuple[Path, str]:
-    """What results are called, as file systems see it that do not tell capitals."""
+    """The path of a job's results as a file system compares it that ignores case."""
     from capture.media.extract.targets import name_in_folder  # noqa: PLC0415 - av is slow to load
 
     return job.target, name_in_folder(job, "").casefold()
@@ -95,7 +141,7 @@ class _Numbers:
                 if is_new:
                     passed.append(number)
         except CaptureError:
-            return job  # it will say so itself
+            return job  # the job itself reports the error
         if number in passed:
             passed.remove(number)
         self._claimed.update(_folded(targets))

@@ -35,7 +35,7 @@ J = TypeVar("J")
 R = TypeVar("R")
 
 POLL_S = 0.1
-"""How often somebody who waits may look whether to stop: at once, for a person."""
+"""Time between two checks for a stop; too short for a person to notice."""
 CHUNK_S = 0.25
 """A worker returns what it has of a chunk after this long: seldom enough that handing over, 0.1 ms,
 costs nothing, often enough for a bar that moves."""
@@ -44,12 +44,12 @@ LARGEST_CHUNK = 64
 CHUNKS_A_WORKER = 2
 """One being done and one waiting, so that no worker waits for us."""
 DEATHS_IN_A_ROW = 10
-"""So many processes die without a single result in between only where no process can live."""
+"""After so many deaths without a result in between, no process can live here."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobError:
-    """Why a job failed; what survives the way from another process or machine."""
+    """Why a job failed, in values that can be sent between processes and machines."""
 
     kind: str
     """The name of the class of the error."""
@@ -59,25 +59,25 @@ class JobError:
 
 @dataclass(frozen=True, slots=True)
 class JobResult(Generic[J, R]):
-    """What came of one job: a value, or an error."""
+    """The outcome of one job: a value, or an error."""
 
     job: J
     value: R | None
     error: JobError | None
     elapsed_s: float
     is_again: bool = False
-    """It may have been done before, by a process that died before it could tell."""
+    """The job may have been done before, by a process that died before it could report."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchReport:
-    """How many jobs of a batch came to which end."""
+    """How many jobs of a batch were done, and how many failed."""
 
     done: int
     failed: int
     elapsed_s: float
     is_stopped: bool = False
-    """Told to stop before the last job."""
+    """The batch was stopped before its last job."""
 
 
 DIED = JobError(
@@ -88,12 +88,12 @@ DIED = JobError(
 
 
 def error_of(error: BaseException) -> JobError:
-    """An exception as it goes into a report."""
+    """An exception as a ``JobError``."""
     kind = type(error).__name__
     if isinstance(error, CaptureError):
         return JobError(kind, error.message, error.hint)
-    if isinstance(error, OSError) and (told := explain_system_error(error)):
-        return JobError(kind, *told)
+    if isinstance(error, OSError) and (explained := explain_system_error(error)):
+        return JobError(kind, *explained)
     return JobError(kind, f"{kind}: {error}", Advice.REPORT.with_())
 
 
@@ -118,7 +118,7 @@ def run_batch(
         on_poll: Called here at least every ``POLL_S``.
         on_loss: Called here with jobs that were begun, perhaps, and whose processes have ended
             before the jobs did: what they have left behind can be cleared.
-        workers: How many jobs run at a time; by default what the executor says (``workers``).
+        workers: How many jobs run at a time; by default the executor's ``workers``.
         stop: Set, from anywhere, it ends the batch: nothing is handed out any more, ``Workers``
             are ended at once, and what runs elsewhere is waited for.
 
@@ -132,14 +132,14 @@ def run_batch(
 
 @dataclass(slots=True)
 class _Item(Generic[J]):
-    """A job on its way."""
+    """A job of the batch, and whether it is tried again."""
 
     job: J
     is_again: bool = False
 
 
 class _Batch(Generic[J, R]):
-    """A batch that runs."""
+    """The state of a running batch: jobs in progress, jobs to be repeated, and counts."""
 
     def __init__(
         self,
@@ -160,9 +160,9 @@ class _Batch(Generic[J, R]):
         self._on_loss = on_loss
         self._running: dict[Future[list[JobResult[J, R]]], list[_Item[J]]] = {}
         self._returned: deque[_Item[J]] = deque()
-        """Handed out and given back undone."""
+        """Jobs that were handed out and came back undone."""
         self._suspects: deque[_Item[J]] = deque()
-        """They were with a process that died; one at a time from now on."""
+        """Jobs that were with a process that died; tried one at a time."""
         self._chunk = 1
         self._done = self._failed = self._deaths = 0
 
@@ -185,7 +185,7 @@ class _Batch(Generic[J, R]):
     # ------------------------------------------------------------------------------- handing out
 
     def _hand_out(self) -> None:
-        """As much as keeps all workers busy; of suspects only one at a time."""
+        """Hand out jobs until all workers are busy; suspects one at a time."""
         if self._suspects:
             if not self._running:
                 self._submit([self._suspects.popleft()])
@@ -216,7 +216,7 @@ class _Batch(Generic[J, R]):
     # -------------------------------------------------------------------------------- collecting
 
     def _collect(self) -> None:
-        """Take what has ended, in the order in which it was handed out."""
+        """Take the chunks that have ended, in the order in which they were handed out."""
         lost: list[_Item[J]] = []
         death: BrokenExecutor | None = None
         for future in [future for future in self._running if future.done()]:
@@ -227,14 +227,14 @@ class _Batch(Generic[J, R]):
                 lost += chunk
                 death = error
             except (Exception, CancelledError) as error:  # noqa: BLE001 - of any executor
-                self._doubt(chunk, error_of(error))
+                self._retry_alone(chunk, error_of(error))
             else:
                 self._account(chunk, results)
         if death is not None:
-            self._bury(lost, death)
+            self._handle_death(lost, death)
 
     def _account(self, chunk: list[_Item[J]], results: list[JobResult[J, R]]) -> None:
-        """Report what is done of a chunk, keep the rest for later, and learn how much fits."""
+        """Report the finished jobs of a chunk, requeue the rest, and adapt the chunk size."""
         self._deaths = 0
         undone = chunk[len(results) :]
         self._returned.extendleft(reversed(undone))
@@ -255,8 +255,8 @@ class _Batch(Generic[J, R]):
         # The caller's own job, not the copy that has been to another process.
         self._on_result(JobResult(item.job, value, error, elapsed_s, item.is_again))
 
-    def _doubt(self, chunk: list[_Item[J]], error: JobError) -> None:
-        """A chunk failed as a whole: a job alone is to blame, of several each is tried alone."""
+    def _retry_alone(self, chunk: list[_Item[J]], error: JobError) -> None:
+        """Handle a chunk that failed as a whole: one job has failed, several are tried alone."""
         if len(chunk) == 1:
             self._report(chunk[0], None, error, 0.0)
             return
@@ -264,12 +264,12 @@ class _Batch(Generic[J, R]):
             item.is_again = True
         self._suspects.extend(chunk)
 
-    def _bury(self, lost: list[_Item[J]], death: BrokenExecutor) -> None:
-        """A process has died, and with it its pool; all that were there may be to blame."""
+    def _handle_death(self, lost: list[_Item[J]], death: BrokenExecutor) -> None:
+        """Handle a dead process: all jobs of its pool are suspects."""
         self._deaths += 1
         if isinstance(self._executor, Workers):
             self._executor.abandon()  # until the last of its processes has gone
-        for chunk in self._running.values():  # they were there too, and are only told later
+        for chunk in self._running.values():  # they were there too, and only fail later
             lost += chunk
         self._running.clear()
         self._on_loss([item.job for item in lost])
@@ -283,10 +283,10 @@ class _Batch(Generic[J, R]):
             # Found; those that were suspected with it are as good as any other.
             self._returned.extendleft(reversed(self._suspects))
             self._suspects.clear()
-        self._doubt(lost, DIED)
+        self._retry_alone(lost, DIED)
 
     def _abandon(self) -> None:
-        """Let go of what runs: ``Workers`` are ended, everybody else finishes the job at hand."""
+        """End what is running: ``Workers`` at once, other executors after the present job."""
         if not self._running:
             return
         if isinstance(self._executor, Workers):
@@ -306,7 +306,7 @@ class _Batch(Generic[J, R]):
 
 
 def _run_chunk(work: Callable[[J], R], jobs: Sequence[J]) -> list[JobResult[J, R]]:
-    """In the worker: the jobs one after the other, as many as fit into ``CHUNK_S``."""
+    """Do the jobs of a chunk in the worker, as many as fit into ``CHUNK_S``."""
     results: list[JobResult[J, R]] = []
     begun_s = time.monotonic()
     for job in jobs:

@@ -286,15 +286,15 @@ def _tell(error: Exception) -> int:
         ConfigError,
         explain_system_error,
     )
-    from capture.libraries import lack  # noqa: PLC0415 - the same
+    from capture.libraries import missing_library  # noqa: PLC0415 - the same
 
     hint: str | None = "run it again with --debug to see where, and report it"
     message = f"{type(error).__name__}: {error}"
-    error = lack(error) or error
+    error = missing_library(error) or error
     if isinstance(error, CaptureError):
         message, hint = error.message, error.hint
-    elif isinstance(error, OSError) and (told := explain_system_error(error)):
-        message, hint = told
+    elif isinstance(error, OSError) and (explained := explain_system_error(error)):
+        message, hint = explained
     print_error(message, hint)
     return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
 
@@ -310,7 +310,7 @@ def print_error(message: str, hint: str | None = None) -> None:
 
 
 def say(text: str) -> None:
-    """A line of talk, on stderr."""
+    """Print a line on stderr."""
     _write(sys.stderr, f"{text}\n")
 
 

@@ -1,16 +1,12 @@
 """The sub-commands, and how their help reads. Loads cyclopts, but no command."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from cyclopts import App, Parameter
 
 from capture.config import version
 from capture.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 __all__ = ["app", "refuse_empty"]
 

@@ -8,30 +8,26 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from capture import sources
+from capture import PrivateDesktop, has_desktop, list_windows
 from capture.cli.app import say
 from capture.cli.signals import StopSignals
 from capture.cli.streams import detached_output
-from capture.cli.views import choose_view
+from capture.cli.views import View, choose_view
 from capture.config import default_output
-from capture.demo.layout import PLAYER_NAME, SIZE_PX, TITLE
-from capture.desktop import PrivateDesktop
-from capture.errors import CaptureError, NothingRecordedError, UnsupportedError
-from capture.libraries import needed
+from capture.demo.layout import PLAYER_NAME, SIZE_PX, TITLE, require_window
+from capture.errors import CaptureError, NothingRecordedError
 from capture.model.devices import WindowInfo
 from capture.specs.recording import AudioSpec, RecordingSpec, VideoSpec
 from capture.specs.target import Screen, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from capture.cli.views import View
-    from capture.recording.session import Session
+    from capture import Session
 
 __all__ = ["demo"]
 
@@ -56,7 +52,7 @@ def demo(
         folder: Where the two files go; by default Videos/Capture.
         private: On a private desktop even where there is a screen; --here insists on this one.
     """
-    _require_window()
+    require_window()
     from capture.demo.offset import measure_offset  # noqa: PLC0415 - loads av
 
     film = default_output(".mp4")
@@ -66,7 +62,7 @@ def demo(
     with contextlib.ExitStack() as stack:
         sample = stack.enter_context(_voice())  # removed last: the window's program reads it
         desktop = None
-        if private or (private is None and not _is_usable()):
+        if private or (private is None and not has_desktop(*SIZE_PX)):
             say(f"no usable screen and sound here, or not wanted: a private desktop {DESKTOP_PX}")
             desktop = stack.enter_context(PrivateDesktop(*DESKTOP_PX))
         view = choose_view(is_json=False, is_quiet=False)
@@ -96,34 +92,6 @@ def conclusion(film: Path, sound: Path, offset_ms: float, bars: int) -> list[str
     ]
 
 
-def _require_window() -> None:
-    """See whether the message's window can be drawn and heard: it is a program of its own.
-
-    Raises:
-        UnsupportedError: Not on this system.
-        LibraryMissingError: Something is not installed.
-    """
-    if sys.platform != "linux":
-        raise UnsupportedError(
-            "the demo's window needs Linux",
-            hint="`capture doctor` says what works here, `capture record` records it",
-        )
-    with needed("xcffib"):
-        import capture.demo.canvas  # noqa: PLC0415 - only looked for
-    import capture.opencv  # noqa: F401, PLC0415 - the same
-
-
-def _is_usable() -> bool:
-    """Whether this machine shows a screen and plays sound for us."""
-    try:
-        with sources.open_screen(VideoSpec()) as screen:
-            width_px, height_px = screen.size_px
-        has_output = bool(sources.list_audio_devices())
-    except CaptureError:
-        return False
-    return has_output and width_px >= SIZE_PX[0] and height_px >= SIZE_PX[1]
-
-
 @contextlib.contextmanager
 def _voice() -> Iterator[Path]:
     from capture.demo.voice_sample import make_voice_sample  # noqa: PLC0415 - loads NumPy
@@ -136,7 +104,7 @@ def _record(
     film: Path, sound: Path, sample: Path, view: View, desktop: PrivateDesktop | None
 ) -> tuple[int, int]:
     """Play the message in its window and record both; gives where the window is in the film."""
-    from capture.recording.session import Session  # noqa: PLC0415 - loads NumPy
+    from capture import Session  # noqa: PLC0415 - loads NumPy
 
     command = [sys.executable, "-m", "capture.demo.window", "--sound", str(sample)]
     environment = desktop.environment if desktop else None
@@ -195,7 +163,7 @@ def _await_window(
 ) -> WindowInfo:
     deadline_s = time.monotonic() + WINDOW_WITHIN_S
     while program.poll() is None and time.monotonic() < deadline_s:
-        for window in sources.list_windows(environment):
+        for window in list_windows(environment):
             if window.title == TITLE and window.rect.width_px >= SIZE_PX[0]:
                 return window
         time.sleep(0.05)

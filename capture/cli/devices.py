@@ -1,27 +1,20 @@
 """``capture devices``: what can be recorded here, with the words that ``record`` takes for it."""
 
-from __future__ import annotations
-
 import dataclasses
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 from rich.console import Console
+from rich.table import Table
 
-from capture import sources
+import capture
 from capture.cli.app import print_error, say
 from capture.cli.hints import in_options
 from capture.cli.views import print_json, table_of
 from capture.errors import CaptureError, UnsupportedError
 from capture.exit_codes import EXIT_FAILED
-from capture.model.devices import DeviceKind
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from rich.table import Table
-
-    from capture.model.devices import AudioApp, AudioDevice, Monitor, WindowInfo
+from capture.model.devices import AudioApp, AudioDevice, DeviceKind, Monitor, WindowInfo
 
 __all__ = ["devices"]
 
@@ -33,10 +26,10 @@ def devices(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
         json: One JSON object on stdout.
     """
     problems: list[CaptureError] = []
-    monitors = _ask(sources.list_monitors, problems)
-    windows = _ask(sources.list_windows, problems)
-    sounds = _ask(sources.list_audio_devices, problems)
-    apps = _ask(sources.list_audio_apps, problems)
+    monitors = _ask(capture.list_monitors, problems)
+    windows = _ask(capture.list_windows, problems)
+    sounds = _ask(capture.list_audio_devices, problems)
+    apps = _ask(capture.list_audio_apps, problems)
     if json:
         found = {"monitors": monitors, "windows": windows, "audio_devices": sounds, "apps": apps}
         lists = {

@@ -1,24 +1,24 @@
 """``capture extract``: options into jobs, jobs into a batch, a batch onto the terminal."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import os
 import re
 import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from capture.batch.executors import Cluster, Workers, usable_processors
-from capture.batch.extraction import extract_file
-from capture.batch.inputs import SOUND_ENDINGS, Input, check_file, find_inputs, is_folder
-from capture.batch.names import name_jobs
+from capture.batch.extraction import extract_file, wait_for_disk
+from capture.batch.inputs import SOUND_ENDINGS, check_file, find_inputs, is_folder
+from capture.batch.names import SOUND_FORMATS, is_own_result, name_job, name_jobs
 from capture.batch.run import BatchReport, JobError, JobResult, error_of, run_batch
 from capture.cli.app import say
-from capture.cli.extract_views import Tally, choose_batch_view, show_failures
+from capture.cli.extract_views import BatchView, Tally, choose_batch_view, show_failures
 from capture.cli.signals import StopSignals
 from capture.cli.streams import detached_output
 from capture.cli.values import Duration
@@ -26,18 +26,12 @@ from capture.clock import now_ns
 from capture.errors import CaptureError, ConfigError
 from capture.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SOME_FAILED
 from capture.memory import return_large_blocks
-from capture.messages.extracted import remembered
+from capture.messages.extracted import record_extracted
 from capture.model.extraction import ExtractedPart, ExtractResult
 from capture.naming import clear_parts
 from capture.specs.extraction import ExtractJob
 from capture.specs.voice import GateSpec, SoundFileSpec
 from capture.units import NS_PER_S
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from concurrent.futures import Executor
-
-    from capture.cli.extract_views import BatchView
 
 __all__ = ["extract"]
 
@@ -151,11 +145,13 @@ def extract(
     )
     if is_one and cluster is None:
         fallback = quality if format is None else None
-        job = _job_of_one(template, found[0].path.absolute(), output, fallback=fallback)
+        job = name_job(template, found[0].path.absolute(), output, fallback=fallback)
         return _extract_one(job, is_json=json, is_quiet=quiet)
     if output is not None and (output.is_file() or _is_file_name(output)):
         raise ConfigError(f"{output} is no folder", hint="several files need a folder")
-    named = found if output is not None else [one for one in found if not _is_own(one, template)]
+    named = (
+        found if output is not None else [one for one in found if not is_own_result(one, template)]
+    )
     left_alone, found = len(found) - len(named), named
     tally = Tally(len(found))
     with detached_output():
@@ -182,7 +178,7 @@ def _check_output(output: Path | None) -> None:
         return
     if not _ENDING.fullmatch(output.suffix):
         return
-    endings = ", ".join(f".{name}" for name in sorted(_FORMATS))
+    endings = ", ".join(f".{name}" for name in sorted(SOUND_FORMATS))
     raise ConfigError(
         f"{output}: no sound file ends in {output.suffix}",
         hint=f"there are {endings}; a folder of that name has to be there before",
@@ -202,32 +198,6 @@ def _gate(threshold: float | None, hold: float | None, *, is_any_sound: bool) ->
 # ------------------------------------------------------------------------------------- one file
 
 
-def _job_of_one(
-    template: ExtractJob, source: Path, output: Path | None, *, fallback: str | None
-) -> ExtractJob:
-    """The job, when there is only one: its output may be a folder or the very file.
-
-    Into a file that a copy does not fit in it is encoded, with the quality ``fallback``, if any.
-    """
-    job = dataclasses.replace(template, source=source, target=source.parent)
-    if output is None:
-        return job
-    output = output.absolute()
-    if output.is_dir() or output.suffix.lower() not in SOUND_ENDINGS:
-        return dataclasses.replace(job, target=output)
-    job = dataclasses.replace(job, target=output, is_target_file=True)
-    wanted = output.suffix[1:].lower()
-    if job.spec is None and fallback is not None and wanted in _FORMATS:
-        from capture.media.extract.job import expected_targets  # noqa: PLC0415 - av is slow to load
-
-        try:
-            expected_targets(job)
-        except ConfigError:  # a copy does not go into such a file
-            job = dataclasses.replace(job, spec=SoundFileSpec(wanted, fallback))
-    return job
-
-
-_FORMATS = frozenset({"opus", "m4a", "mp3", "flac", "wav", "ogg"})
 _ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}")
 """What looks like the ending of a file, not like a date or a sentence in a folder's name."""
 
@@ -241,22 +211,20 @@ def _extract_one(job: ExtractJob, *, is_json: bool, is_quiet: bool) -> int:
     error: CaptureError | None = None
     result: ExtractResult | None = None
     try:
-        result = remembered(job, extract_file(job))
+        result = record_extracted(job, extract_file(job))
     except CaptureError as failure:
         error = failure
     if is_json:
-        told = None if error is None else error_of(error)
+        job_error = None if error is None else error_of(error)
         elapsed_s = (now_ns() - begun_ns) / NS_PER_S
         tally = Tally(1)
         view = choose_batch_view(tally, is_json=True, is_quiet=is_quiet)
-        _account(JobResult(job, result, told, elapsed_s), tally, view)
+        _account(JobResult(job, result, job_error, elapsed_s), tally, view)
         view.finish(BatchReport(tally.done, len(tally.failed), elapsed_s))
     if error is not None:
         raise error
     assert result is not None
-    from capture.media.output import keep_all  # noqa: PLC0415 - av, loaded by now
-
-    keep_all(result.parts)
+    wait_for_disk(result.parts)
     if not is_json:
         if not is_quiet:
             if makes_folder and result.parts:
@@ -291,18 +259,6 @@ def _workers(jobs: int | None, files: int) -> Workers:
     return Workers(min(jobs or usable_processors(), max(1, files)), ("capture.media.extract.job",))
 
 
-def _is_own(one: Input, template: ExtractJob) -> bool:
-    """Whether a file that was found in a folder would become itself, beside itself."""
-    if one.below is None:
-        return False
-    ending = one.path.suffix.lower()
-    if template.spec is None:
-        return ending in SOUND_ENDINGS
-    from capture.media.formats import suffix_of  # noqa: PLC0415 - only folders ask
-
-    return ending == suffix_of(template.spec)
-
-
 def _extract_many(
     jobs: Sequence[ExtractJob], tally: Tally, view: BatchView, open_executor: Callable[[], Executor]
 ) -> int:
@@ -315,7 +271,7 @@ def _extract_many(
             misuse.append(result.error)  # what contradicts itself does so for every file
             stop.set()
         else:
-            value = None if result.value is None else remembered(result.job, result.value)
+            value = None if result.value is None else record_extracted(result.job, result.value)
             if value is not None and not value.is_skipped:
                 written.extend(value.parts)
             _account(dataclasses.replace(result, value=value), tally, view)
@@ -337,9 +293,7 @@ def _extract_many(
             on_loss=_clear if is_ours else lambda _: None,
             stop=stop,
         )
-    from capture.media.output import keep_all  # noqa: PLC0415 - av is slow to load
-
-    keep_all(written)  # once: file by file would take twice as long
+    wait_for_disk(written)  # once: file by file would take twice as long
     if misuse:
         raise ConfigError(misuse[0].message, hint=misuse[0].hint)
     view.finish(report)

@@ -9,18 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from capture.batch.run import BatchReport, JobError
 from capture.cli.app import say
 from capture.cli.hints import in_options
-from capture.cli.values import format_clock
 from capture.cli.views import LINE_EVERY_NS, Shown, print_json, table_of
 from capture.clock import now_ns
-from capture.units import NS_PER_S
+from capture.model.extraction import ExtractResult
+from capture.units import NS_PER_S, format_clock
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-
-    from capture.batch.run import BatchReport, JobError
-    from capture.model.extraction import ExtractResult
 
 __all__ = ["BatchView", "Tally", "choose_batch_view", "show_failures"]
 
@@ -31,7 +29,7 @@ TWO_DIGITS = 9.95
 
 @dataclass
 class Tally:
-    """How far a batch has come."""
+    """Counts of a batch: files done, skipped and failed, and the sound in them."""
 
     files: int
     done: int = 0
@@ -61,7 +59,7 @@ class Tally:
         return (now_ns() - self.begun_ns) / NS_PER_S * (self.files - self.ended) / self.ended
 
     def line(self) -> str:
-        """In words."""
+        """The counts as a line of text."""
         parts = [f"{self.ended} of {self.files} files", f"{len(self.failed)} failed"]
         parts += [self.speed] if self.speed else []
         if self.left_s is not None:
@@ -79,21 +77,21 @@ class BatchView(Shown):
         self.tally = tally
 
     def note(self, text: str) -> None:
-        """Something that whoever looks on should know."""
+        """Show a sentence about the batch."""
 
     def on_done(self, result: ExtractResult) -> None:
-        """A file is done, or was done before."""
+        """Show a file that was extracted, now or before."""
         for part in result.parts:
             print(part.path, flush=True)  # noqa: T201
 
     def on_failed(self, source: Path, error: JobError) -> None:
-        """A file failed, or only a part of it could be had."""
+        """Show a file that failed, or of which only a part was extracted."""
 
     def poll(self) -> None:
-        """Called ten times a second."""
+        """Update what is shown; called ten times a second."""
 
     def finish(self, report: BatchReport) -> None:
-        """The end."""
+        """Show the totals at the end of the batch."""
 
 
 class LineBatchView(BatchView):
@@ -104,23 +102,23 @@ class LineBatchView(BatchView):
         self._next_ns = now_ns() + LINE_EVERY_NS
 
     def note(self, text: str) -> None:
-        """Said as a line."""
+        """Print the sentence as a line on stderr."""
         say(text)
 
     def on_done(self, result: ExtractResult) -> None:
-        """The paths, and what is odd about them."""
+        """Print the paths on stdout and warnings on stderr."""
         super().on_done(result)
         for warning in result.warnings:
             self.note(f"warning: {result.source}: {warning}")
 
     def poll(self) -> None:
-        """A new line every two seconds."""
+        """Print the counts every two seconds."""
         if now_ns() >= self._next_ns:
             self._next_ns = now_ns() + LINE_EVERY_NS
             say(self.tally.line())
 
     def finish(self, report: BatchReport) -> None:
-        """How many came to which end."""
+        """Print the totals as one line."""
         tally = self.tally
         parts = [f"{tally.done} done"]
         parts += [f"{tally.skipped} already there"] if tally.skipped else []
@@ -131,7 +129,7 @@ class LineBatchView(BatchView):
 
 
 class BarBatchView(LineBatchView):
-    """A bar in a terminal."""
+    """A progress bar in a terminal, with lines above it."""
 
     def __init__(self, tally: Tally) -> None:
         from rich.console import Console  # noqa: PLC0415 - slow to load
@@ -166,11 +164,11 @@ class BarBatchView(LineBatchView):
         self._progress.stop()
 
     def note(self, text: str) -> None:
-        """Said above the bar."""
+        """Print the sentence above the bar."""
         self._progress.console.print(text, markup=False, soft_wrap=True)
 
     def on_done(self, result: ExtractResult) -> None:
-        """Above the bar; where stdout leads elsewhere, there."""
+        """Print the paths above the bar, or on stdout where that is not the terminal."""
         if not self._is_stdout_seen:
             super().on_done(result)
             return
@@ -180,7 +178,7 @@ class BarBatchView(LineBatchView):
             self.note(f"warning: {result.source}: {warning}")
 
     def poll(self) -> None:
-        """The bar moves."""
+        """Move the bar and update the counts beside it."""
         tally = self.tally
         more = f", {len(tally.failed)} failed" if tally.failed else ""
         more += f", {tally.speed}," if tally.speed else ""
@@ -197,25 +195,25 @@ class JsonBatchView(BatchView):
         self._next_ns = now_ns() + LINE_EVERY_NS
 
     def note(self, text: str) -> None:
-        """As an event."""
+        """Print a ``note`` event."""
         print_json({"event": "note", "message": text})
 
     def on_done(self, result: ExtractResult) -> None:
-        """As an event."""
+        """Print a ``file-done`` event."""
         print_json({"event": "file-done", **dataclasses.asdict(result)})
 
     def on_failed(self, source: Path, error: JobError) -> None:
-        """As an event."""
+        """Print a ``file-failed`` event."""
         print_json({"event": "file-failed", "source": source, **dataclasses.asdict(error)})
 
     def poll(self) -> None:
-        """An event every two seconds."""
+        """Print a progress event every two seconds."""
         if now_ns() >= self._next_ns:
             self._next_ns = now_ns() + LINE_EVERY_NS
             print_json({"event": "progress", **self._counts(), "left_s": self.tally.left_s})
 
     def finish(self, report: BatchReport) -> None:
-        """The summary."""
+        """Print the totals as the last JSON object."""
         failures: list[dict[str, Any]] = [
             {"source": source, **dataclasses.asdict(error)} for source, error in self.tally.failed
         ]

@@ -1,7 +1,5 @@
 """The command line's words for what can be done about an error."""
 
-from __future__ import annotations
-
 from capture.hints import Advice, Hint
 
 __all__ = ["in_options"]
@@ -28,6 +26,7 @@ _WORDS = {
     Advice.CHECK_FILE: "`capture verify` says what it is",
     Advice.CHECK_MACHINE: "`capture doctor` says what works here",
     Advice.RECOVER_FIRST: "run `capture recover` on it and move it away, or record to another name",
+    Advice.INDEX_MESSAGES: "`capture messages index FOLDER` finds what was moved by hand",
     Advice.UNDO_DELETION: "`capture messages undo` brings it back",
     Advice.KEEP_ANY_SOUND: "install it: pip install {package}; or keep any sound: --any-sound",
     Advice.WAIT_LONGER: "--start-within says how long it is waited for",

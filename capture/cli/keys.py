@@ -1,14 +1,28 @@
-"""Single key presses from the terminal, where there is one."""
-
-from __future__ import annotations
+"""Single key presses from the terminal, where there is one, and what they ask for."""
 
 import contextlib
 import os
 import sys
 import time
-from typing import Any, Self
+from collections.abc import Container
+from typing import TYPE_CHECKING, Any, Self
 
-__all__ = ["Keys"]
+if TYPE_CHECKING:
+    from capture import Running
+
+__all__ = ["Keys", "action_of", "legend", "press"]
+
+_ACTIONS = {
+    "pause": (" ", "space pause"),
+    "mark": ("m", "m mark"),
+    "keep": ("\r", "enter keep now"),
+    "drop": ("d", "d drop"),
+    "play": ("p", "p play"),
+    "save": ("s", "s save last"),
+    "stop": ("q", "q stop"),
+}
+"""What a running thing or its view can do: the key, and how it reads."""
+_BY_KEY = {key: name for name, (key, _) in _ACTIONS.items()} | {"\n": "keep", "Q": "stop"}
 
 SEQUENCE_S = 0.05
 """What follows an escape later than this is another key: terminals send a sequence in one piece."""
@@ -23,6 +37,26 @@ _SEQUENCES = {
 """What VT100, xterm, rxvt and the Linux console send after an escape."""
 _NAMES = {text: name for name, texts in _SEQUENCES.items() for text in texts}
 _WINDOWS_NAMES = {"K": "left", "M": "right", "H": "up", "P": "down", "G": "home", "O": "end"}
+
+
+def action_of(key: str | None) -> str | None:
+    """The name of what a key asks for."""
+    return None if key is None else _BY_KEY.get(key)
+
+
+def legend(actions: Container[str]) -> str:
+    """The keys of these actions, in a line."""
+    return " " + " · ".join(words for name, (_, words) in _ACTIONS.items() if name in actions)
+
+
+def press(running: "Running[Any, Any]", action: str | None) -> None:
+    """Do what a key asks for, if that can be asked of what runs."""
+    if action == "stop":
+        running.stop("key")
+    elif action == "pause" and running.state == "paused":
+        running.resume()
+    elif action in (actions := running.actions()):
+        actions[action]()
 
 
 class Keys:

@@ -1,27 +1,20 @@
 """``capture messages``: kept voice messages on the command line."""
 
-from __future__ import annotations
-
-import contextlib
-import os
-import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
 from capture.cli.app import print_error, say
-from capture.cli.values import Duration, format_clock
+from capture.cli.values import Duration
 from capture.cli.views import print_json
 from capture.errors import CaptureError, ConfigError
 from capture.exit_codes import EXIT_FAILED, EXIT_SOME_FAILED, EXIT_USAGE
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from capture.messages import Library, Message, Query
+from capture.messages import Library, Message, Query
+from capture.units import format_clock
 
 __all__ = ["messages"]
 
@@ -193,7 +186,7 @@ def export(
         for_: Written as this messenger writes its own; by default bit for bit as they are.
         json: One JSON object a message, on stdout: what is known of it, and "exported", the copy.
     """
-    from capture.messages import check_name  # noqa: PLC0415 - only where needed
+    from capture.messages import check_name, copy_to  # noqa: PLC0415 - only where needed
 
     if name is not None:
         check_name(name)
@@ -204,7 +197,7 @@ def export(
     failed = 0
     for message in reversed(found):
         try:
-            path = _copy(message, folder, name, for_)
+            path = copy_to(message, folder, name=name, messenger=for_)
         except CaptureError as error:
             failed += 1
             print_error(error.message, error.hint)
@@ -308,33 +301,6 @@ def _each(chosen: tuple[str, ...], action: Callable[[Library, Message], None]) -
     if not codes:
         return 0
     return EXIT_SOME_FAILED if len(codes) < len(chosen) else max(codes)
-
-
-def _copy(message: Message, folder: Path, pattern: str | None, messenger: str | None) -> Path:
-    """A copy of a message's file under a free name, whole or not at all; as old as the message."""
-    from capture.media.output import as_output_error  # noqa: PLC0415 - loads av
-    from capture.messages import for_messenger, name_of  # noqa: PLC0415 - help needs none of it
-    from capture.naming import clear_parts, part_path, publish  # noqa: PLC0415 - the same
-
-    source = message.path if messenger is None else for_messenger(message, messenger)
-    stem = source.stem if pattern is None else name_of(pattern, message)
-    target = folder.absolute() / f"{stem}{source.suffix}"
-    part = part_path(target)
-    with as_output_error(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        clear_parts(target.parent)
-        try:
-            if not source.is_file():
-                raise ConfigError(
-                    f"the file is missing: {source}",
-                    hint="`capture messages index FOLDER` finds what was moved by hand",
-                )
-            shutil.copyfile(source, part)
-            os.utime(part, (message.moment.timestamp(),) * 2)
-            return publish(part, target, number=True)
-        finally:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
 
 
 def _tell(message: Message) -> None:

@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 from rich.text import Text
 
-from capture.cli.values import format_clock, format_dbfs, format_size
-from capture.model.recording import State
-from capture.units import NS_PER_S
+from capture.model.recording import Snapshot, State
+from capture.model.signal import Level
+from capture.units import NS_PER_S, format_clock, format_dbfs, format_size
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-    from capture.model.recording import Snapshot
-    from capture.model.signal import Level
 
 __all__ = ["PeakHold", "meter", "plain_line", "render"]
 
@@ -51,8 +48,8 @@ class PeakHold:
         return held
 
 
-def render(snapshot: Snapshot, peaks: PeakHold) -> RenderableType:
-    """What is shown in a terminal."""
+def render(snapshot: Snapshot, peaks: PeakHold, keys: str) -> RenderableType:
+    """State, meters, file and keys as they are drawn in a terminal."""
     sign, word, style = _SIGNS.get(snapshot.state, ("·", snapshot.state.value, "dim"))
     head = Text.assemble(
         (f" {sign} {word}", f"bold {style}"),
@@ -67,9 +64,8 @@ def render(snapshot: Snapshot, peaks: PeakHold) -> RenderableType:
         for name, level in snapshot.levels.items()
     ]
     path = Text(f" {snapshot.path or ''}", "dim", overflow="ellipsis", no_wrap=True)
-    keys = Text(" space pause · m mark · q stop", "dim")
     note = [Text(f" ! {snapshot.message}", "yellow")] if snapshot.message else []
-    return Group(head, *rows, *note, path, keys)
+    return Group(head, *rows, *note, path, Text(keys, "dim"))
 
 
 def plain_line(snapshot: Snapshot) -> str:

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 
 from capture.batch.inputs import check_file
 from capture.cli.app import say
-from capture.cli.values import Duration, format_clock
+from capture.cli.values import Duration
 from capture.errors import ConfigError
+from capture.units import format_clock
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from rich.console import Group
 
-    from capture.player import Player
+    from capture import Player
 
 __all__ = ["play", "render_waveform"]
 
@@ -42,7 +43,7 @@ def play(file: Path, /, *, start: Duration = None) -> int:
         start: Begin at this time.
     """
     check_file(file)
-    from capture.player import Player  # noqa: PLC0415 - av is slow to load
+    from capture import Player  # noqa: PLC0415 - av is slow to load
 
     with Player(file) as player:
         for note in player.notes:

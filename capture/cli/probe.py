@@ -7,19 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+from rich.table import Table
 
 from capture.batch.inputs import check_file
 from capture.cli.app import print_error
 from capture.cli.hints import in_options
-from capture.cli.values import format_clock, format_size
 from capture.cli.views import print_json, table_of
 from capture.errors import CaptureError, ConfigError
 from capture.exit_codes import EXIT_FAILED, EXIT_USAGE
+from capture.units import format_clock, format_size
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from capture.media.check.probe import Probe, ProbedTrack
+    from capture import Probe, ProbedTrack
 
 __all__ = ["probe"]
 
@@ -44,7 +43,7 @@ def probe(
         loudness: Measure how loud each sound track is; it has to be decoded for that.
         json: One JSON object a file, on stdout.
     """
-    from capture.media.check.probe import probe as probe_file  # noqa: PLC0415 - av is slow to load
+    from capture import probe as probe_file  # noqa: PLC0415 - av is slow to load
 
     codes = {0}
     for path in (file, *files):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal, TypeGuard
 
 from cyclopts import Parameter
 
+from capture import parse_start, parse_stop
 from capture.cli.app import print_error, say
 from capture.cli.recover import mention_orphans
+from capture.cli.running import run_shown
 from capture.cli.signals import StopSignals
 from capture.cli.streams import detached_output
 from capture.cli.values import Dimensions, Duration, Moment, RectOption, Size, as_target
@@ -23,20 +25,13 @@ from capture.errors import (
     CaptureError,
     ConfigError,
     LibraryMissingError,
-    NothingRecordedError,
 )
 from capture.exit_codes import EXIT_DEAD_SOURCE, EXIT_INTERRUPTED, of_recording
 from capture.hints import Advice, Hint
-from capture.live.rules import parse_start, parse_stop
 from capture.memory import return_large_blocks
 from capture.specs.recording import AudioSpec, RecordingSpec, TrackMode, VideoSpec
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from capture.recording.session import Session
-
-__all__ = ["DEFAULTS", "RecordOptions", "check", "record"]
+__all__ = ["DEFAULTS", "RecordOptions", "record"]
 
 READY_S = 4.0
 """So long before a time that was set the screen is opened; a private desktop is up in 1 s."""
@@ -177,50 +172,39 @@ def record(
     spec = options.spec(output, words)
     with detached_output(), StopSignals(is_last=True) as stop:
         stop.is_starting = True
+        view = choose_view(is_json=json, is_quiet=quiet)
         try:
             if spec.begin_at_s is not None:  # what is wrong is said now, not when the time has come
-                check(spec)
-            view = choose_view(is_json=json, is_quiet=quiet)
+                from capture import check_recording, missing_devices  # noqa: PLC0415 - loads av
+
+                check_recording(spec)
+                view.notes([f"not there now: {what}" for what in missing_devices(spec)])
             if not quiet:
                 mention_orphans(spec.output.parent)
             _count_down(spec.begin_at_s, view, stop)
             return _run(spec, view, stop)
-        except (KeyboardInterrupt, NothingRecordedError):
-            if not stop.has_come:
-                raise
-            say("stopped before anything was recorded")
-            return EXIT_INTERRUPTED
-        except BackendUnavailableError as error:
-            if spec.private_desktop is not None or not _helps_desktop(error):
-                raise
-            raise _with_way_out(error) from error
-
-
-def check(spec: RecordingSpec) -> None:
-    """Whether a spec makes sense, before its time has come.
-
-    A private desktop, whose windows its rules are about, is made only then.
-    """
-    from capture.live.lookout import check_rules  # noqa: PLC0415 - loads NumPy
-    from capture.recording.plan import check_spec  # noqa: PLC0415 - loads av
-
-    check_spec(spec)
-    if spec.private_desktop is None:
-        check_rules(rule for rule in (*spec.start_when, *spec.stop_when) if rule.is_of_windows)
+        except (KeyboardInterrupt, CaptureError) as error:
+            if stop.explains(error):
+                say("stopped before anything was recorded")
+                return EXIT_INTERRUPTED
+            if spec.private_desktop is None and _helps_desktop(error):
+                raise _with_way_out(error) from error
+            raise
 
 
 def _may_hold_video(path: Path) -> bool:
-    from capture.media.write.mux import container_of  # noqa: PLC0415 - loads av
+    from capture import container_of  # noqa: PLC0415 - loads av
 
     return not container_of(path).is_audio_only
 
 
-def _helps_desktop(error: BackendUnavailableError) -> bool:
+def _helps_desktop(error: BaseException) -> TypeGuard[BackendUnavailableError]:
     """Whether a private desktop is a way out that the error does not name yet."""
-    if sys.platform != "linux" or isinstance(error, LibraryMissingError):
+    if not isinstance(error, BackendUnavailableError) or isinstance(error, LibraryMissingError):
         return False
     desktops = {Advice.PRIVATE_DESKTOP, Advice.PRIVATE_DISPLAY}
-    return not (isinstance(error.hint, Hint) and error.hint.advice in desktops)
+    is_named = isinstance(error.hint, Hint) and error.hint.advice in desktops
+    return sys.platform == "linux" and not is_named
 
 
 def _with_way_out(error: BackendUnavailableError) -> BackendUnavailableError:
@@ -231,44 +215,13 @@ def _with_way_out(error: BackendUnavailableError) -> BackendUnavailableError:
 
 
 def _run(spec: RecordingSpec, view: View, stop: StopSignals) -> int:
-    """Record to the end, showing how it goes; gives the exit code.
-
-    Raises:
-        NothingRecordedError: It was stopped before anything was recorded.
-        CaptureError: It could not start, or nothing was kept.
-    """
     return_large_blocks()
-    from capture.recording.session import Session  # noqa: PLC0415 - NumPy is slow to load
+    from capture import Session  # noqa: PLC0415 - NumPy is slow to load
 
     session = Session(spec, view.on_event)
-    stop.attach(session.stop, session.abort)
-    session.start()
-    try:
-        stop.is_starting = False
-        view.notes(session.notes)
-        with view:
-            while not session.wait_for_stop(0):
-                view.show(session)
-    finally:
-        # Whatever went wrong here, the file gets its end before this process does.
-        session.stop()
-        with contextlib.suppress(CaptureError):
-            session.wait()
-    return _conclude(session, view)
-
-
-def _conclude(session: Session, view: View) -> int:
-    """Tell what came of it."""
-    error: CaptureError | None = None
-    try:
-        session.wait()
-    except CaptureError as failure:
-        if session.result is None:
-            raise
-        error = failure
+    error = run_shown(session, view, stop)
     result = session.result
     assert result is not None
-    view.finish(result)
     code = of_recording(session.spec, result, has_failed=error is not None)
     if error is not None:
         print_error(error.message, error.hint)

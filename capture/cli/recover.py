@@ -18,8 +18,7 @@ from capture.exit_codes import EXIT_FAILED, EXIT_SOME_FAILED
 from capture.journal import find_orphans, is_message
 
 if TYPE_CHECKING:
-    from capture.media.check.recover import Recovered
-    from capture.model.voice import VoiceMessage
+    from capture import Recovered, VoiceMessage
 
 __all__ = ["mention_orphans", "recover"]
 
@@ -40,7 +39,7 @@ def recover(
         in_place: Put the clean file in the original's place, once it is checked.
         json: One JSON object on stdout.
     """
-    from capture.media.check import recover as media  # noqa: PLC0415 - av is slow to load
+    from capture import recover as recover_file  # noqa: PLC0415 - av is slow to load
 
     files = _files(places or _default_folders())
     done: list[Recovered] = []
@@ -51,7 +50,7 @@ def recover(
             if is_message(path):
                 messages += _recover_message(path, is_told=not json)
                 continue
-            result = media.recover(path, in_place=in_place)
+            result = recover_file(path, in_place=in_place)
         except CaptureError as error:
             failed.append((path, error))
             print_error(error.message, error.hint)
@@ -78,7 +77,7 @@ def recover(
 
 
 def _recover_message(path: Path, *, is_told: bool) -> tuple[VoiceMessage, ...]:
-    from capture.voice.saving import recover_message  # noqa: PLC0415 - loads the speech model
+    from capture import recover_message  # noqa: PLC0415 - loads the speech model
 
     messages = recover_message(path)
     for message in messages if is_told else ():

@@ -1,16 +1,15 @@
 """``capture schedule``: jobs on the command line; all that they do is in ``capture.schedule``."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import shutil
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
@@ -35,12 +34,8 @@ from capture.errors import ConfigError
 from capture.exit_codes import EXIT_DEAD_SOURCE, EXIT_FAILED, EXIT_INTERRUPTED
 from capture.json_lines import json_line
 from capture.schedule.jobs import Job, Run, Status, place_of
+from capture.schedule.store import Store
 from capture.schedule.when import local_zone
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from capture.schedule.store import Store
 
 __all__ = ["schedule"]
 

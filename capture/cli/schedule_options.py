@@ -1,7 +1,5 @@
 """The settings of a job, besides its time and what it records."""
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass
 from typing import Annotated, Any

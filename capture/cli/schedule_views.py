@@ -1,22 +1,17 @@
 """How ``capture schedule`` shows jobs and runs: tables, local times, a few words for an end."""
 
-from __future__ import annotations
-
 import dataclasses
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from capture.cli.app import say
-from capture.cli.values import format_clock, format_size
 from capture.cli.views import table_of
 from capture.schedule.jobs import Job, Run, Status
+from capture.schedule.store import Store
 from capture.schedule.when import oddity_of, zone_of
 from capture.specs.as_json import to_json
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from capture.schedule.store import Store
+from capture.units import format_clock, format_size
 
 __all__ = [
     "as_found",

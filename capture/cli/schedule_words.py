@@ -1,25 +1,18 @@
 """What follows the ``--`` of a job: the recorder's own options, made a spec, and held for sound."""
 
-from __future__ import annotations
-
 import dataclasses
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from cyclopts.exceptions import CycloptsError
 
 from capture.cli import app as cli, record, voice
 from capture.cli.commands import refuse_empty
-from capture.errors import CaptureError, ConfigError
+from capture.errors import ConfigError
 from capture.naming import safe_name
-from capture.specs.recording import AudioSpec, RecordingSpec
-from capture.specs.target import TestCard, Window
+from capture.schedule.jobs import Job, Place
+from capture.specs.recording import RecordingSpec
 from capture.specs.voice import VoiceSpec
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from capture.schedule.jobs import Job, Place
 
 __all__ = ["check_job", "parse_words"]
 
@@ -98,47 +91,15 @@ def check_job(job: Job) -> tuple[str, ...]:
         raise ConfigError(
             f"{job.when} does not come any more", hint="look at its time, and at --until"
         )
+    # Only where a job is added or changed: loads av.
+    from capture import check_listening, check_recording, missing_devices  # noqa: PLC0415
+
     if isinstance(job.spec, RecordingSpec):
-        record.check(dataclasses.replace(job.spec, output=job.output(first)))
+        check_recording(dataclasses.replace(job.spec, output=job.output(first)))
     else:
-        voice.check(job.spec)
-    warnings = tuple(f"not there now: {what}" for what in _missing(job.spec))
+        check_listening(job.spec)
+    warnings = tuple(f"not there now: {what}" for what in missing_devices(job.spec))
     return warnings if job.has_end else (*warnings, _NO_END)
-
-
-def _missing(spec: RecordingSpec | VoiceSpec) -> Iterator[str]:
-    """Devices of this machine that a job needs and that do not answer now.
-
-    They may be there when the job is due. Windows and applications are not looked for: those are
-    opened for the occasion. Nor is anything on a private desktop, which is made for it.
-
-    Raises:
-        ConfigError: A word names no kind of sound source.
-    """
-    from capture import sources  # noqa: PLC0415 - only where a job is added or changed
-
-    sounds: tuple[AudioSpec, ...]
-    if isinstance(spec, VoiceSpec):
-        sounds = (AudioSpec("system" if spec.source == "auto" else spec.source),)
-    elif spec.private_desktop is not None:
-        return
-    else:
-        sounds, film = spec.audio, spec.video
-        if film is not None and not isinstance(film.target, (TestCard, Window)):
-            try:
-                sources.open_screen(film).close()
-            except CaptureError as error:
-                yield error.message
-    for sound in sounds:
-        if sound.kind == "app":
-            continue
-        try:
-            sources.open_audio(sound).close()
-        except ConfigError:
-            raise
-        except CaptureError as error:
-            option = "--from" if isinstance(spec, VoiceSpec) else "--audio"
-            yield f"{error.message} ({option} {sound.source})"
 
 
 def _command_of(words: Sequence[str]) -> tuple[str, list[str]]:

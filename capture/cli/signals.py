@@ -6,23 +6,20 @@ the middle of something else: no handler waits for a lock that the very same thr
 raises where a library is just loading, and ^C counts also while the main thread does not answer.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import socket
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Self
 
 from capture.cli.app import on_interrupt, say
 from capture.cli.streams import DetachedStream
+from capture.errors import NothingRecordedError
 from capture.exit_codes import EXIT_INTERRUPTED
 from capture.pipeline import StopFlag
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import FrameType, TracebackType
 
 __all__ = ["StopSignals"]
 
@@ -88,12 +85,7 @@ class StopSignals:
                 self._saved[number] = signal.signal(number, lambda *_: None)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for number, handler in self._saved.items():
             is_over = self._is_last and kind is None and handler is on_interrupt
             signal.signal(number, signal.SIG_IGN if is_over else handler or signal.SIG_DFL)
@@ -117,12 +109,21 @@ class StopSignals:
 
     @property
     def has_come(self) -> bool:
-        """Whether there was one."""
+        """Whether a signal has come."""
         return self._come.is_set()
 
     def wait(self, timeout_s: float) -> bool:
         """Sleep so long, in s, or until one comes; true once there was one."""
         return self._come.wait(timeout_s)
+
+    def explains(self, error: BaseException) -> bool:
+        """Whether an error is what a signal has made of a start.
+
+        ^C also ends a program that a library asks while it is loaded, such as ``ldconfig``; the
+        library then says that something is not there.
+        """
+        is_end = isinstance(error, (KeyboardInterrupt, NothingRecordedError))
+        return self.has_come and (self.is_starting or is_end)
 
     def check(self) -> None:
         """Leave, if there was one.

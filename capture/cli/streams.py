@@ -4,8 +4,6 @@ A log viewer ends (EPIPE), the disk of a log is full (ENOSPC), a terminal is clo
 stops reading and the pipe is full: a recording goes on all the same, and so does a batch.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import io
@@ -14,13 +12,11 @@ import sys
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, TextIO, cast
+from collections.abc import Iterator
+from typing import TextIO, cast
 
 from capture.cli.app import say
 from capture.pipeline import Mailbox, MailboxClosedError, WhenFull
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 __all__ = ["DetachedStream", "detached_output"]
 
@@ -48,7 +44,7 @@ class DetachedStream(io.TextIOBase):
     """
 
     def __init__(
-        self, stream: TextIO, raw: io.RawIOBase, box: Mailbox[tuple[DetachedStream, bytes]]
+        self, stream: TextIO, raw: io.RawIOBase, box: "Mailbox[tuple[DetachedStream, bytes]]"
     ) -> None:
         super().__init__()
         self.stream = stream
@@ -67,15 +63,15 @@ class DetachedStream(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """Of the bytes."""
+        """Encoding of the text on its way to the file."""
         return self.stream.encoding
 
     def isatty(self) -> bool:
-        """Whether it is a terminal."""
+        """Whether the stream below is a terminal."""
         return self.stream.isatty()
 
     def writable(self) -> bool:
-        """Always."""
+        """True: it takes text at any time."""
         return True
 
     def write(self, text: str, /) -> int:

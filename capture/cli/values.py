@@ -1,21 +1,15 @@
 """What people write and read on the command line: durations, sizes, rectangles."""
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from capture.errors import ConfigError
 from capture.geometry import Rect
-from capture.specs.target import Desktop, Region, Screen, TestCard, Window
-from capture.units import parse_duration, parse_size
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from capture.specs.target import Target
+from capture.specs.target import Desktop, Region, Screen, Target, TestCard, Window
+from capture.units import format_duration, parse_duration, parse_size
 
 __all__ = [
     "Dimensions",
@@ -24,10 +18,6 @@ __all__ = [
     "RectOption",
     "Size",
     "as_target",
-    "format_clock",
-    "format_dbfs",
-    "format_duration",
-    "format_size",
     "parse_dimensions",
     "parse_duration",
     "parse_rect",
@@ -84,34 +74,6 @@ def parse_dimensions(text: str) -> tuple[int, int]:
     if match is None or not int(match[1]) or not int(match[2]):
         raise ValueError(f"{text!r} is no size in pixels; write 1280x720")
     return int(match[1]), int(match[2])
-
-
-def format_clock(seconds: float) -> str:
-    """``00:01:30``."""
-    whole = int(seconds)
-    return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}"
-
-
-def format_duration(seconds: float) -> str:
-    """``1m30s``: as ``parse_duration`` reads it."""
-    minutes, rest_s = divmod(seconds, 60)
-    hours, minutes = divmod(int(minutes), 60)
-    parts = (f"{hours}h" if hours else "", f"{minutes}m" if minutes else "")
-    return "".join(parts) + (f"{rest_s:g}s" if rest_s or seconds < 60 else "")  # noqa: PLR2004 - a minute
-
-
-def format_size(size_bytes: float) -> str:
-    """``1.2 MB``: what disks and shops mean, powers of 1000."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size_bytes < 1000:  # noqa: PLR2004 - the step between units
-            return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
-        size_bytes /= 1000
-    return f"{size_bytes:.1f} TB"
-
-
-def format_dbfs(level_dbfs: float) -> str:
-    """``-18 dBFS``, or ``silent``."""
-    return "silent" if level_dbfs < -120 else f"{level_dbfs:.0f} dBFS"  # noqa: PLR2004 - 20 bits
 
 
 LATE_S = 60.0

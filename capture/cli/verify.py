@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from rich.console import Console
+from rich.table import Table
 
 from capture.batch.inputs import check_file
 from capture.cli.app import print_error
-from capture.cli.values import format_dbfs
 from capture.cli.views import print_json, table_of
 from capture.errors import CaptureError, ConfigError, DamagedFileError
 from capture.exit_codes import EXIT_FAILED, EXIT_USAGE
+from capture.units import format_dbfs
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from capture.media.check.measure import TrackMeasure
-    from capture.media.check.verify import VerifyReport
+    from capture import TrackMeasure, VerifyReport
 
 __all__ = ["verify"]
 
@@ -43,7 +41,7 @@ def verify(
 
 
 def _verify_one(path: Path, *, as_json: bool) -> int:
-    from capture.media.check.verify import verify as verify_file  # noqa: PLC0415 - av is slow to load
+    from capture import verify as verify_file  # noqa: PLC0415 - av is slow to load
 
     try:
         check_file(path)

@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from capture import json_lines
 from capture.cli.app import say
-from capture.cli.values import format_clock, format_dbfs, format_size
 from capture.clock import local_time, now_ns
 from capture.model.events import Event, EventKind
-from capture.model.recording import RecordingResult, State
-from capture.units import NS_PER_S
+from capture.model.recording import RecordingResult
+from capture.units import NS_PER_S, format_clock, format_dbfs, format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Sequence
-    from types import TracebackType
-
     from rich.table import Table
 
-    from capture.live.running import Running
-    from capture.recording.session import Session
+    from capture import Running, Session
 
 __all__ = [
     "JsonView",
     "LineView",
     "MeterView",
     "Shown",
+    "TerminalView",
     "View",
     "choose_view",
     "print_json",
@@ -41,47 +38,42 @@ LINE_EVERY_NS = 2 * NS_PER_S
 
 
 class Shown:
-    """Something that is shown as long as it is entered; it has nothing to give back."""
+    """A view, entered while it is shown."""
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Nothing to give back."""
+    def __exit__(self, *_: object) -> None:
+        """Do nothing."""
 
 
 class View(Shown):
-    """Shows nothing; the others build on it."""
+    """Shows nothing; the base of all views."""
 
     def on_event(self, event: Event) -> None:
         """Called from several threads with every event."""
 
     def notes(self, notes: Sequence[str]) -> None:
-        """What the sources have to say about themselves."""
+        """Show why a slower or poorer way was taken, a sentence each."""
 
     def wait(self, until_s: float, sleep: Callable[[], object]) -> None:
-        """Show that it begins at a wall time, in s since 1970, and sleep a little."""
+        """Show when it begins (wall time, in s since 1970), and sleep for a moment."""
         del until_s
         sleep()
 
     def show(self, running: Any) -> None:
-        """Show how it goes, and take the time of one poll for it."""
+        """Show the present state; takes the time of one poll."""
         running.wait_for_stop(POLL_S)
 
     def finish(self, result: Any) -> None:
-        """Show the result."""
+        """Show the result at the end."""
 
 
 class PathView(View):
-    """Prints nothing but the paths of the result."""
+    """Prints the paths of the finished files, nothing else."""
 
     def finish(self, result: RecordingResult) -> None:
-        """The paths of the files."""
+        """Print the path of each file on stdout."""
         for path in result.paths:
             print(path, flush=True)  # noqa: T201
 
@@ -109,30 +101,30 @@ class LineView(PathView):
     """Plain lines on stderr, for logs and pipes."""
 
     def __init__(self) -> None:
-        self._told: set[str] = set()
+        self._shown_warnings: set[str] = set()
         self._next_ns = now_ns() + LINE_EVERY_NS
         self._waits_until_s: float | None = None
 
     def on_event(self, event: Event) -> None:
-        """A line for what matters to people."""
+        """Print warnings, lost devices and the like."""
         if event.kind in _SPOKEN:
-            self._told.add(event.message)
+            self._shown_warnings.add(event.message)
             say(_spoken(event))
 
     def wait(self, until_s: float, sleep: Callable[[], object]) -> None:
-        """A line, once."""
+        """Print the countdown once."""
         if self._waits_until_s != until_s:
             self._waits_until_s = until_s
             say(_countdown(until_s))
         super().wait(until_s, sleep)
 
     def notes(self, notes: Sequence[str]) -> None:
-        """A line for every note."""
+        """Print each note as a line."""
         for note in notes:
             say(f"note: {note}")
 
     def show(self, session: Session) -> None:
-        """A new line every two seconds."""
+        """Print levels and counters every two seconds."""
         super().show(session)
         if now_ns() >= self._next_ns:
             from capture.cli.meters import plain_line  # noqa: PLC0415 - rich is slow to load
@@ -141,14 +133,14 @@ class LineView(PathView):
             say(plain_line(session.snapshot()))
 
     def finish(self, result: RecordingResult) -> None:
-        """A summary, then the paths."""
-        for line in summary(result, self._told):
+        """Print a summary, then the paths."""
+        for line in summary(result, self._shown_warnings):
             say(line)
         super().finish(result)
 
 
-class MeterView(PathView):
-    """Live meters and keys in a terminal."""
+class TerminalView(View):
+    """A live picture and keys in a terminal, on stderr."""
 
     def __init__(self) -> None:
         from rich.console import Console  # noqa: PLC0415 - slow to load
@@ -157,62 +149,64 @@ class MeterView(PathView):
         from capture.cli.keys import Keys  # noqa: PLC0415
         from capture.cli.meters import PeakHold  # noqa: PLC0415
 
-        self._told: set[str] = set()
-        self._console = Console(stderr=True, emoji=False)
-        self._live = Live(console=self._console, auto_refresh=False, transient=True)
-        self._keys = Keys()
-        self._peaks = PeakHold()
+        self.console = Console(stderr=True, emoji=False)
+        self.live = Live(console=self.console, auto_refresh=False, transient=True)
+        self.keys = Keys()
+        self.peaks = PeakHold()
 
     def __enter__(self) -> Self:
-        self._live.__enter__()
-        self._keys.__enter__()
+        self.live.start()
+        self.keys.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._keys.__exit__(kind, error, trace)
-        self._live.__exit__(kind, error, trace)
+    def __exit__(self, *_: object) -> None:
+        self.keys.__exit__()
+        self.live.stop()
 
-    def on_event(self, event: Event) -> None:
-        """A line for what matters to people."""
-        if event.kind in _SPOKEN:
-            self._told.add(event.message)
-            self._console.print(_spoken(event), style="yellow", markup=False)
-
-    def wait(self, until_s: float, sleep: Callable[[], object]) -> None:
-        """A line that counts down."""
-        from rich.text import Text  # noqa: PLC0415 - slow to load
-
-        with self._live:
-            self._live.update(Text(_countdown(until_s)), refresh=True)
-            super().wait(until_s, sleep)
+    def say(self, text: str, style: str | None = None) -> None:
+        """Print a line above the picture."""
+        self.console.print(text, style=style, markup=False, highlight=False)
 
     def notes(self, notes: Sequence[str]) -> None:
-        """A line for every note."""
+        """Print each note as a line."""
         for note in notes:
-            self._console.print(f"note: {note}", style="dim", markup=False)
+            self.say(f"note: {note}", "dim")
+
+
+class MeterView(TerminalView, PathView):
+    """Live meters and keys in a terminal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown_warnings: set[str] = set()
+
+    def on_event(self, event: Event) -> None:
+        """Print warnings, lost devices and the like."""
+        if event.kind in _SPOKEN:
+            self._shown_warnings.add(event.message)
+            self.say(_spoken(event), "yellow")
+
+    def wait(self, until_s: float, sleep: Callable[[], object]) -> None:
+        """Show a countdown."""
+        from rich.text import Text  # noqa: PLC0415 - slow to load
+
+        with self.live:
+            self.live.update(Text(_countdown(until_s)), refresh=True)
+            super().wait(until_s, sleep)
 
     def show(self, session: Session) -> None:
-        """The meters as they are now, and one key."""
+        """Draw the meters once and act on at most one key."""
+        from capture.cli.keys import action_of, legend, press  # noqa: PLC0415
         from capture.cli.meters import render  # noqa: PLC0415
 
-        self._live.update(render(session.snapshot(), self._peaks), refresh=True)
-        key = self._keys.read(POLL_S)
-        if key == " ":
-            (session.resume if session.state is State.PAUSED else session.pause)()
-        elif key == "m":
-            session.mark()
-        elif key in {"q", "Q"}:
-            session.stop("key")
+        picture = render(session.snapshot(), self.peaks, legend(session.actions()))
+        self.live.update(picture, refresh=True)
+        press(session, action_of(self.keys.read(POLL_S)))
 
     def finish(self, result: RecordingResult) -> None:
-        """A summary, then the paths."""
-        for line in summary(result, self._told):
-            self._console.print(line, markup=False, highlight=False)
+        """Print a summary, then the paths."""
+        for line in summary(result, self._shown_warnings):
+            self.say(line)
         super().finish(result)
 
 
@@ -225,30 +219,30 @@ class JsonView(View):
         print_json({"event": "protocol", "version": json_lines.VERSION})
 
     def wait(self, until_s: float, sleep: Callable[[], object]) -> None:
-        """An event, once."""
+        """Print a ``waiting`` event once."""
         if self._waits_until_s != until_s:
             self._waits_until_s = until_s
             print_json({"event": EventKind.WAITING, "message": _countdown(until_s)})
         super().wait(until_s, sleep)
 
     def on_event(self, event: Event) -> None:
-        """A line for every event."""
+        """Print the event as a JSON object."""
         print_json(json_lines.of_event(event))
 
     def notes(self, notes: Sequence[str]) -> None:
-        """A line for every note."""
+        """Print a ``note`` object for each."""
         for note in notes:
             print_json({"event": "note", "message": note})
 
     def show(self, running: Running[Any, Any]) -> None:
-        """Progress every two seconds."""
+        """Print a ``progress`` object every two seconds."""
         super().show(running)
         if now_ns() >= self._next_ns:
             self._next_ns += LINE_EVERY_NS
             print_json(json_lines.of_snapshot(running.snapshot()))
 
     def finish(self, result: Any) -> None:
-        """The last line."""
+        """Print the ``result`` object, the last line."""
         print_json(json_lines.of_result(result))
 
 
@@ -259,7 +253,7 @@ def _countdown(until_s: float) -> str:
 
 
 def print_json(values: dict[str, Any]) -> None:
-    """One line on stdout."""
+    """Print a JSON object as one line on stdout."""
     # In one piece: events come from several threads, and print writes its end by itself.
     print(json_lines.json_line(values), end="", flush=True)  # noqa: T201
 
@@ -283,12 +277,12 @@ def choose_view(*, is_json: bool, is_quiet: bool) -> View:
     return MeterView() if sys.stderr.isatty() else LineView()
 
 
-def summary(result: RecordingResult, told: Container[str] = ()) -> list[str]:
+def summary(result: RecordingResult, shown: Container[str] = ()) -> list[str]:
     """What is said at the end: length, size, pictures, loudness, and what went wrong.
 
     Args:
         result: What was kept.
-        told: Warnings that were said before.
+        shown: Warnings that were said before.
     """
     parts = [f"{result.duration_s:.1f} s", format_size(result.size_bytes)]
     if result.captured_pictures:
@@ -300,5 +294,5 @@ def summary(result: RecordingResult, told: Container[str] = ()) -> list[str]:
     ]
     return [
         f"saved: {'; '.join(parts)}",
-        *(f"warning: {w}" for w in result.warnings if w not in told),
+        *(f"warning: {w}" for w in result.warnings if w not in shown),
     ]

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from capture import parse_start, parse_stop
 from capture.cli.app import print_error, say
 from capture.cli.recover import mention_orphans
+from capture.cli.running import run_shown
 from capture.cli.signals import StopSignals
 from capture.cli.streams import detached_output
 from capture.cli.values import Duration, parse_duration
 from capture.cli.voice_views import choose_view
 from capture.config import default_voice_folder
-from capture.errors import CaptureError, ConfigError, NothingRecordedError
+from capture.errors import CaptureError, ConfigError
 from capture.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SOME_FAILED, of_listening
-from capture.live.rules import parse_start, parse_stop
 from capture.specs.voice import GateSpec, SoundFileSpec, VoiceSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from capture import VoiceResult
 
-    from capture.model.voice import VoiceResult
-    from capture.voice import VoiceKeeper
-
-__all__ = ["DEFAULTS", "VoiceOptions", "check", "voice"]
+__all__ = ["DEFAULTS", "VoiceOptions", "voice"]
 
 MESSENGERS = ("whatsapp", "telegram")
 DEFAULT_GATE = GateSpec()
@@ -161,45 +158,23 @@ def voice(
         stop.is_starting = True
         try:
             return _run(spec, stop, is_json=json, is_quiet=quiet)
-        except NothingRecordedError:
-            if not stop.has_come:
+        except CaptureError as error:
+            if not stop.explains(error):
                 raise
             say("stopped before it listened")
             return EXIT_INTERRUPTED
 
 
-def check(spec: VoiceSpec) -> None:
-    """Whether a spec makes sense, before its time has come."""
-    from capture.live.lookout import check_rules  # noqa: PLC0415 - loads NumPy
-    from capture.voice.plan import check_spec  # noqa: PLC0415 - loads av
-
-    check_spec(spec)
-    check_rules(rule for rule in (*spec.start_when, *spec.stop_when) if rule.is_of_windows)
-
-
 def _run(spec: VoiceSpec, stop: StopSignals, *, is_json: bool, is_quiet: bool) -> int:
-    from capture.voice import VoiceKeeper  # noqa: PLC0415 - av and the speech model are slow
+    from capture import VoiceKeeper  # noqa: PLC0415 - av and the speech model are slow
 
     if not is_quiet:
         mention_orphans(spec.folder)
     view = choose_view(is_json=is_json, is_quiet=is_quiet)
-    error: CaptureError | None = None
     keeper = VoiceKeeper(spec, view.on_event)
-    stop.attach(keeper.stop, keeper.abort)
-    try:
-        # Also while it finishes: the signal would kill it.
-        with view, _save_on_signal(keeper), keeper:
-            stop.is_starting = False
-            view.notes(keeper.notes)
-            while not keeper.wait_for_stop(0):
-                view.show(keeper)
-    except CaptureError as failure:
-        if keeper.result is None:
-            raise
-        error = failure
+    error = run_shown(keeper, view, stop)
     result = keeper.result
     assert result is not None
-    view.finish(result)
     if error is not None:
         print_error(error.message, error.hint)
         mention_orphans(spec.folder)
@@ -220,24 +195,6 @@ def _exit_code(spec: VoiceSpec, result: VoiceResult) -> int:
             "--any-sound keeps everything; `capture devices` lists what plays",
         )
     return code
-
-
-@contextlib.contextmanager
-def _save_on_signal(keeper: VoiceKeeper) -> Iterator[None]:
-    """SIGUSR1 saves what sounded last, where there is such a signal."""
-    number = getattr(signal, "SIGUSR1", None)
-    if number is None:
-        yield
-        return
-
-    def save(_number: int, _frame: Any) -> None:
-        keeper.save_last()
-
-    before = signal.signal(number, save)
-    try:
-        yield
-    finally:
-        signal.signal(number, before)
 
 
 def _purposes(words: Sequence[str]) -> tuple[str | None, float | None]:

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import TYPE_CHECKING, Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from capture.cli.app import say
 from capture.cli.hints import in_options
-from capture.cli.values import format_clock, format_dbfs, format_size
-from capture.cli.views import POLL_S, JsonView, View
+from capture.cli.keys import action_of, legend, press
+from capture.cli.views import POLL_S, JsonView, TerminalView, View
 from capture.errors import CaptureError
 from capture.model.events import Event, EventKind
 from capture.model.voice import VoiceState
+from capture.units import format_clock, format_dbfs, format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from types import TracebackType
-
     from rich.console import RenderableType
 
-    from capture.model.voice import VoiceMessage, VoiceResult, VoiceSnapshot
-    from capture.voice import VoiceKeeper
+    from capture import VoiceKeeper, VoiceMessage, VoiceResult, VoiceSnapshot
 
 __all__ = ["VoiceView", "choose_view", "kept_line", "render"]
 
@@ -46,10 +44,10 @@ LISTED = 8
 
 
 class VoiceView(View):
-    """Prints nothing but the paths of what is kept; the others build on it."""
+    """Prints the paths of kept messages, nothing else; the base of the other views."""
 
     def on_event(self, event: Event) -> None:
-        """The path of a kept message is the result."""
+        """Print the path of a kept message on stdout."""
         if event.kind is EventKind.MESSAGE_KEPT:
             print(event.message, flush=True)  # noqa: T201
 
@@ -58,7 +56,7 @@ class LineView(VoiceView):
     """Plain lines on stderr, for logs and pipes: one for each thing that happens."""
 
     def on_event(self, event: Event) -> None:
-        """A line for what matters to people."""
+        """Print kept messages, warnings and changes of the source."""
         if event.kind is EventKind.MESSAGE_KEPT:
             details = event.details
             level, size = format_dbfs(details["rms_dbfs"]), format_size(details["size_bytes"])
@@ -68,113 +66,82 @@ class LineView(VoiceView):
         super().on_event(event)
 
     def notes(self, notes: Sequence[str]) -> None:
-        """A line for every note."""
+        """Print each note as a line."""
         for note in notes:
             say(f"note: {note}")
 
     def finish(self, result: VoiceResult) -> None:
-        """A summary."""
+        """Print how many messages were kept."""
         say(_summary(result))
 
 
-class LiveView(VoiceView):
+class LiveView(TerminalView, VoiceView):
     """A live view with keys, in a terminal."""
 
     def __init__(self) -> None:
-        from rich.console import Console  # noqa: PLC0415 - slow to load
-        from rich.live import Live  # noqa: PLC0415
-
-        from capture.cli.keys import Keys  # noqa: PLC0415
-        from capture.cli.meters import PeakHold  # noqa: PLC0415
-
-        self._console = Console(stderr=True, emoji=False)
-        self._live = Live(console=self._console, auto_refresh=False, transient=True)
-        self._keys = Keys()
-        self._peaks = PeakHold()
+        super().__init__()
         self._question: str | None = None
         self._asked: VoiceMessage | int | None = None
         """What the question is about: a message that was kept, or the number of an open one."""
         self._player: threading.Thread | None = None
         self._stop_playing = threading.Event()
 
-    def __enter__(self) -> Self:
-        self._live.__enter__()
-        self._keys.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._end_playing()
-        self._keys.__exit__(kind, error, trace)
-        self._live.__exit__(kind, error, trace)
+        super().__exit__()
 
     def on_event(self, event: Event) -> None:
-        """A line for what matters; the paths go to stdout where that is not this terminal."""
+        """Print warnings; paths go to stdout where that is not this terminal."""
         if event.kind in _SPOKEN:
-            self._say(event.message)
+            self.say(event.message, "yellow")
         if sys.stdout is not None and not sys.stdout.isatty():
             super().on_event(event)
 
-    def notes(self, notes: Sequence[str]) -> None:
-        """A line for every note."""
-        for note in notes:
-            self._console.print(f"note: {note}", style="dim", markup=False)
-
     def show(self, keeper: VoiceKeeper) -> None:
-        """One picture of the view, and at most one key."""
+        """Draw the view once and act on at most one key."""
         snapshot = keeper.snapshot()
-        held_dbfs = self._peaks.update("level", snapshot.level.peak_dbfs)
-        self._live.update(render(snapshot, held_dbfs, self._question), refresh=True)
-        key = self._keys.read(POLL_S)
+        held_dbfs = self.peaks.update("level", snapshot.level.peak_dbfs)
+        keys = self._question or legend({*keeper.actions(), "drop", "play"})
+        picture = render(snapshot, held_dbfs, keys, is_question=self._question is not None)
+        self.live.update(picture, refresh=True)
+        key = self.keys.read(POLL_S)
         if key is not None:
             self._press(key, keeper, snapshot)
 
     def finish(self, result: VoiceResult) -> None:
-        """The list of what was kept, and a summary."""
+        """Print the kept messages and a summary."""
         for message in result.messages:
-            self._console.print(kept_line(message), markup=False, highlight=False)
-        self._console.print(_summary(result), markup=False, highlight=False)
+            self.say(kept_line(message))
+        self.say(_summary(result))
 
     def _press(self, key: str, keeper: VoiceKeeper, snapshot: VoiceSnapshot) -> None:
+        action = action_of(key)
         if self._question is not None:
             self._question = None
             if key in {"y", "Y"}:
                 self._throw_away(keeper, snapshot)
-        elif key == " ":
-            (keeper.resume if snapshot.state is VoiceState.PAUSED else keeper.pause)()
-        elif key in {"\r", "\n"}:
-            keeper.keep()
-        elif key == "d" and snapshot.number is not None:
+        elif action == "drop" and snapshot.number is not None:
             self._asked = snapshot.number
             self._question = "throw away the open message? y / n"
-        elif key == "d" and snapshot.kept:
+        elif action == "drop" and snapshot.kept:
             self._asked = snapshot.kept[-1]
             self._question = f"throw away {self._asked.path.name}? y / n"
-        elif key == "s":
-            keeper.save_last()
-        elif key == "p" and snapshot.kept:
+        elif action == "play" and snapshot.kept:
             self._play(keeper, snapshot.kept[-1])
-        elif key in {"q", "Q"}:
-            keeper.stop("key")
+        else:
+            press(keeper, action)
 
     def _throw_away(self, keeper: VoiceKeeper, snapshot: VoiceSnapshot) -> None:
-        """What was asked about, though another may be open or the last by now."""
+        """Drop the message of the question, though another may be open by now."""
         if isinstance(self._asked, int):
             keeper.throw_away(self._asked)
             if self._asked != snapshot.number:
-                self._say("that message is over, and is kept: d again drops it")
+                self.say("that message is over, and is kept: d again drops it", "yellow")
         elif self._asked is not None:
             try:
                 keeper.delete(self._asked)
             except CaptureError as error:
-                self._say(f"{error.message}; {in_options(error.hint)}")
-
-    def _say(self, text: str) -> None:
-        self._console.print(text, style="yellow", markup=False, highlight=False)
+                self.say(f"{error.message}; {in_options(error.hint)}", "yellow")
 
     def _play(self, keeper: VoiceKeeper, message: VoiceMessage) -> None:
         """Play a message on a thread of its own; the key again ends it."""
@@ -188,14 +155,14 @@ class LiveView(VoiceView):
         self._player.start()
 
     def _play_now(self, keeper: VoiceKeeper, message: VoiceMessage) -> None:
-        from capture.voice.preview import preview  # noqa: PLC0415 - loads av
+        from capture import preview  # noqa: PLC0415 - loads av
 
         try:
-            with preview(keeper, message) as player:
+            with preview(keeper, message.path) as player:
                 while not player.is_over and not self._stop_playing.wait(PLAY_TURN_S):
                     player.feed()
         except CaptureError as error:
-            self._say(f"{error.message}; {in_options(error.hint)}")
+            self.say(f"{error.message}; {in_options(error.hint)}", "yellow")
 
     def _end_playing(self) -> None:
         if self._player is not None:
@@ -219,7 +186,9 @@ def _is_new(event: Event) -> bool:
     return event.kind is EventKind.MESSAGE_OPENED and event.details["part"] == 1
 
 
-def render(snapshot: VoiceSnapshot, held_dbfs: float, question: str | None) -> RenderableType:
+def render(
+    snapshot: VoiceSnapshot, held_dbfs: float, keys: str, *, is_question: bool
+) -> RenderableType:
     """What is shown in a terminal: state, meter with the threshold, what was kept, keys."""
     from rich.console import Group  # noqa: PLC0415 - slow to load
     from rich.text import Text  # noqa: PLC0415
@@ -239,14 +208,12 @@ def render(snapshot: VoiceSnapshot, held_dbfs: float, question: str | None) -> R
         for message in snapshot.kept[-LISTED:]
     ]
     note = [Text(f" ! {snapshot.message}", "yellow")] if snapshot.message else []
-    keys = Text(" space pause · enter keep now · d drop · p play · s save last · q stop", "dim")
-    if question is not None:
-        keys = Text(f" {question}", "bold yellow")
-    return Group(head, level, *rows, *note, keys)
+    last = Text(f" {keys}", "bold yellow") if is_question else Text(keys, "dim")
+    return Group(head, level, *rows, *note, last)
 
 
 def kept_line(message: VoiceMessage) -> str:
-    """A kept message in a line."""
+    """A kept message as a line: path, length, level."""
     return f"{message.path}  {message.length_s:.1f} s  {format_dbfs(message.rms_dbfs)}"
 
 

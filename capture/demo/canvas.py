@@ -107,7 +107,7 @@ class Canvas(Closing):
         self._round_trip()
 
     def serve(self) -> None:
-        """Handle what the window system wants: draw again what was covered, note a closing."""
+        """Handle window events: draw again what was covered, note that it was closed."""
         while (event := self._connection.poll_for_event()) is not None:
             if isinstance(event, xcffib.xproto.ExposeEvent):
                 self.show()
@@ -115,11 +115,11 @@ class Canvas(Closing):
                 self.is_closed = True
 
     def close(self) -> None:
-        """Take the window away."""
+        """Close the window and the connection to the X server; idempotent."""
         self._connection.disconnect()
 
     def _round_trip(self) -> None:
-        """Wait until the server has done all that was asked."""
+        """Wait until the server has handled all requests."""
         self._connection.core.GetInputFocus().reply()
 
     def _send(self, top: int, bottom: int) -> None:

@@ -1,4 +1,10 @@
-"""What stands where in the demo's window, and when: known to who draws it and to who films it."""
+"""Places and times in the demo's window, shared by what draws it and what measures it."""
+
+import sys
+
+from capture.errors import UnsupportedError
+from capture.hints import Advice
+from capture.libraries import needed
 
 __all__ = [
     "ACCENT",
@@ -11,6 +17,7 @@ __all__ = [
     "bar_at_px",
     "bar_due_s",
     "is_played",
+    "require_window",
 ]
 
 TITLE = "Voice message"
@@ -21,11 +28,11 @@ BARS = 72
 WAVE_BOX = (210, 200, 790, 320)
 """Left, top, right and bottom of the waveform."""
 ACCENT, FAINT = (160, 196, 64), (140, 122, 106)
-"""Of a bar that was played and of one that was not: blue, green, red, as OpenCV has them."""
+"""Colours of a played bar and of the others: blue, green, red, as in OpenCV."""
 
 
 def bar_due_s(bar: int, length_s: float) -> float:
-    """When a bar takes its colour, in seconds of the message."""
+    """When a bar changes its colour, in seconds of the message."""
     return (bar + 0.5) / BARS * length_s
 
 
@@ -40,3 +47,20 @@ def is_played(blue: int, green: int, red: int) -> bool:
     halfway = (ACCENT[1] + FAINT[1]) // 2
     del blue
     return green > halfway and green > red + (ACCENT[1] - ACCENT[2]) // 4
+
+
+def require_window() -> None:
+    """See whether the message's window can be drawn and heard: it is a program of its own.
+
+    Raises:
+        UnsupportedError: Not on this system.
+        LibraryMissingError: Something is not installed.
+    """
+    if sys.platform != "linux":
+        raise UnsupportedError(
+            "the demo's window needs Linux",
+            hint=Advice.CHECK_MACHINE.with_(),
+        )
+    with needed("xcffib"):
+        import capture.demo.canvas  # noqa: PLC0415 - only looked for
+    import capture.opencv  # noqa: F401, PLC0415 - the same

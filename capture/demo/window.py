@@ -35,7 +35,7 @@ from capture.units import NS_PER_S
 __all__ = ["draw_message", "main"]
 
 STEPS_PER_BAR = 2
-"""How often the picture changes while one bar is played: 24 times a second here."""
+"""Number of pictures while one bar is played; 24 a second here."""
 LEAD_S = 2.0
 """The window stands before the sound begins, as a messenger does; a recorder finds it meanwhile."""
 TAIL_S = 0.7

@@ -9,8 +9,8 @@ Private means: the screen wants an X authority cookie and does not listen on TCP
 socket and runtime directory lie in a folder of mode 0700. What would lead a program back to the
 desktop of the person (Wayland, the session bus) is not in its environment.
 
-Every process runs under a keeper (``keeper.py``) that takes its whole tree down when it is told
-to, or when the process that owns this object dies, ``kill -9`` included.
+Every process runs under a supervisor (``supervisor.py``) that ends its whole process tree on a
+signal to it, or when the process that owns this object dies, ``kill -9`` included.
 """
 
 import contextlib
@@ -56,7 +56,7 @@ PROGRAM_GRACE_S = 2.0
 SERVER_GRACE_S = 1.0
 """The two servers end within 50 ms when asked."""
 KILL_MARGIN_S = 3.0
-"""Beyond its grace time, a keeper that has not ended is stuck and is killed."""
+"""Beyond its grace time, a supervisor that has not ended is stuck and is killed."""
 LOG_LINES = 12
 """How much of a server's log goes into an error's details."""
 
@@ -148,8 +148,8 @@ class PrivateDesktop(Closing):
         """Start a program on this desktop, in a session of its own.
 
         As in a container, the command has to stay in the foreground: what it leaves behind in the
-        background ends with it. The result is its keeper: end it with ``terminate()``; after a
-        ``kill()`` the keeper can no longer look after grandchildren.
+        background ends with it. The result is its supervisor: end it with ``terminate()``; after a
+        ``kill()`` the supervisor can no longer look after grandchildren.
 
         Args:
             command: The program and its arguments.
@@ -162,15 +162,15 @@ class PrivateDesktop(Closing):
             DeviceNotFoundError: There is no such program.
         """
         if not command:
-            raise ConfigError("no command to run", hint="name a program after `--`")
+            raise ConfigError("the command to run is empty", hint="name a program to run")
         variables = inherited_variables() | self.environment | dict(environment or {})
         if shutil.which(command[0], path=variables.get("PATH", os.defpath)) is None:
             raise DeviceNotFoundError(
                 f"there is no program {command[0]!r}",
-                hint="check the command after `--`, or install the program",
+                hint="check the command, or install the program",
             )
         program = subprocess.Popen(  # noqa: S603 - running it is the purpose
-            _kept(command, PROGRAM_GRACE_S),
+            _supervised(command, PROGRAM_GRACE_S),
             env=variables,
             stdin=stdin,
             stdout=stdout,
@@ -252,7 +252,7 @@ class PrivateDesktop(Closing):
         with self._log(command[0]).open("wb") as log:
             self._servers.append(
                 subprocess.Popen(  # noqa: S603 - our own command line
-                    _kept(command, SERVER_GRACE_S, remove=self.directory),
+                    _supervised(command, SERVER_GRACE_S, remove=self.directory),
                     env=variables | dict(environment or {}),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -289,7 +289,7 @@ class PrivateDesktop(Closing):
             time.sleep(_ANSWER_POLL_S)
 
     def _screen_answers(self) -> bool:
-        """Whether the screen lets us in with the cookie."""
+        """Whether the screen accepts a connection with the cookie."""
         path = f"/tmp/.X11-unix/X{self.display[1:]}"  # noqa: S108 - where X servers listen
         name, cookie = _padded(_COOKIE_NAME), _padded(self._cookie)
         lengths = struct.pack("<BxHHHHxx", ord("l"), 11, 0, len(_COOKIE_NAME), len(self._cookie))
@@ -334,20 +334,20 @@ def _require_programs() -> None:
 
 
 def inherited_variables() -> dict[str, str]:
-    """This process's, without those that lead a program to the person's own desktop."""
+    """The variables of this process, without those of the person's own desktop."""
     return {name: value for name, value in os.environ.items() if name not in HIDDEN_VARIABLES}
 
 
-def _kept(command: Sequence[str], grace_s: float, *, remove: Path | None = None) -> list[str]:
-    """The command line that runs a command under a keeper."""
-    keeper = Path(__file__).with_name("keeper.py")
+def _supervised(command: Sequence[str], grace_s: float, *, remove: Path | None = None) -> list[str]:
+    """The command line that runs a command under a supervisor."""
+    supervisor = Path(__file__).with_name("supervisor.py")
     folder = str(remove) if remove is not None else ""
     arguments = [str(os.getpid()), str(grace_s), folder, "--", *command]
-    return [sys.executable, "-I", "-S", str(keeper), *arguments]
+    return [sys.executable, "-I", "-S", str(supervisor), *arguments]
 
 
 def _end(processes: list[subprocess.Popen[bytes]], grace_s: float) -> None:
-    """Tell all keepers at once, wait for each, and forget them."""
+    """Send SIGTERM to all supervisors at once, wait for each, and forget them."""
     for process in processes:
         process.terminate()
     for process in processes:
@@ -380,7 +380,7 @@ def _padded(content: bytes) -> bytes:
 
 
 def _ask(path: str, question: bytes, answer_bytes: int) -> bytes:
-    """The first bytes that a server answers on its socket."""
+    """The first bytes of a server's answer on its socket."""
     if sys.platform == "win32":  # for the type checker; see _require_programs()
         raise NotImplementedError
     with socket.socket(socket.AF_UNIX) as connection:

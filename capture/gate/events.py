@@ -1,4 +1,4 @@
-"""What a gate says and asks: its events and states, and what it needs of a judge of speech."""
+"""Events and states of a gate, and the interface of the speech detector that it uses."""
 
 import enum
 import math
@@ -19,40 +19,40 @@ further part, only drop the beginning of that."""
 
 
 class SpeechJudge(Protocol):
-    """Tells speech from other sounds; ``capture.speech.SpeechDetector`` is one."""
+    """Rates how likely sound is speech; ``capture.speech.SpeechDetector`` does."""
 
     @property
     def rate_hz(self) -> int:
-        """Frames per second that it takes."""
+        """Sample rate in Hz of the sound that ``push`` takes."""
 
     @property
     def window_frames(self) -> int:
-        """The n-th probability since the reset is of frames n to n + 1 times this."""
+        """Frames per probability: the n-th is of frames n to n + 1 times this."""
 
     @property
     def lookahead_frames(self) -> int:
-        """Frames past a window that its probability waits for."""
+        """Frames after a window that its probability needs."""
 
     def push(self, samples: NDArray[np.float32]) -> list[float]:
         """Take sound, shape (frames, channels); give 0..1 for each window that is complete."""
 
     def reset(self) -> None:
-        """What is pushed next has nothing to do with what was."""
+        """Forget all sound so far; the next frame is frame 0."""
 
 
 class GateState(enum.StrEnum):
-    """What the gate is doing."""
+    """Whether a message is open, and whether it sounds or pauses."""
 
     LISTENING = "listening"
     """No message is open."""
     HEARING = "hearing"
-    """One is, and it sounds."""
+    """A message is open, and it sounds."""
     HOLDING = "holding"
-    """One is, and pauses."""
+    """A message is open, and it pauses."""
 
 
 class GateEventKind(enum.StrEnum):
-    """What happened."""
+    """The beginning, a later beginning, or the end of a message."""
 
     OPENED = "opened"
     MOVED = "moved"
@@ -60,7 +60,7 @@ class GateEventKind(enum.StrEnum):
 
 
 class Verdict(enum.StrEnum):
-    """What becomes of a message that was closed."""
+    """Whether a closed message is kept, and if not, why."""
 
     KEPT = "kept"
     NOT_SPEECH = "not-speech"
@@ -69,10 +69,10 @@ class Verdict(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GateEvent:
-    """A message begins, begins later than thought, or is over.
+    """The beginning, a later beginning, or the end of a message.
 
-    OPENED is said of any sound; it may turn out to be nothing. MOVED comes only before
-    it is certain to be kept. Every OPENED is followed by a CLOSED.
+    OPENED is given for any sound, also for one that turns out to be no message. MOVED comes only
+    before it is certain that the message is kept. A CLOSED follows every OPENED.
 
     Attributes:
         kind: Which.

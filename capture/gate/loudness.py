@@ -1,4 +1,4 @@
-"""How loud each tick is, and from where on that is sound: the noise floor and its thresholds."""
+"""The loudness of each tick, the noise floor, and the thresholds that follow from it."""
 
 import math
 from collections import deque
@@ -36,14 +36,14 @@ EDGE_BRIDGE_TICKS: Final = 5  # and over dips so long: the closure of a plosive
 
 @dataclass(slots=True)
 class Tally:
-    """What a stretch of ticks is like: sums of powers and of ticks, and the highest sample."""
+    """Sums over a stretch of ticks: powers, number of ticks, highest sample."""
 
     ticks: int = 0
     power: float = 0.0
     peak: float = 0.0
 
     def add(self, other: "Tally") -> None:
-        """Count these ticks too."""
+        """Add the sums of another stretch of ticks."""
         self.ticks += other.ticks
         self.power += other.power
         self.peak = max(self.peak, other.peak)
@@ -77,7 +77,7 @@ class TickLevels:
 
     @property
     def first(self) -> int:
-        """The first tick that is remembered."""
+        """The oldest tick that is remembered."""
         return self.known - len(self._powers)
 
     def power(self, tick: int) -> float:
@@ -109,7 +109,7 @@ class TickLevels:
             self.learn()
 
     def learn(self) -> None:
-        """Look at the second that is over, or at what there is of it."""
+        """Update the noise floor from the last second, or from the part of it that there is."""
         if not self._second:
             return
         place = len(self._second) * FLOOR_PERCENTILE // 100
@@ -124,7 +124,7 @@ class TickLevels:
         self._set_thresholds()
 
     def start_of(self, tick: int, limit: int) -> int:
-        """The soft beginning of what is loud at a tick; not before ``limit``."""
+        """The first tick of the soft beginning before a loud tick; at least ``limit``."""
         start = tick
         for before in range(tick - 1, max(limit, self.first, tick - EDGE_WALK_TICKS) - 1, -1):
             if start - before > EDGE_BRIDGE_TICKS + 1:
@@ -134,11 +134,11 @@ class TickLevels:
         return start
 
     def is_soft_end(self, tick: int, end: int) -> bool:
-        """Whether sound that ended before ``end`` goes on softly to a tick."""
+        """Whether sound that ended before ``end`` continues softly up to a tick."""
         return self.power(tick) >= self.edge and tick - end <= EDGE_BRIDGE_TICKS
 
     def tally(self, start: int, end: int) -> Tally:
-        """Of a stretch of ticks, as far back as they are remembered."""
+        """The sums over a stretch of ticks, as far back as they are remembered."""
         ticks = range(max(start, self.first), min(end, self.known))
         peak = max((self.peak(tick) for tick in ticks), default=0.0)
         return Tally(len(ticks), sum(self.power(tick) for tick in ticks), peak)

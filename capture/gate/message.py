@@ -1,4 +1,4 @@
-"""The message that is open, and the events that say what becomes of it."""
+"""The open message, and the events that report its beginning and end."""
 
 from dataclasses import dataclass, field
 
@@ -12,39 +12,39 @@ __all__ = ["Message", "MessageReporter"]
 
 @dataclass(slots=True)
 class Message:
-    """What is open. In ticks where not named otherwise."""
+    """The message that is open; positions in ticks where the name has no other unit."""
 
     start_frame: int
-    """Of the part that is open, with its padding."""
+    """First frame of the open part, its padding included."""
     sound_start: int
-    """Where its sound begins; in continuous sound, its speech."""
+    """First tick of its sound; in continuous sound, of its speech."""
     end: int
-    """How far it is certain to reach, if it is accepted."""
+    """Tick that it is certain to reach, if it is accepted."""
     voice_end: int
     """The hold counts from here; sounds that are no speech do not put it off."""
     padded_frame: int = 0
     """The end of its last island with the padding, which is certain by then; 0 before."""
     is_accepted: bool = False
-    """It is speech, and will be kept if it is long enough."""
+    """It is speech, and is kept if it is long enough."""
     is_cut_by_voice: bool = False
     """The end lies amid sound and has its padding in it."""
     voice: int = 0
-    """How much of it was speech; only counted in continuous sound."""
+    """Number of its ticks with speech; only counted in continuous sound."""
     part: int = 1
     loose: Island | None = None
     """A sound without voice that may yet turn out to be its beginning."""
     tally: Tally = field(default_factory=Tally)
     pending: Tally = field(default_factory=Tally)
-    """What came after ``end``."""
+    """Sums of the ticks after ``end``."""
 
     @property
     def length(self) -> int:
-        """Of its sound, in ticks."""
+        """Length of the sound, in ticks."""
         end = min(self.end, self.voice_end) if self.is_cut_by_voice else self.end
         return end - self.sound_start
 
     def accept(self) -> None:
-        """It is speech, with what may be its beginning."""
+        """Mark the message as speech; its start does not move any more."""
         self.is_accepted = True
         self.loose = None
 
@@ -73,7 +73,7 @@ class MessageReporter:
         self._events: list[GateEvent] = []
 
     def open(self, sound_start: int, known: int, *, least_pad_ticks: int = 0) -> Message:
-        """Begin a message; ticks from ``known`` on are added as they are heard."""
+        """Begin a message; ticks from ``known`` on are added as they arrive."""
         pad_frames = max(least_pad_ticks * self._tick_frames, self._pad_frames)
         reach_frame = self._loudness.known * self._tick_frames - self._lookback_frames
         start_frame = max(
@@ -85,7 +85,7 @@ class MessageReporter:
         return message
 
     def move(self, message: Message, sound_start: int, known: int) -> None:
-        """It begins later than thought; ticks from ``known`` on are added as they are heard."""
+        """Move the start to a later tick; ticks from ``known`` on are added as they arrive."""
         start_frame = sound_start * self._tick_frames - self._pad_frames
         message.start_frame = max(start_frame, message.start_frame)
         message.sound_start = sound_start
@@ -95,7 +95,7 @@ class MessageReporter:
         self._report_start(GateEventKind.MOVED, message)
 
     def extend(self, message: Message, end: int) -> None:
-        """It reaches at least to this tick; parts that are full are closed."""
+        """Let the message reach at least to a tick; full parts are closed."""
         if end <= message.end:
             return
         message.end = end
@@ -112,18 +112,18 @@ class MessageReporter:
             self._report_start(GateEventKind.OPENED, message)
 
     def pad(self, message: Message) -> None:
-        """Its last island is over: the padding after it belongs to it, whatever comes."""
+        """Add the padding after the last island to the message, whatever follows."""
         message.padded_frame = message.end * self._tick_frames + self._pad_frames
 
     def close(self, tick: int, pushed_frames: int) -> None:
-        """The open message is over.
+        """End the open message and report it.
 
         Args:
             tick: What is decided about now.
             pushed_frames: How much sound there was.
         """
         message, self.message = self.message, None
-        assert message is not None  # whoever closes has looked
+        assert message is not None  # the caller has checked
         if not message.is_accepted:
             # Where that ends matters little; but a message may begin here, and is heard late.
             over = message.loose.end if message.loose else tick - SHORT_TICKS
@@ -151,12 +151,12 @@ class MessageReporter:
         self._end_frame = end_frame
 
     def take_events(self) -> list[GateEvent]:
-        """What was reported since the last call, in order."""
+        """The events since the last call, in order."""
         events, self._events = self._events, []
         return events
 
     def _is_kept(self, message: Message) -> bool:
-        """Accepted, and long enough; the rest of a long message may be short."""
+        """Whether the message is accepted and long enough; a last part may be short."""
         return message.is_accepted and (message.part > 1 or message.length >= self._min)
 
     def _sound_start_frame(self, message: Message) -> int:

@@ -1,4 +1,4 @@
-"""The gate itself: tick after tick, what is open, and what is over."""
+"""The gate: decides tick by tick where messages begin and end."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -22,7 +22,7 @@ ISLAND_GAP_TICKS: Final = 25
 VOICE: Final = 0.5
 VOICE_GOES_ON: Final = 0.35
 SETTLE_TICKS: Final = 100
-"""With so much voice an island is judged before it is over."""
+"""An island with so many ticks of speech is judged before its end."""
 LATE_TICKS: Final = 55
 """Silero comes so late at most (0.04 s in the median): in an island it may still be speech."""
 
@@ -49,7 +49,7 @@ class SoundGate:
     Args:
         spec: Which sounds are messages.
         rate_hz: Frames per second of what is pushed.
-        judge: Tells speech; not needed, and not asked, where any sound counts. It is reset here.
+        judge: The speech detector; ``None`` where any sound counts. It is reset here.
 
     Raises:
         ConfigError: There is no judge where one is needed, or one for another rate.
@@ -81,7 +81,7 @@ class SoundGate:
 
     @property
     def state(self) -> GateState:
-        """What it is doing; a tenth of a second late."""
+        """The state of the gate; a tenth of a second late."""
         if self._message is None:
             return GateState.LISTENING
         if self._island is None or (self._is_noisy and not self._is_voice):
@@ -90,11 +90,11 @@ class SoundGate:
 
     @property
     def threshold_dbfs(self) -> float:
-        """RMS of 10 ms that opens it now."""
+        """RMS of 10 ms, in dBFS, at which the gate opens now."""
         return power_dbfs(self._loudness.opens)
 
     def push(self, samples: NDArray[np.float32]) -> list[GateEvent]:
-        """Take the next sound and say what it shows.
+        """Take the next sound and give the events that follow from it.
 
         Args:
             samples: Shape (frames, channels), -1..1, of any length. The caller may reuse it.
@@ -118,7 +118,7 @@ class SoundGate:
         return self._reporter.take_events()
 
     def finish(self) -> list[GateEvent]:
-        """The sound is over: judge what is left. Push nothing after this."""
+        """End the sound and give the last events. Nothing can be pushed after this."""
         if self._step is not None and self._filled_frames:
             rest = self._step[: self._filled_frames]
             missing = -len(rest) % self._tick_frames
@@ -134,7 +134,7 @@ class SoundGate:
         return self._reporter.take_events()
 
     def _take_step(self, samples: NDArray[np.float32]) -> None:
-        """Measure a step, and decide what can be decided."""
+        """Measure a step, then decide about the ticks that can be decided."""
         self._voices.take(samples, is_awake=self._is_awake)
         rows = samples.reshape(len(samples) // self._tick_frames, -1)
         self._loudness.take(rows, is_open=self._message is not None)
@@ -144,7 +144,7 @@ class SoundGate:
     # --------------------------------------------------------------------------- tick after tick
 
     def _advance(self, *, is_last: bool = False) -> None:
-        """Decide about all ticks of which enough is known."""
+        """Decide about all ticks for which enough sound has been pushed."""
         if is_last and self._is_awake:
             self._voices.flush()
         while True:
@@ -165,7 +165,7 @@ class SoundGate:
                 return
 
     def _find_sound(self) -> int | None:
-        """The first tick that opens the gate, of those not decided yet."""
+        """The first undecided tick that opens the gate."""
         for tick in range(self._next, self._loudness.known):
             if self._loudness.power(tick) >= self._loudness.opens:
                 return tick
@@ -173,7 +173,7 @@ class SoundGate:
         return None
 
     def _wake(self, tick: int) -> None:
-        """Sound begins: from here on the judge listens, too."""
+        """Begin an episode of sound: from this tick on the speech detector runs, too."""
         self._is_awake = True
         self._is_voice = False
         self._next = tick
@@ -208,7 +208,7 @@ class SoundGate:
     # ------------------------------------------------------------- sound that comes and goes
 
     def _follow_sound(self, island: Island, tick: int) -> None:
-        """An island goes on, or is over."""
+        """Extend the present island to a tick, or end it."""
         if tick + 1 - island.end >= ISLAND_GAP_TICKS:
             self._end_island(island)
             self._pause(tick)
@@ -241,7 +241,7 @@ class SoundGate:
             self._reporter.open(island.start, tick + 1)
 
     def _begin_island(self, island: Island, tick: int) -> None:
-        """Sound after silence."""
+        """Open a message for an island, or move an open one that has no speech yet."""
         message = self._message
         if message is None:
             self._reporter.open(island.start, tick)
@@ -249,7 +249,7 @@ class SoundGate:
             self._reporter.move(message, island.start, tick)
 
     def _end_island(self, island: Island) -> None:
-        """Silence follows it: vote."""
+        """Decide whether the island is speech, and whether it belongs to the message."""
         message = self._message
         assert message is not None  # as above
         if self._loudness.is_in_noise:  # it covers soft endings, and the judge hears them
@@ -274,7 +274,7 @@ class SoundGate:
             self._reporter.pad(message)
 
     def _pause(self, tick: int) -> None:
-        """Nothing sounds."""
+        """Close the message once a silent tick is too far from its last speech."""
         message = self._message
         if message is None:
             self._is_awake = False
@@ -287,13 +287,12 @@ class SoundGate:
             self._is_awake = False
 
     def _close(self) -> None:
-        """The open message is over."""
         self._reporter.close(self._next, self._pushed_frames)
 
     # ---------------------------------------------------------------- sound that never stops
 
     def _become_noisy(self, tick: int) -> None:
-        """The edges are the judge's from here on."""
+        """Enter the mode for continuous sound, where the speech detector sets the edges."""
         self._is_noisy = True
         message = self._message
         if message is not None and (
@@ -302,7 +301,7 @@ class SoundGate:
             self._close()
 
     def _follow_voice(self, island: Island, tick: int) -> None:
-        """Continuous sound: only speech counts."""
+        """Decide about a tick of continuous sound, in which only speech counts."""
         if tick + 1 - island.end >= ISLAND_GAP_TICKS:
             self._is_noisy = False
             self._island, self._island_limit = None, island.end
@@ -332,13 +331,13 @@ def find_messages(
     rate_hz: int,
     judge: SpeechJudge | None = None,
 ) -> list[GateEvent]:
-    """All messages of a recording, each as the event that closed it.
+    """All messages of a recording, each as its CLOSED event.
 
     Args:
         blocks: The sound, shape (frames, channels) each.
         spec: Which sounds are messages.
         rate_hz: Frames per second.
-        judge: Tells speech; not needed where any sound counts.
+        judge: The speech detector; ``None`` where any sound counts.
 
     Returns:
         Those that are kept, in order; they do not overlap.
@@ -353,13 +352,11 @@ def find_messages(
 
 
 def _check(spec: GateSpec, rate_hz: int, judge: SpeechJudge | None) -> None:
-    """Refuse a detector that is missing, or does not fit."""
+    """Refuse a missing speech detector, or one with another rate."""
     if spec.is_any_sound:
         return
     if judge is None:
-        raise ConfigError(
-            "a gate for speech needs a detector of speech", hint="or let any sound count"
-        )
+        raise ConfigError("a gate for speech has no speech detector", hint="or let any sound count")
     if judge.rate_hz != rate_hz:
         raise ConfigError(
             f"speech is judged at {judge.rate_hz} Hz, and the sound has {rate_hz}",

@@ -1,4 +1,4 @@
-"""What the judge of speech says of each tick, as far as it has heard."""
+"""The probability of speech of each tick."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ PREFEED_TICKS: Final = 50  # what the judge hears before the first sound, to set
 
 
 class Voices:
-    """The probability of speech, tick after tick, from where sound begins.
+    """The probability of speech, tick after tick, from the tick at which sound begins.
 
     Args:
         judge: Asked while something sounds; ``None``: all that sounds counts as speech.
@@ -33,13 +33,13 @@ class Voices:
         self._dropped = 0
 
     def take(self, samples: NDArray[np.float32], *, is_awake: bool) -> None:
-        """Keep a step, (frames, channels); the judge hears it at once if something sounds."""
+        """Store a step, (frames, channels), or pass it to the speech detector during sound."""
         self._ring.append(samples)
         if is_awake and self._judge is not None:
             self._voices += self._judge.push(samples)
 
     def begin(self, tick: int, known: int) -> None:
-        """Sound begins at this tick, and there are ``known``: the judge starts a bit before it."""
+        """Start the speech detector shortly before a tick; ``known`` ticks have been stored."""
         if self._judge is None:
             return
         step_first = known - sum(len(step) for step in self._ring) // self._tick_frames
@@ -50,7 +50,7 @@ class Voices:
         self._voices = self._judge.push(np.concatenate(list(self._ring)[skip:]))
 
     def flush(self) -> None:
-        """Have the last probabilities, as if silence followed."""
+        """Get the last probabilities, as if silence followed."""
         if self._judge is not None:
             channels = self._ring[-1].shape[1]
             rest = self._judge.window_frames + self._judge.lookahead_frames
@@ -68,7 +68,7 @@ class Voices:
             yield self._voices[place]
 
     def forget(self, tick: int) -> None:
-        """Nobody asks for what lies before this tick any more."""
+        """Drop the probabilities of all ticks before this one."""
         if self._judge is not None and (old := self._window_of(tick) - self._dropped) > 0:
             del self._voices[:old]
             self._dropped += old

@@ -1,11 +1,11 @@
-"""What is said of a run of sound: whether it is speech, and whether it belongs to a message."""
+"""Decides whether an island of sound is speech, and whether it belongs to a message."""
 
 from dataclasses import dataclass
 from typing import Final
 
 __all__ = ["NEAR_TICKS", "SHORT_TICKS", "SPEECH_SHARE", "Island"]
 
-# What Silero says of 10 ms ticks, measured on 37 utterances, notifications and music: speech has a
+# Silero's results for 10 ms ticks, measured on 37 utterances, notifications and music: speech has a
 # share of 0.40 at least, 0.98 in the median; notifications 0.09 at most, music 0.07 at the 90th
 # percentile.
 SPEECH_SHARE: Final = 0.25
@@ -17,7 +17,7 @@ the next 0.43."""
 NEAR_TICKS: Final = 100
 """A word with less, but ``SPEECH_SHARE``, still ends a message that it is so near to."""
 LONG_VOICE_TICKS: Final = 150
-"""So much voice is speech, whatever share: a sentence, and music for the rest of the island."""
+"""An island with so many ticks of speech is speech, whatever their share."""
 SHORT_TICKS: Final = 100
 ATTACH_TICKS: Final = 40
 """A short sound without voice so near belongs to the message: a breath, a last plosive."""
@@ -38,22 +38,22 @@ class Island:
 
     @property
     def share(self) -> float:
-        """How much of what sounds is speech, 0..1."""
+        """Part of the sounding ticks that are speech, 0..1."""
         return self.voiced / self.sounding if self.sounding else 0.0
 
     @property
     def length(self) -> int:
-        """In ticks."""
+        """Length in ticks."""
         return self.end - self.start
 
     @property
     def is_over_as_speech(self) -> bool:
-        """The vote, when it is over."""
+        """Whether an island that has ended counts as speech."""
         share = WORD_SHARE if self.length <= WORD_TICKS else SPEECH_SHARE
         return self.share >= share or self.voiced >= LONG_VOICE_TICKS
 
     def belongs(self, distance: int) -> bool:
-        """Whether it is part of a message so near, though it is no speech."""
+        """Whether an island without speech belongs to a message at this distance, in ticks."""
         if self.length > SHORT_TICKS:
             return False
         is_word = self.length <= WORD_TICKS and self.share >= SPEECH_SHARE

@@ -1,1 +1,1 @@
-"""What runs while anything is captured: recordings and voice messages share it."""
+"""Parts that recordings and listening for voice messages share."""

@@ -1,4 +1,4 @@
-"""Is there room for the recording: before it starts, while it grows, and until it is over."""
+"""Checks the free disk space: before a recording starts, while it grows, and whether it will do."""
 
 import shutil
 from dataclasses import dataclass
@@ -7,26 +7,26 @@ from pathlib import Path
 from capture.errors import OutputError
 from capture.specs.recording import RecordingSpec
 
-__all__ = ["DiskLook", "DiskWatch", "check_room"]
+__all__ = ["DiskLook", "DiskWatch", "check_free_space"]
 
 MAX_SIZE_MARGIN_S = 2.0
-"""What is still in the boxes when the size is looked at."""
+"""Data that may still be in mailboxes when the size is checked."""
 MARGIN_S = 10
-"""So many seconds of recording stay free: the end of the file needs room, and so do others."""
+"""Space for so many seconds of recording stays free: for the end of the file, and for others."""
 FORECAST_AFTER_S = 10.0
-"""Before that the first key picture says too much about the rate."""
+"""Before that the first key picture distorts the rate."""
 
 
 @dataclass(frozen=True, slots=True)
 class DiskLook:
-    """The disk at one moment."""
+    """Free space, the time that it will last, and a warning, at one moment."""
 
     free_bytes: int | None
-    """``None`` where the system does not tell."""
+    """``None`` where the system does not give it."""
     stop_reason: str | None = None
     """Why the recording has to end now: ``disk``, or ``size`` where the files are large enough."""
     warning: str | None = None
-    """Something new to be told."""
+    """A new warning; ``None``: there is none."""
 
 
 class DiskWatch:
@@ -41,15 +41,15 @@ class DiskWatch:
         self._has_forecast = False
 
     def check_start(self) -> None:
-        """Whether it makes sense to begin.
+        """Raise if there is too little free space to begin.
 
         Raises:
             OutputError: There is less free than the recording has to leave.
         """
-        check_room(self._spec.output.parent, self._spec.min_free_bytes)
+        check_free_space(self._spec.output.parent, self._spec.min_free_bytes)
 
     def look(self, written_bytes: int, recorded_s: float) -> DiskLook:
-        """The disk now.
+        """The state of the disk now.
 
         Args:
             written_bytes: Size of all files so far.
@@ -68,7 +68,7 @@ class DiskWatch:
         return DiskLook(free, reason, self._forecast(free - floor, per_s, recorded_s))
 
     def _forecast(self, room_bytes: float, per_s: float, recorded_s: float) -> str | None:
-        """Once: that the disk will be full before the recording is over."""
+        """A warning that the disk will be full before the recording ends; given once."""
         spec = self._spec
         if self._has_forecast or spec.duration_s is None or recorded_s < FORECAST_AFTER_S:
             return None
@@ -85,8 +85,8 @@ class DiskWatch:
         )
 
 
-def check_room(folder: Path, min_free_bytes: int) -> None:
-    """Whether there is room to record.
+def check_free_space(folder: Path, min_free_bytes: int) -> None:
+    """Raise if there is too little free space to record.
 
     Raises:
         OutputError: There is less free than a recording has to leave.
@@ -101,7 +101,7 @@ def check_room(folder: Path, min_free_bytes: int) -> None:
 
 
 def _free_bytes(folder: Path) -> int | None:
-    """Free space where a folder is, or will be; ``None`` where the system does not tell."""
+    """Free space in bytes where a folder is or will be; ``None`` where it is not known."""
     for place in (folder, *folder.absolute().parents):
         try:
             return shutil.disk_usage(place).free

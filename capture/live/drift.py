@@ -1,4 +1,4 @@
-"""Clocks that run apart: how much a device drifts, and sound played that much longer or shorter.
+"""Drift: how fast a device's clock is against ours, and resampling that makes up for it.
 
 Owns the control loop that turns the distance between stamps and laid sound into a rate, and the
 resampler that plays at that rate. Pure; the timeline decides when either is used.
@@ -85,17 +85,17 @@ class Stretcher:
 
     @property
     def backlog(self) -> float:
-        """Input frames that were pushed and not played."""
+        """Number of input frames that were pushed and not played."""
         return len(self._buffer) - self._at
 
     @property
     def is_landing(self) -> bool:
-        """Told to land."""
+        """Whether ``land()`` was called."""
         return self._landing is not None
 
     @property
     def is_landed(self) -> bool:
-        """Standing on an input frame for good: ``rest()`` follows bit by bit."""
+        """Whether the position is an input frame: ``rest()`` follows bit for bit."""
         return self._landing == 0
 
     def land(self, frames: int) -> None:
@@ -104,7 +104,7 @@ class Stretcher:
         self._landing_step = (round(self._at + frames) - self._at) / frames
 
     def push(self, samples: Samples, step: float) -> Samples:
-        """Take input; give the output that it is enough for.
+        """Take input; give the output frames that can be computed from it.
 
         Args:
             samples: The next input frames.
@@ -125,7 +125,7 @@ class Stretcher:
         return self._play(end, 1.0, math.inf)
 
     def rest(self) -> Samples:
-        """After the landing: the input that was not played."""
+        """The input frames that were not played; only after the landing."""
         return self._buffer[round(self._at) :]
 
     def _play(self, end: int, step: float, most: float) -> Samples:

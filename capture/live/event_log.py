@@ -1,4 +1,4 @@
-"""The events of a recording or a listening, for its owner; and the warnings, for its result."""
+"""The events of a recording or a listening, for callbacks and streams, and the warnings."""
 
 import queue
 import weakref
@@ -12,7 +12,7 @@ __all__ = ["EventLog", "EventStream"]
 
 
 class EventStream:
-    """Iterates over the events from when it was made; ends with the last one.
+    """Iterates over the events from its creation on, up to the last one.
 
     ``next()`` waits for an event. For one thread. Events that nobody takes are held as long as the
     stream is.
@@ -22,7 +22,7 @@ class EventStream:
         self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
 
     def put(self, event: Event | None) -> None:
-        """Add an event; ``None``: there are no more."""
+        """Add an event; ``None`` ends the stream."""
         self._queue.put(event)
 
     def __iter__(self) -> Self:
@@ -62,7 +62,7 @@ class EventLog:
         return self._warnings[-1] if self._warnings else None
 
     def stream(self) -> EventStream:
-        """All events from now on."""
+        """An iterator over all events from now on."""
         stream = EventStream()
         self._streams.add(stream)
         if self._is_closed:
@@ -70,13 +70,13 @@ class EventLog:
         return stream
 
     def close(self) -> None:
-        """End the streams; idempotent."""
+        """End all streams; idempotent."""
         self._is_closed = True
         for stream in list(self._streams):
             stream.put(None)
 
     def add_warning(self, message: str) -> None:
-        """Add to ``warnings`` what another event says, or has said."""
+        """Add a text to ``warnings`` that is published as another event."""
         self._warnings.append(message)
 
     def warn(self, message: str) -> None:
@@ -86,11 +86,11 @@ class EventLog:
             self.emit(EventKind.WARNING, message)
 
     def emit(self, kind: EventKind, message: str, **details: Any) -> None:
-        """Publish what happened now."""
+        """Publish an event that happens now."""
         self.publish(Event(kind, message, now_ns(), details=details))
 
     def forward(self, event: Event) -> None:
-        """Publish a source's event. Its faults are warnings, until what it waits for has come."""
+        """Publish a source's event. A fault is a warning, until what it waits for has come."""
         if event.kind in {EventKind.WARNING, EventKind.DEVICE_LOST}:
             self.add_warning(event.message)
         if event.details.get("waiting") and event.source is not None:

@@ -8,19 +8,19 @@ __all__ = ["faded_in", "faded_out", "silence"]
 
 
 def silence(frames: int, channels: int) -> Samples:
-    """Zeros that take no memory, however long the hole; read-only."""
+    """Silence, shape (frames, channels), that takes no memory however long; read-only."""
     return np.broadcast_to(np.float32(0), (frames, channels))
 
 
 def _rise(frames: int) -> Samples:
-    """Gains of a fade-in, raised cosine, shape (frames, 1); add up to 1 with their reverse."""
+    """Gains of a raised-cosine fade-in, shape (frames, 1); add up to 1 with their reverse."""
     phase = (np.arange(frames) + 0.5) / frames
     gains: Samples = (0.5 - 0.5 * np.cos(np.pi * phase)).astype(np.float32)[:, None]
     return gains
 
 
 def faded_in(samples: Samples, before: Samples | None, frames: int) -> Samples:
-    """A copy that fades in, over from ``before`` if that is given."""
+    """A copy with a fade-in, as a crossfade from ``before`` if that is given."""
     frames = min(frames, len(samples), frames if before is None else len(before))
     gains = _rise(frames)
     out = samples.copy()
@@ -31,7 +31,7 @@ def faded_in(samples: Samples, before: Samples | None, frames: int) -> Samples:
 
 
 def faded_out(samples: Samples, frames: int) -> Samples:
-    """A copy that fades out at its end."""
+    """A copy with a fade-out at its end."""
     frames = min(frames, len(samples))
     out = samples.copy()
     out[len(out) - frames :] *= _rise(frames)[::-1]

@@ -24,36 +24,36 @@ __all__ = ["Mixer", "SourceSetting", "Track"]
 MISSING_AFTER_S = 0.6
 """A source that gave nothing for so long gets silence, so that the file goes on."""
 HOLDBACK_S = 0.5
-"""How far behind now that silence ends: sound that is merely late still finds its place."""
+"""Silence ends so long before now: sound that is merely late still finds its place."""
 LONGEST_TICK_S = 0.25
 """More than this between two calls is this process being late, not the source."""
 ASLEEP_S = 1.0
 """More than this is the process sleeping (SIGSTOP, suspend): every source has all its time again,
 since a busy machine wakes the threads in any order."""
 MIN_CHUNK_S = 0.02
-"""Nothing is handed on below this: one wake-up of the encoders per audio fragment is enough."""
+"""The least length that is handed on: one wake-up of the encoders per audio fragment."""
 FADE_S = 0.005
-"""At the edges of a pause, so that the cut does not click."""
+"""Length of the fades at the edges of a pause, so that the cut does not click."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceSetting:
-    """One sound source as the mixer needs to know it."""
+    """Gain and name of one sound source."""
 
     label: str
     channels: int
     gain: float = 1.0
-    """Linear."""
+    """Linear factor; 1 leaves the sound as it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One sound track of the file."""
+    """One sound track of the file, and the sources that are mixed into it."""
 
     name: str
     channels: int
     sources: tuple[int, ...]
-    """Which sources are in it."""
+    """Indexes of the sources that are mixed into the track."""
 
 
 @dataclass(slots=True)
@@ -119,10 +119,10 @@ class Mixer:
         self._last_now_ns = clock.start_ns
         self._meters = [LevelMeter() for _ in self.tracks]
         self.loudness = tuple(Loudness(rate_hz) for _ in sources)
-        """Of every source so far, without the pauses; a mix would hide a silent one."""
+        """Loudness of every source so far, without the pauses; a mix would hide a silent one."""
 
     def push(self, source: int, block: AudioBlock) -> None:
-        """Take a block of a source in."""
+        """Add a block of a source; the stream of the block begins with its first one."""
         streams = self._sources[source].streams
         stream = streams.get(block.stream)
         if stream is None:
@@ -139,14 +139,14 @@ class Mixer:
         stream.timeline.push(block)
 
     def keep_still(self, *, is_still: bool) -> None:
-        """Whether the timelines leave what comes as it is; see ``AudioTimeline.is_still``."""
+        """Switch corrections of the timelines off or on; see ``AudioTimeline.is_still``."""
         self._is_still = is_still
         for source in self._sources:
             for stream in source.streams.values():
                 stream.timeline.is_still = is_still
 
     def end_stream(self, source: int, stream: int) -> None:
-        """No more blocks will come for a stream; what is there is still played out."""
+        """End a stream of a source; sound that was pushed before is still played out."""
         known = self._sources[source].streams.get(stream)
         if known is not None:
             known.has_ended = True
@@ -212,7 +212,7 @@ class Mixer:
         }
 
     def track_reports(self, codec: str) -> tuple[TrackReport, ...]:
-        """What became of each track so far.
+        """A report of each track so far.
 
         Args:
             codec: Of all of them, as people write it.
@@ -238,7 +238,7 @@ class Mixer:
         return tuple(reports)
 
     def report(self, source: int) -> TimelineStats:
-        """What was done to the sound of a source so far."""
+        """The corrections that were made to a source so far."""
         stats = [timeline.stats for timeline in list(self._sources[source].timelines)]
         return TimelineStats(
             inserted_frames=sum(s.inserted_frames for s in stats),
@@ -291,7 +291,7 @@ class Mixer:
         return total
 
     def _without_pauses(self, samples: NDArray[np.float32], start: int) -> NDArray[np.float32]:
-        """What of ``samples``, which begin at session frame ``start``, is not paused."""
+        """``samples``, which begin at session frame ``start``, without the pauses."""
         for pause_start_ns, pause_end_ns in reversed(self._clock.pauses):
             begin = self._frame_of(pause_start_ns) - start
             end = len(samples) if pause_end_ns is None else self._frame_of(pause_end_ns) - start
@@ -301,7 +301,7 @@ class Mixer:
         return samples
 
     def _cut(self, samples: NDArray[np.float32], begin: int, end: int) -> NDArray[np.float32]:
-        """Without ``samples[begin:end]``, faded at both edges; bounds may lie outside."""
+        """The samples without ``[begin:end]``, faded at both edges; bounds may lie outside."""
         fade = round(FADE_S * self._rate_hz)
         ramp = np.linspace(0.0, 1.0, fade, endpoint=False, dtype=np.float32)[:, None]
         before = samples[: max(begin, 0)].copy()

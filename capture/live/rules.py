@@ -19,7 +19,7 @@ from capture.specs.target import Window
 from capture.specs.voice import VoiceSpec
 from capture.units import NS_PER_S, parse_duration, parse_size
 
-__all__ = ["Ending", "Facts", "has_all", "parse_start", "parse_stop", "with_rules"]
+__all__ = ["Facts", "StopRules", "has_all", "parse_start", "parse_stop", "with_rules"]
 
 APP_GONE_S = 2.0
 """Players close their stream and open another one between two titles."""
@@ -34,12 +34,12 @@ _COUNTED = {"silence": parse_duration, "duration": parse_duration, "size": parse
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known at one moment."""
+    """The facts that rules are checked against, at one moment."""
 
     at_ns: int
     """Capture clock."""
     heard_ns: int | None = None
-    """When sound was last heard; ``None``: not yet."""
+    """Capture clock of the last sound; ``None``: there was none yet."""
     windows: tuple[str, ...] | None = ()
     """Titles of all windows; ``None`` where the screen does not answer."""
     apps: tuple[str, ...] | None = ()
@@ -82,7 +82,7 @@ def parse_stop(text: str) -> Rule:
             f"the stop rule {text!r} makes no sense: {error}", hint=_STOP_HINT
         ) from error
     if amount <= 0:
-        raise ConfigError(f"the stop rule {kind!r} needs more than nothing", hint=_STOP_HINT)
+        raise ConfigError(f"the stop rule {kind!r} must have a limit above 0", hint=_STOP_HINT)
     return Rule(kind, amount=amount)
 
 
@@ -118,7 +118,7 @@ def with_rules(spec: _Spec) -> _Spec:
 
 
 def _check(spec: RecordingSpec | VoiceSpec) -> None:
-    """Whether the rules have something to go by."""
+    """Raise if a rule lacks what it refers to."""
     waits_for_sound = any(rule.kind == "sound" for rule in spec.start_when)
     listens = waits_for_sound or any(rule.kind == "silence" for rule in spec.stop_when)
     if isinstance(spec, VoiceSpec):
@@ -128,17 +128,17 @@ def _check(spec: RecordingSpec | VoiceSpec) -> None:
                 hint=Advice.LIMIT_WAITING.with_(),
             )
     elif listens and not spec.audio:
-        raise ConfigError("sound and silence cannot be told apart: no sound is recorded")
+        raise ConfigError("a rule about sound cannot be checked: no sound is recorded")
     if spec.start_within_s is not None and not spec.start_when:
         example = "app:NAME" if isinstance(spec, VoiceSpec) else "sound"
         raise ConfigError(
-            "there is a time limit, but nothing to wait for",
+            "the start has a time limit, but no rule to wait for",
             hint=f"add a start rule, such as {example}",
         )
 
 
 def _known_names(spec: RecordingSpec | VoiceSpec) -> Mapping[str, str | None]:
-    """Which window and application a stop rule means that does not name one."""
+    """The window and the application that a stop rule without a name refers to."""
     audio = (AudioSpec(spec.source),) if isinstance(spec, VoiceSpec) else spec.audio
     video = None if isinstance(spec, VoiceSpec) else spec.video
     target = video.target if video else None
@@ -153,13 +153,13 @@ def _known_names(spec: RecordingSpec | VoiceSpec) -> Mapping[str, str | None]:
 
 
 def has_all(rules: Iterable[Rule], facts: Facts) -> bool:
-    """Whether all of these start rules hold, those about sound left out."""
+    """Whether all start rules hold that are not about sound."""
     there = {"window": facts.windows, "app": facts.apps}
     return all(_is_among(rule.name, there[rule.kind]) for rule in rules if rule.kind in there)
 
 
-class Ending:
-    """Says when the first stop rule holds. Used from one thread.
+class StopRules:
+    """Finds the first stop rule that holds. Used from one thread.
 
     Args:
         rules: From ``with_rules``.
@@ -175,13 +175,13 @@ class Ending:
         self._gone_ns: dict[Rule, int] = {}
 
     def step(self, facts: Facts) -> str | None:
-        """The kind of the rule that holds now; ``None`` while none does."""
+        """The kind of the stop rule that holds now; ``None`` while none does."""
         if facts.heard_ns is not None:
             self._quiet_ns = max(self._quiet_ns, facts.heard_ns)
         return next((rule.kind for rule in self._rules if self._holds(rule, facts)), None)
 
     def rest(self, at_ns: int) -> None:
-        """A step in which nothing is judged: the recording is paused."""
+        """Step during a pause, in which no rule is checked."""
         self._quiet_ns = at_ns
 
     def _holds(self, rule: Rule, facts: Facts) -> bool:
@@ -202,6 +202,6 @@ class Ending:
 
 
 def _is_among(name: str | None, names: Iterable[str] | None) -> bool:
-    """Whether a part of one of the names is this, case ignored, as everywhere in ``record``."""
+    """Whether a text is part of one of the names, ignoring case."""
     wished = (name or "").casefold()
     return any(wished in each.casefold() for each in names or ())

@@ -1,4 +1,4 @@
-"""The contract of what runs: a recording, or a listening for voice messages.
+"""The contract of a recording and of a listening for voice messages.
 
 Every front (the command, a window, a program of a user) starts, shows and ends both in the same
 way. ``Session`` and ``VoiceKeeper`` are the two implementations.
@@ -20,17 +20,17 @@ ResultT = TypeVar("ResultT")
 
 
 class Stoppable(Protocol):
-    """What a rule or a signal can end. Any thread may call."""
+    """Something that a rule or a signal can stop. Any thread may call its methods."""
 
     @property
     def state(self) -> str:
-        """Where it stands; paused as in ``State``."""
+        """Its state; the name of a pause is that of ``State.PAUSED``."""
 
     def stop(self, reason: str) -> None:
-        """End it in order; does nothing the second time."""
+        """End in order; does nothing the second time."""
 
     def wait_for_stop(self, timeout_s: float) -> bool:
-        """Wait at most so long until it is to end; true once it is."""
+        """Wait so many seconds at most until it is to end; true if it is."""
 
 
 class Running(ABC, Generic[SnapshotT, ResultT]):
@@ -72,7 +72,7 @@ class Running(ABC, Generic[SnapshotT, ResultT]):
         """
 
     def run(self) -> ResultT:
-        """Start it, wait for its end or ^C, and give what was kept.
+        """Start, wait for the end or ^C, and give the result.
 
         Raises:
             CaptureError: It could not start, or failed on the way.
@@ -88,14 +88,14 @@ class Running(ABC, Generic[SnapshotT, ResultT]):
 
     @abstractmethod
     def pause(self) -> None:
-        """Leave out what comes from now on."""
+        """Leave out everything from now on, until ``resume()``."""
 
     @abstractmethod
     def resume(self) -> None:
-        """Go on after a pause."""
+        """End the pause; does nothing where none is open."""
 
     def stop(self, reason: str = "request") -> None:
-        """End it now; ``wait()`` gives the result. Does nothing the second time.
+        """End now; ``wait()`` gives the result. Does nothing the second time.
 
         Args:
             reason: ``stopped_by`` of the result.
@@ -107,17 +107,17 @@ class Running(ABC, Generic[SnapshotT, ResultT]):
                 self._stop_asked.set()
 
     def _before_stop(self) -> None:
-        """Once, under the lock, before anything ends."""
+        """Called once, under the lock, before anything ends."""
 
     @abstractmethod
     def abort(self) -> None:
-        """End it without waiting for what is on its way; what was recorded is kept."""
+        """End without waiting for sound and pictures in queues; the recorded part is kept."""
 
     def wait(self, timeout_s: float | None = None) -> ResultT | None:
         """Wait for the result; ``None`` if it takes longer than the timeout.
 
         Raises:
-            CaptureError: It failed. ``result`` says what was kept all the same.
+            CaptureError: It failed. ``result`` has what was kept all the same.
         """
         if not self._finished.wait(timeout_s):
             return None
@@ -126,33 +126,37 @@ class Running(ABC, Generic[SnapshotT, ResultT]):
         return self._result
 
     def wait_for_stop(self, timeout_s: float) -> bool:
-        """Wait at most so long until it is to end, by itself or by ``stop()``; true once it is."""
+        """Wait so many seconds at most until it is to end for any reason; true if it is."""
         return self._stop_asked.wait(timeout_s)
 
     def events(self) -> EventStream:
-        """Iterate over the events from now on; the last one is DONE."""
+        """An iterator over the events from now on; the last one is DONE."""
         return self._events.stream()
+
+    def actions(self) -> dict[str, Callable[[], object]]:
+        """What may be asked of it while it runs, by name, for keys, buttons and other processes."""
+        return {"pause": self.pause, "resume": self.resume, "stop": self.stop}
 
     @property
     def result(self) -> ResultT | None:
-        """What was kept, even where ``wait()`` raises; ``None`` before the end."""
+        """The result, also where ``wait()`` raises; ``None`` before the end."""
         return self._result
 
     @property
     @abstractmethod
     def state(self) -> str:
-        """``State`` or ``VoiceState``."""
+        """The present ``State`` or ``VoiceState``."""
 
     @property
     @abstractmethod
     def notes(self) -> tuple[str, ...]:
-        """Why a slower or poorer way was taken, a sentence each."""
+        """One sentence for each reason why a slower or poorer way was taken."""
 
     @abstractmethod
     def snapshot(self) -> SnapshotT:
         """The values of this moment; cheap, made to be polled 10 to 20 times a second."""
 
     def _end_events(self) -> None:
-        """There is no more to tell."""
+        """End the streams of ``events()``; called after the last event."""
         self._finished.set()
         self._events.close()

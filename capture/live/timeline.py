@@ -5,10 +5,10 @@ length, drops what comes twice or too late, and follows a device whose clock run
 Pure: no threads, no clock reads, no I/O; the caller locks.
 
 The mapping is one pair of integers: input frame ``_expected`` lands on session frame ``_laid``. A
-block ahead of ``_expected`` is a hole, a block behind it is an overlap, and every correction is
-a change of ``_expected``. Stamps never place single samples; their median over a second says
-whether the mapping still holds, so jitter cannot reach the sound: a device that keeps time comes
-out bit for bit.
+block ahead of ``_expected`` is a hole, a block behind it is an overlap, and every correction is a
+change of ``_expected``. Stamps never place single samples; their median over a second shows whether
+the mapping still holds, so jitter cannot reach the sound: a device that keeps time comes out bit
+for bit.
 """
 
 import math
@@ -39,7 +39,7 @@ __all__ = ["AudioTimeline", "TimelineStats"]
 STEP_S = 0.025
 STEP_CONFIRM_S = 0.25  # how long the median must stay beyond it: a single spike is no step
 STEP_WINDOW_S = 1.0
-WINDOW_BLOCKS = 20  # a median of fewer says too little when 1 % of the stamps are spikes
+WINDOW_BLOCKS = 20  # a median of fewer is unreliable when 1 % of the stamps are spikes
 PLAUSIBLE_S = 3.0  # PortAudio latencies beyond are broken stamps, not latencies
 DOUBT_S = 2.0  # implausible stamps that agree for this long are believed
 DOUBT_LIMIT_S = 60.0  # never: a wall clock in place of the capture clock is decades off
@@ -58,7 +58,7 @@ LANDING_S = 0.25  # from the resampler back to an input frame: 0.5 frames at 42 
 
 @dataclass(slots=True)
 class TimelineStats:
-    """What was done to a stream so far; goes into a file's certificate."""
+    """Corrections that were made to a stream so far; goes into a file's certificate."""
 
     lead_frames: int = 0
     """Silence before the first sound: the stream began later than the session."""
@@ -88,7 +88,7 @@ class AudioTimeline:
 
     Attributes:
         is_still: Nothing is put right while this is set: what comes follows on what came, frame by
-            frame. Holes that the blocks' positions tell of are still filled.
+            frame. Holes between the blocks' positions are still filled.
     """
 
     def __init__(
@@ -132,7 +132,9 @@ class AudioTimeline:
             ValueError: If the block has another number of channels.
         """
         if block.samples.ndim != 2 or block.samples.shape[1] != self._channels:  # noqa: PLR2004
-            raise ValueError(f"blocks of {self._channels} channels, not {block.samples.shape}")
+            raise ValueError(
+                f"a block has the shape {block.samples.shape}, not {self._channels} channels"
+            )
         if len(block.samples) == 0:
             return
         if self._expected is not None:
@@ -145,7 +147,7 @@ class AudioTimeline:
             self._place()
 
     def finish(self) -> None:
-        """No more blocks will come: lay what still waits for its place or for more sound."""
+        """End the stream: lay the blocks that wait for their place or for more sound."""
         if self._waiting:
             self._place()
         self._flush()
@@ -167,10 +169,12 @@ class AudioTimeline:
                 ``fill``.
         """
         if until_frame < self._pulled:
-            raise ValueError(f"frame {until_frame} was pulled already ({self._pulled} were)")
+            raise ValueError(f"frame {until_frame} lies before the last pull, up to {self._pulled}")
         if until_frame > self._laid:
             if not fill:
-                raise ValueError(f"only {self._laid} frames are there, not {until_frame}")
+                raise ValueError(
+                    f"frame {until_frame} is not laid yet, only {self._laid} frames are"
+                )
             self._fill(until_frame)
         frames = until_frame - self._pulled
         out = np.empty((frames, self._channels), np.float32)
@@ -205,7 +209,7 @@ class AudioTimeline:
         return round(_median(offsets)) + self._waiting[0].position_frames
 
     def _place(self) -> None:
-        """Start the mapping, and lay what waited for it."""
+        """Start the mapping, and lay the blocks that waited for it."""
         self._expected = self._waiting[0].position_frames + self._laid - self._first_frame()
         blocks, self._waiting = self._waiting, []
         for block in blocks:
@@ -223,7 +227,7 @@ class AudioTimeline:
             if abs(ahead) > plausible:
                 self._expected = block.position_frames  # neither is to be believed: just append
             elif error is not None:
-                self._doubt(end + ahead, error)
+                self._check_stamps(end + ahead, error)
             return
         self._doubts.clear()
         was_filled, self._is_filled = self._is_filled, False
@@ -249,8 +253,8 @@ class AudioTimeline:
         self._settle_at = None
         self._accepted_error = 0.0
 
-    def _doubt(self, at: float, error: float) -> None:
-        """Believe implausible stamps once they have agreed with each other for long."""
+    def _check_stamps(self, at: float, error: float) -> None:
+        """Accept implausible stamps once they have agreed with each other for long enough."""
         if abs(error) > DOUBT_LIMIT_S * self._rate:
             return
         self._doubts.append((at, error))
@@ -312,11 +316,11 @@ class AudioTimeline:
 
     @property
     def _backlog(self) -> float:
-        """Frames that were taken and not laid yet: the resampler looks ahead."""
+        """Frames that were pushed and not laid yet: the resampler looks ahead."""
         return self._stretcher.backlog if self._stretcher is not None else 0.0
 
     def _lay(self, block: AudioBlock) -> None:
-        """Lay a block where the mapping says, with soft edges wherever the sound is cut."""
+        """Lay a block by the mapping, with soft edges wherever the sound is cut."""
         assert self._expected is not None
         samples, position = block.samples, block.position_frames
         behind = self._expected - position
@@ -335,7 +339,7 @@ class AudioTimeline:
         self._emit(samples)
 
     def _drop(self, samples: Samples, position: int) -> None:
-        """Leave out sound; what lies before the session's start does not count."""
+        """Leave out frames and count them, except those before the session's start."""
         assert self._expected is not None
         lands_at = self._laid + self._backlog - (self._expected - position)
         self.stats.dropped_frames += max(len(samples) + min(math.floor(lands_at), 0), 0)
@@ -378,7 +382,7 @@ class AudioTimeline:
         self._append(silence(frames, self._channels))
 
     def _fill(self, until_frame: int) -> None:
-        """Lay silence up to a frame, in place of sound that is not there yet."""
+        """Lay silence up to a frame in place of missing sound."""
         if self._waiting and self._first_frame() < until_frame:
             self._place()  # better by few stamps than not at all
         if until_frame > self._laid:
@@ -392,7 +396,7 @@ class AudioTimeline:
             self._is_filled = True
 
     def _flush(self) -> None:
-        """Lay what the resampler holds back."""
+        """Lay the frames that the resampler holds back."""
         if self._stretcher is None:
             return
         out = self._stretcher.flush()

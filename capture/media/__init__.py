@@ -1,1 +1,1 @@
-"""Containers and codecs: the only package that imports av."""
+"""Containers and codecs; the only package that imports av."""

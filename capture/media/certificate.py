@@ -1,11 +1,11 @@
 """What was done to a recording, carried in the file itself: the certificate.
 
 A container's metadata is written with its header, before anything is known, and FFmpeg offers no
-way back to it. So the header gets a comment of a fixed length that says "unfinished", and when the
+way back to it. So the header gets a comment of a fixed length, marked "unfinished", and when the
 file is closed the facts are written over it, byte for byte, and the checksums above it (Ogg pages,
 Matroska's Tags) are made true again. What is left of the room is zero bytes, at which players and
 other programs take a text to end. The comment is the one tag that every container has and that
-other programs keep when they copy streams. A file whose recorder was killed still says
+other programs keep when they copy streams. A file whose recorder was killed stays
 "unfinished". WAV takes its comment when it is closed.
 """
 
@@ -40,7 +40,7 @@ __all__ = [
     "certify",
     "facts_of_file",
     "parse",
-    "room",
+    "placeholder",
     "seal",
     "without_certificate",
     "without_padding",
@@ -60,29 +60,29 @@ _PADDING = re.compile(r"(?: *\.|\0+)$")
 _ROOM_BYTES = 1500
 _ROOM_PER_TRACK_BYTES = 1000
 _WINDOW_BYTES = 1 << 20
-"""Where headers, and the index at the end of an MP4, have their metadata."""
+"""Size of the parts of a file with headers, and with the index at the end of an MP4."""
 _MATROSKA_TAGS = bytes.fromhex("1254c367")
 _MATROSKA_CRC = bytes.fromhex("bf84")
 
 
 @dataclass(frozen=True, slots=True)
 class CertifiedTrack:
-    """One track as its recorder saw it; times are those of the file."""
+    """One track as its recorder measured it; times are those of the file."""
 
     name: str
     kind: str
-    """video or audio."""
+    """``video`` or ``audio``."""
     start_s: float
     end_s: float
     quiet_s: tuple[tuple[float, float], ...] = ()
-    """Where it was below ``QUIET_DBFS``; the longest stretches."""
+    """The longest stretches below ``QUIET_DBFS``."""
     quiet_floor_s: float = 0.0
     """Stretches up to this length may be missing from ``quiet_s``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What a recorder said about its file."""
+    """The facts that a recorder wrote into its file."""
 
     facts: Mapping[str, Any]
     """All of it, as it is in the file; empty if the recording was never finished."""
@@ -98,7 +98,7 @@ class Certificate:
 
 
 class QuietLog:
-    """Where a track is quiet: the longest stretches. Used from one thread.
+    """Finds the longest quiet stretches of a track. Used from one thread.
 
     Args:
         rate_hz: Sample rate.
@@ -112,11 +112,11 @@ class QuietLog:
         self._floor_s = 0.0
 
     def push(self, samples: NDArray[np.float32]) -> None:
-        """Take samples in, shape (frames, channels)."""
+        """Add samples, shape (frames, channels)."""
         self._keep(self._finder.push(samples))
 
     def facts(self) -> dict[str, Any]:
-        """What goes into the certificate; the track is over."""
+        """The quiet stretches for the certificate; ends the track."""
         self._keep(self._finder.finish())
         stretches = sorted((start, end) for _, start, end in self._longest)
         return {
@@ -131,8 +131,8 @@ class QuietLog:
                 self._floor_s = heapq.heappop(self._longest)[0]
 
 
-def room(tracks: int, comment: str = "") -> str:
-    """The comment of a file that is being written; the certificate later takes its place.
+def placeholder(tracks: int, comment: str = "") -> str:
+    """The comment of a file that is being written: padding that the certificate replaces later.
 
     Args:
         tracks: How many the file has; each needs some room.
@@ -242,7 +242,7 @@ def _ever_shorter(facts: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def seal(path: Path, facts: Mapping[str, Any]) -> None:
-    """Write the certificate into a closed file that was given ``room()``.
+    """Write the certificate into a closed file that was opened with ``placeholder()``.
 
     Raises:
         OSError: The disk does not take it; the file itself is whole.
@@ -274,7 +274,7 @@ def parse(comment: str) -> Certificate | None:
 
 
 def without_certificate(comment: str) -> str:
-    """A comment as its owner wrote it; empty if there is nothing but a certificate."""
+    """The owner's part of a comment; empty if there is only a certificate."""
     text, mark, _ = comment.partition(_MARK)
     return text.rstrip() if mark else comment
 
@@ -304,12 +304,12 @@ def _seal_window(window: bytearray, facts: Mapping[str, Any]) -> bool:
     for found in rooms:
         start, end = found.span()
         window[start:end] = certificate_text(facts, end - start).encode("ascii")
-        _mend_ogg(window, start)
-        _mend_matroska(window, start)
+        _repair_ogg(window, start)
+        _repair_matroska(window, start)
     return bool(rooms)
 
 
-def _mend_ogg(window: bytearray, at: int) -> None:
+def _repair_ogg(window: bytearray, at: int) -> None:
     """Make the checksum of the Ogg page around a place true again (RFC 3533, 6)."""
     page = window.rfind(b"OggS", 0, at)
     if window[:4] != b"OggS" or page < 0:
@@ -330,13 +330,13 @@ def _ogg_crc(data: bytes | bytearray) -> int:
     return crc & 0xFFFFFFFF
 
 
-def _mend_matroska(window: bytearray, at: int) -> None:
+def _repair_matroska(window: bytearray, at: int) -> None:
     """Make the checksum of the Matroska element "Tags" around a place true again (RFC 9559)."""
     tags = window.rfind(_MATROSKA_TAGS, 0, at)
     if window[:4] != b"\x1a\x45\xdf\xa3" or tags < 0:
         return
     head = tags + len(_MATROSKA_TAGS)
-    width = 9 - window[head].bit_length()  # a size says its own length by its leading zeros
+    width = 9 - window[head].bit_length()  # the leading zeros of a size give its own length
     size = int.from_bytes(window[head : head + width], "big") & ((1 << 7 * width) - 1)
     content = head + width
     if window[content : content + 2] == _MATROSKA_CRC:

@@ -30,8 +30,8 @@ QUALITIES = ("low", "medium", "high")
 
 _OPUS_RATES_HZ = (8000, 12_000, 16_000, 24_000, 48_000)
 _MP3_RATES_HZ = (16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
-"""MPEG-1 and 2; the lower ones of MPEG-2.5 are a private extension, and FFmpeg tells their length
-wrong by some frames."""
+"""MPEG-1 and 2; the lower ones of MPEG-2.5 are a private extension, and FFmpeg computes their
+length wrong by some frames."""
 _AAC_RATES_HZ = (8000, 11_025, 12_000, *_MP3_RATES_HZ, 64_000, 88_200, 96_000)
 
 _STEADY = {
@@ -58,7 +58,7 @@ LIBRARY_TAGS = ("title", "artist", "album", "date", "genre", "copyright", "softw
 
 @dataclass(frozen=True, slots=True)
 class SoundFormat:
-    """What a format's name stands for."""
+    """A sound format: its container, encoder, options and limits."""
 
     name: str
     suffix: str
@@ -78,7 +78,7 @@ class SoundFormat:
 
     @property
     def is_lossless(self) -> bool:
-        """Whether it gives back every sample as it was."""
+        """Whether it decodes to exactly the samples that were written."""
         return not self.bits_per_s
 
 
@@ -124,18 +124,18 @@ FORMATS: Mapping[str, SoundFormat] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Messenger:
-    """How a messenger writes its voice notes: Ogg/Opus, tuned for speech, without tags."""
+    """The voice notes of a messenger: Ogg/Opus, tuned for speech, without tags."""
 
     name: str
     suffix: str
     rate_hz: int
-    """The encoder's, and what the header says; Opus always plays at 48 kHz."""
+    """Rate of the encoder, and in the header; Opus always plays at 48 kHz."""
     channels: int
     bits_per_s: int
     frame_ms: int
     """Length of a packet."""
     max_bytes: int
-    """It takes no larger file."""
+    """Size of the largest file that it takes."""
     note: str
     """What can be had and what can't, for people."""
     inline_bytes: int | None = None
@@ -173,7 +173,7 @@ MESSENGERS: Mapping[str, Messenger] = MappingProxyType(
 
 
 def check_sound_spec(spec: SoundFileSpec) -> None:
-    """Whether there is such a file.
+    """Refuse a spec of a sound file whose format, quality or messenger is unknown.
 
     Raises:
         ConfigError: The format, the quality or the messenger is unknown.
@@ -185,18 +185,18 @@ def check_sound_spec(spec: SoundFileSpec) -> None:
     ):
         if wanted not in known:
             names = ", ".join(name for name in known if name is not None)
-            raise ConfigError(f"no {what} named {wanted!r}", hint=f"there is: {names}")
+            raise ConfigError(f"there is no {what} {wanted!r}", hint=f"there is: {names}")
 
 
 def suffix_of(spec: SoundFileSpec) -> str:
-    """What the file's name ends in, with the dot."""
+    """File name ending of a spec, with the dot."""
     if spec.messenger is not None:
         return MESSENGERS[spec.messenger].suffix
     return FORMATS[spec.format].suffix
 
 
 def size_warning(path: Path, spec: SoundFileSpec) -> str | None:
-    """What a messenger will not do with a file of this size; ``None`` if it is fine."""
+    """A warning where a file is too large for its messenger; ``None`` if it is not."""
     if spec.messenger is None:
         return None
     messenger = MESSENGERS[spec.messenger]

@@ -1,4 +1,4 @@
-"""What FFmpeg calls the arrangement of channels: where each of them is played."""
+"""FFmpeg's names of channel layouts: the arrangement in which channels are played."""
 
 import av
 
@@ -10,7 +10,7 @@ section 5.1.1.2), none of which can state another."""
 
 
 def default_layout(channels: int) -> str:
-    """What FFmpeg takes so many channels for where nothing says which is which."""
+    """FFmpeg's layout for so many channels where a file states none."""
     return str(av.AudioLayout(f"{channels}c").name)
 
 
@@ -20,12 +20,12 @@ def known_layout(layout: str) -> str | None:
 
 
 def usual_layout(channels: int) -> str:
-    """What so many channels are in files that cannot state a layout."""
+    """The layout for so many channels in formats that cannot state one."""
     return _OF_FILES[channels] if channels < len(_OF_FILES) else default_layout(channels)
 
 
 def file_layout(layout: str) -> str:
-    """What a layout is brought to for a file that cannot state it.
+    """The layout that sound is converted to for a file that cannot state its own.
 
     The layout itself where no more than sides and backs differ, which are the same channels, or
     where the bass would get lost.
@@ -37,5 +37,5 @@ def file_layout(layout: str) -> str:
 
 
 def speakers(layout: str) -> tuple[str, ...]:
-    """FFmpeg's names of its channels, in their order: FL, FR, FC, LFE, ..."""
+    """FFmpeg's names of the channels of a layout, in order: FL, FR, FC, LFE, ..."""
     return tuple(channel.name for channel in av.AudioLayout(layout).channels)

@@ -1,8 +1,8 @@
-"""Which file an extracted one was made from, said in the file itself.
+"""The identity of a source, written into the files that are extracted from it.
 
 A source is known by its content, so that it may be moved and renamed: by its length, its beginning,
 its middle and its end. A line of the comment carries that. Messengers' files have no tags; the
-number that an Ogg stream has anyway (RFC 3533, 4) is made of it there.
+number that an Ogg stream has anyway (RFC 3533, 4) is computed from it there.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["identity_of", "is_said_to_be_of", "stream_number", "with_origin", "without_origin"]
+__all__ = ["identity_of", "names_source", "stream_number", "with_origin", "without_origin"]
 
 SAMPLE_BYTES = 64 * 1024
 """Read of each of three places; headers, indexes and tags lie at the ends."""
@@ -23,7 +23,7 @@ _OGG_NUMBER = slice(14, 18)
 
 
 def identity_of(source: Path) -> str:
-    """16 hexadecimal digits that another file's differ from, unless it has the same content.
+    """16 hexadecimal digits that stand for the content of a file.
 
     Raises:
         OSError: It cannot be read.
@@ -38,24 +38,24 @@ def identity_of(source: Path) -> str:
 
 
 def with_origin(tags: Mapping[str, str], identity: str) -> dict[str, str]:
-    """Tags whose comment ends with the source."""
+    """Tags with the identity of the source at the end of the comment."""
     lines = [tags.get("comment", ""), f"{_KEY}: {identity}"]
     return {**tags, "comment": "\n".join(filter(None, lines))}
 
 
 def without_origin(comment: str) -> str:
-    """A comment as its owner wrote it."""
+    """The owner's part of a comment."""
     return _LINE.sub("", comment)
 
 
 def stream_number(tags: Mapping[str, str]) -> int:
-    """The number of an Ogg stream whose tags are left out; 0 where they name no source."""
+    """The Ogg stream number for a source; 0 where the tags name none."""
     found = _LINE.search(tags.get("comment", ""))
     return 0 if found is None else int(found[1], 16) & 0x7FFFFFFF  # FFmpeg's is signed
 
 
-def is_said_to_be_of(path: Path, container: Any, identity: str) -> bool | None:
-    """Whether a file says that it was made from a source; ``None`` where it says nothing.
+def names_source(path: Path, container: Any, identity: str) -> bool | None:
+    """Whether a file names a source as its own; ``None`` where it names none.
 
     Args:
         path: The file.

@@ -1,4 +1,4 @@
-"""Files that are written: what the system says about them, and when the disk has them."""
+"""Output files: system errors as ``OutputError``, and waiting until the disk has the data."""
 
 import contextlib
 import errno
@@ -12,16 +12,16 @@ import av
 from capture.errors import SYSTEM_REASONS, OutputError
 from capture.model.extraction import ExtractedPart
 
-__all__ = ["as_output_error", "errno_said", "keep", "keep_all", "keep_names"]
+__all__ = ["as_output_error", "errno_of", "sync", "sync_all", "sync_names"]
 
 
-def errno_said(words: str) -> int:
-    """The error number behind the system's words, for a library that keeps only those."""
+def errno_of(words: str) -> int:
+    """The error number that belongs to a message of the system; EIO if none is known."""
     return next((code for code in SYSTEM_REASONS if os.strerror(code) in words), errno.EIO)
 
 
 class as_output_error(contextlib.AbstractContextManager["as_output_error"]):  # noqa: N801 - reads as a phrase
-    """Turns what the system and FFmpeg say about a file into an ``OutputError``."""
+    """Turns errors of the system and of FFmpeg about a file into ``OutputError``."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -32,12 +32,12 @@ class as_output_error(contextlib.AbstractContextManager["as_output_error"]):  # 
         code = getattr(error, "errno", None)
         reason, hint = SYSTEM_REASONS.get(code or 0, (str(error), "choose another folder"))
         raise OutputError(
-            f"cannot write {self._path}: {reason}", hint=hint, details={"errno": code}
+            f"{self._path} cannot be written: {reason}", hint=hint, details={"errno": code}
         ) from error
 
 
-def keep(path: Path) -> None:
-    """Wait until the disk has a finished file, so that not even a power cut takes it.
+def sync(path: Path) -> None:
+    """Wait until a finished file is on the disk, safe from a power cut.
 
     Raises:
         OutputError: The disk reports an error.
@@ -46,10 +46,10 @@ def keep(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def keep_all(parts: Iterable[ExtractedPart]) -> None:
-    """Wait until the disk has many finished files and their names; nothing else is waited for.
+def sync_all(parts: Iterable[ExtractedPart]) -> None:
+    """Wait until many finished files and their names are on the disk.
 
-    What is gone by now is passed over.
+    Files that do not exist any more are passed over.
 
     Raises:
         OutputError: The disk reports an error.
@@ -61,13 +61,13 @@ def keep_all(parts: Iterable[ExtractedPart]) -> None:
             with contextlib.suppress(OSError), path.open("rb") as file:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     for path in filter(os.path.exists, paths):
-        keep(path)
+        sync(path)
     for folder in filter(os.path.exists, {path.parent for path in paths}):
-        keep_names(folder)
+        sync_names(folder)
 
 
-def keep_names(folder: Path) -> None:
-    """Wait until the disk has the names of the files in a folder, where a file system can."""
+def sync_names(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk, where the file system can."""
     if sys.platform == "win32":
         return
     number = os.open(folder, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""What goes from encoders to files: packets, the header of each stream, and the contract of a sink.
+"""Packets, stream headers, and the interface of a sink: what lies between encoders and files.
 
 An encoder knows no file and a file no encoder, so the packets of one encoder may go to several
 sinks, now or later: times are those of the recording, and each sink counts from its own start.
@@ -18,15 +18,15 @@ __all__ = ["Packet", "PacketSink", "StreamHeader", "pcm_packet"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Packet:
-    """One piece of an encoded stream, complete in itself."""
+    """One encoded piece of a stream, complete in itself."""
 
     track: int
     """Number of the stream in the file, from 0."""
     data: bytes
     pts: int
-    """When it is shown or heard, in ticks of ``time_base``; before 0 what a decoder leaves out."""
+    """Time at which it is shown or heard, in ticks of ``time_base``; before 0: left out."""
     dts: int
-    """When it is decoded; the same without B-frames."""
+    """Time at which it is decoded; the same without B-frames."""
     duration: int
     time_base: Fraction
     is_key: bool
@@ -36,7 +36,7 @@ class Packet:
 
     @property
     def end_s(self) -> float:
-        """When it is over, in s."""
+        """End of the packet in seconds of media time."""
         return float((self.pts + self.duration) * self.time_base)
 
     @classmethod
@@ -73,16 +73,16 @@ def pcm_packet(samples: NDArray[np.int16], first_frame: int, rate_hz: int) -> Pa
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StreamHeader:
-    """What a file has to know of a stream before its first packet; any number of files may."""
+    """The parameters of a stream that a file needs before its first packet; reusable."""
 
     codec: str
-    """Encoder as FFmpeg calls it."""
+    """FFmpeg's name of the encoder."""
     title: str
-    """Of the track, in players; empty for pictures."""
+    """Title of the track in players; empty for pictures."""
     channels: int
-    """Of sound; 0 for pictures."""
+    """Number of channels; 0 for pictures."""
     rate_hz: int
-    """Of sound; 0 for pictures."""
+    """Sample rate in Hz; 0 for pictures."""
     template: Any
     """``av`` stream that holds the codec's parameters and no encoder."""
     _scratch: Any = field(repr=False)
@@ -90,7 +90,7 @@ class StreamHeader:
 
     @classmethod
     def of(cls, stream: Any, title: str = "") -> "StreamHeader":
-        """The header of a stream whose encoder is open; keeps no hold on the encoder."""
+        """The header of a stream from its open encoder, which is not kept."""
         scratch: Any = av.open("", "w", format="null")
         context, is_sound = stream.codec_context, stream.type == "audio"
         return cls(
@@ -107,7 +107,7 @@ class PacketSink(Protocol):
     """Takes the packets of all streams of a recording; used from one thread."""
 
     def push(self, packet: Packet) -> None:
-        """Take a packet; those of one stream come in their order.
+        """Take a packet; the packets of a stream come in order.
 
         Raises:
             OutputError: It cannot be kept.
@@ -119,7 +119,7 @@ class PacketSink(Protocol):
         chapters: Sequence[tuple[float, float, str]] = (),
         certificate: Mapping[str, Any] | None = None,
     ) -> None:
-        """No more comes; idempotent.
+        """End the sink; idempotent.
 
         Args:
             chapters: (start in s, end in s, title), from the sink's own start.

@@ -1,16 +1,18 @@
-"""What is done to a kept message: another name, less of it, a file as a messenger writes it."""
+"""Actions on a kept message: rename it, keep a part of it, convert it for a messenger."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 from capture.errors import ConfigError, MediaError
 from capture.hints import Advice
 from capture.messages.library import describe
 from capture.messages.message import Facts, Passage
-from capture.messages.names import renamed_stem
+from capture.messages.names import name_of, renamed_stem
 from capture.messages.places import made_of, move, translating
 from capture.naming import clear_parts, part_path, publish, safe_name
 from capture.specs.extraction import ExtractJob
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from capture.messages.library import Library
     from capture.messages.message import Message
 
-__all__ = ["for_messenger", "rename", "trim", "with_peaks"]
+__all__ = ["copy_to", "for_messenger", "rename", "trim", "with_peaks"]
 
 FOLDER_OF_OWNER = 0o700
 _LOSSLESS = {".wav": SoundFileSpec("wav"), ".flac": SoundFileSpec("flac")}
@@ -30,7 +32,7 @@ _LOSSLESS = {".wav": SoundFileSpec("wav"), ".flac": SoundFileSpec("flac")}
 
 
 def rename(library: Library, message: Message, name: str) -> Message:
-    """Give a message's file another name; gives the message as it is then.
+    """Give a message's file another name; gives the changed message.
 
     Its content stays as it is, bit for bit, and with it the message's id. Its picture is renamed
     too.
@@ -60,7 +62,7 @@ def rename(library: Library, message: Message, name: str) -> Message:
 def trim(
     library: Library, message: Message, *, start_s: float | None = None, end_s: float | None = None
 ) -> Message:
-    """Keep a part of a message only; gives the new message, which takes its place.
+    """Keep only a part of a message; gives the new message, which takes its place.
 
     The sound is not encoded a second time: it is cut between packets, at most 26 ms from where it
     was asked for, and to the sample where the format loses nothing. Words whose time is not known
@@ -158,8 +160,44 @@ def for_messenger(message: Message, messenger: str) -> Path:
         part.unlink(missing_ok=True)
 
 
+def copy_to(
+    message: Message, folder: Path, *, name: str | None = None, messenger: str | None = None
+) -> Path:
+    """Copy a message's file under a free name, whole or not at all; as old as the message.
+
+    Args:
+        message: Which.
+        folder: Where it goes; made where it is missing.
+        name: A pattern, as of ``name_of``; by default as the file is called.
+        messenger: Written as ``for_messenger`` does; by default bit for bit as it is.
+
+    Raises:
+        ConfigError: The file is missing, or there is no such messenger.
+        MediaError: It cannot be read.
+        OutputError: The copy cannot be written.
+    """
+    source = message.path if messenger is None else for_messenger(message, messenger)
+    stem = source.stem if name is None else name_of(name, message)
+    target = folder.absolute() / f"{stem}{source.suffix}"
+    part = part_path(target)
+    with translating(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        clear_parts(target.parent)
+        try:
+            if not source.is_file():
+                raise ConfigError(
+                    f"the file is missing: {source}", hint=Advice.INDEX_MESSAGES.with_()
+                )
+            shutil.copyfile(source, part)
+            os.utime(part, (message.moment.timestamp(),) * 2)
+            return publish(part, target, number=True)
+        finally:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+
+
 def with_peaks(library: Library, message: Message) -> Message:
-    """The message with its waveform, which is computed and remembered where it is not known yet.
+    """The message with its waveform, which is computed and stored if it is missing.
 
     Raises:
         MediaError: Its file cannot be read.
@@ -180,7 +218,7 @@ def _present(library: Library, message: Message) -> Message:
 
 
 def _cut(passages: tuple[Passage, ...], start_s: float, end_s: float) -> tuple[Passage, ...]:
-    """What is said in a part of a message; words whose time is not known go: they may be others."""
+    """The part of a transcript within two times; words without a time are left out."""
     kept = []
     for one in passages:
         if one.start_s is None:

@@ -1,4 +1,4 @@
-"""Files that were extracted, as messages: what is split by speech, or what is asked for."""
+"""Extracted files as kept messages: those that were split by speech, or all on request."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from capture.model.extraction import ExtractResult
     from capture.specs.extraction import ExtractJob
 
-__all__ = ["remembered"]
+__all__ = ["record_extracted"]
 
 
-def remembered(job: ExtractJob, result: ExtractResult) -> ExtractResult:
-    """The result of a job, whose files are written down as messages if the job says so.
+def record_extracted(job: ExtractJob, result: ExtractResult) -> ExtractResult:
+    """The result of a job; its files are recorded as messages if the job wants that.
 
-    Where that fails, a warning of the result says so. Their waveforms are computed when they are
+    Where that fails, the result has a warning. Their waveforms are computed when they are
     first looked at: in a batch nobody waits for them.
     """
     if not job.library or result.is_skipped or not is_enabled():

@@ -1,4 +1,4 @@
-"""Which folders hold messages: written down beside the store, which may be lost and made anew."""
+"""The list of folders that hold messages, a file beside the store."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from pathlib import Path
 
 from capture.config import data_folder, default_voice_folder
 
-__all__ = ["library_folder", "meet", "met"]
+__all__ = ["add_folder", "known_folders", "library_folder"]
 
 OWNER_ONLY, FOLDER_OF_OWNER = 0o600, 0o700
 
 
 def library_folder() -> Path:
-    """Where what is known of messages lies, besides what is in their own folders."""
+    """The folder of the store and of the list of folders."""
     return data_folder() / "messages"
 
 
-def met(library: Path) -> list[Path]:
-    """The folders that hold messages, the usual one first; some may be gone.
+def known_folders(library: Path) -> list[Path]:
+    """The folders that hold messages, the default one first; some may not exist any more.
 
     Args:
         library: As ``library_folder`` gives it.
@@ -32,9 +32,9 @@ def met(library: Path) -> list[Path]:
     return list(dict.fromkeys((default_voice_folder(), *named)))
 
 
-def meet(library: Path, folder: Path) -> None:
-    """Write down that a folder holds messages; where that fails it has to be named for an index."""
-    if folder in met(library):
+def add_folder(library: Path, folder: Path) -> None:
+    """Add a folder to the list; if that fails, an index must be given the folder by name."""
+    if folder in known_folders(library):
         return
     with contextlib.suppress(OSError):
         library.mkdir(parents=True, exist_ok=True, mode=FOLDER_OF_OWNER)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["fold", "folded_ways"]
+__all__ = ["fold", "folded_variants"]
 
 _SAME = {
     "\u0131": "i",  # Turkish, without its dot
@@ -27,13 +27,13 @@ _SAME = {
     "\u0629": "\u0647",  # teh marbuta: heh
     "\u06a9": "\u0643",  # Persian kaf: kaf
 }
-"""What no decomposition tells: letters with a stroke, and letters of Arabic and Persian that look
-the same or are written for each other."""
+"""Letters without a decomposition: letters with a stroke, and letters of Arabic and Persian that
+look the same or are written for each other."""
 _UMLAUTS = (("ae", "a"), ("oe", "o"), ("ue", "u"))
 
 
 class _Table(dict[int, str]):
-    """What each character becomes; filled as they come, since a text uses few of them."""
+    """Maps each character to its folded form; filled as characters occur."""
 
     def __missing__(self, code: int) -> str:
         plain = unicodedata.normalize("NFKD", chr(code)).casefold()
@@ -56,13 +56,13 @@ _TABLE = _Table()
 
 
 def fold(text: str) -> str:
-    """A text as it is searched; see above."""
+    """The folded form of a text, for searching; see the module."""
     folded = text.lower() if text.isascii() else text.translate(_TABLE)
     return " ".join(folded.split())
 
 
-def folded_ways(word: str) -> tuple[str, ...]:
-    """What may stand for a word in folded text: also ``Muenchen`` finds München."""
+def folded_variants(word: str) -> tuple[str, ...]:
+    """Folded forms that may stand for a word: ``Muenchen`` also finds München."""
     plain = fold(word)
     short = plain
     for long, letter in _UMLAUTS:

@@ -1,10 +1,10 @@
-"""What is in the folders of messages: their journals and files, put together again.
+"""The index of message folders: matches the lines of journals with files.
 
 A line and a file belong together by the file's name and size. What is left over is matched by its
 content: a file that was renamed or moved by hand, also into another folder. A file of another
-content under a known name was changed by another program, and is still that message. A file that no
-line knows is a message if its tags say that ``capture voice`` has written it; all else is left
-alone. What was found so is written into the journal of its folder.
+content under a known name was changed by another program, and is still that message. A file without
+a line is a message if its tags name ``capture voice`` as its writer; other files are left alone.
+Matches are written into the journal of the folder.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ if TYPE_CHECKING:
 __all__ = ["Indexed", "Survey", "current_entries"]
 
 SOUND_ENDINGS = frozenset({".opus", ".ogg", ".oga", ".m4a", ".mp3", ".flac", ".wav"})
-"""What ``capture voice`` writes; only such files are asked for their tags."""
+"""Endings of files of ``capture voice``; only such files are searched for tags."""
 _MAKER = "capture "
-"""What the tag of our files begins with."""
+"""How the ``encoded_by`` tag of this program's files begins."""
 _OWN_TAGS = {"title", "date", "source", "duration"}
-"""What ``capture voice`` writes, but into files for messengers, which have none."""
+"""Tags that ``capture voice`` writes, except into files for messengers."""
 
 
 @dataclass(slots=True)
 class Indexed:
-    """What was found."""
+    """The messages that were found, the folders that were read, and counts of changes."""
 
     messages: list[Message] = field(default_factory=list)
     sums: list[tuple[str, Path]] = field(default_factory=list)
-    """Of deleted messages, and the folder that says so."""
+    """SHA-256 of deleted messages, with the folder whose journal has it."""
     folders: dict[Path, Position] = field(default_factory=dict)
-    """Those that were looked through, and how far their journals were read."""
+    """Folders that were read, and how far their journals were read."""
     found: int = 0
-    """Messages that no journal had known."""
+    """Number of messages that no journal had."""
     moved: int = 0
-    """Messages whose file had another name or place than the journal said."""
+    """Number of messages whose file had another name or place than in the journal."""
     missing: list[Message] = field(default_factory=list)
     """Messages of the journals whose file is nowhere."""
 
@@ -58,7 +58,7 @@ class Indexed:
 def current_entries(
     entries: Iterable[dict[str, Any]], folder: Path, *, is_whole: bool
 ) -> Iterator[dict[str, Any]]:
-    """The lines of a journal that hold: the last one of each message.
+    """The valid lines of a journal: the last one of each message.
 
     An undone deletion that was cut off is completed here: its file is brought back.
 
@@ -85,7 +85,7 @@ def current_entries(
 
 
 def _bring_back(message: Message) -> None:
-    """Show the file of a message whose deletion was undone, if that was cut off."""
+    """Restore the file of a message whose deletion was undone, if that was interrupted."""
     if (
         message.deleted_at is None
         and os.path.lexists(message.hidden_path)
@@ -96,14 +96,14 @@ def _bring_back(message: Message) -> None:
 
 
 def _place_of(message: Message) -> Path:
-    """Where a message's file lies, as far as its line says."""
+    """The path of a message's file by its line in the journal."""
     if message.deleted_at is not None and os.path.lexists(message.hidden_path):
         return message.hidden_path
     return message.path
 
 
 class Survey:
-    """One look through folders.
+    """One index of a set of folders.
 
     Args:
         folders: Those that are looked through by themselves; those that are gone are passed over.
@@ -128,7 +128,7 @@ class Survey:
             self._folders.append(Path(folder))
 
     def run(self) -> Indexed:
-        """What is in the folders."""
+        """Read all folders and match their journals with their files."""
         for folder in dict.fromkeys(self._folders):
             with contextlib.suppress(OSError, OutputError):  # one that cannot be read
                 self._read(folder)
@@ -158,7 +158,7 @@ class Survey:
         ]
 
     def _place(self, message: Message, files: dict[str, os.stat_result]) -> None:
-        """Put a message and its file together, and take the file out of those that are loose."""
+        """Match a message with its file, which is taken out of the loose ones."""
         name = _place_of(message).name
         found = files.get(name)
         if found is None or message.size_bytes not in {found.st_size, -1}:
@@ -170,7 +170,7 @@ class Survey:
         self._result.messages.append(message)
 
     def _match(self) -> None:
-        """Find the files of messages by their content, or by a name whose content has changed."""
+        """Find missing files by their content, or by a name whose content has changed."""
         waiting = {message.sha256: message for message in self._unmatched}
         sizes = {message.size_bytes for message in self._unmatched}
         loose = []
@@ -210,7 +210,7 @@ class Survey:
         return True
 
     def _look_at_tags(self) -> None:
-        """Files of ours that no journal knows: of an earlier version, or without their journal."""
+        """Add messages for files of this program that no journal has."""
         sums = {message.sha256 for message in self._result.messages}
         sums |= {sha256 for sha256, _ in self._result.sums}
         # What was extracted from a message has its tags: the older file is the message.
@@ -228,7 +228,7 @@ class Survey:
                 self._result.found += 1
 
     def _note(self, message: Message) -> None:
-        """A message as it is now, also in its folder's journal, where that can be written."""
+        """Change a message, also in its folder's journal if that can be written."""
         self._result.messages.append(message)
         with contextlib.suppress(OutputError):
             journal.append(message.path.parent, [entry_of(message)])
@@ -239,7 +239,7 @@ def _second_of(message: Message) -> tuple[int, str | None]:
 
 
 def _first_of_each(messages: Iterable[Message]) -> Iterator[Message]:
-    """Each message once: where two folders have it, as the one that kept it first."""
+    """Each message once; of copies in two folders the one that was kept first."""
     seen: set[str] = set()
     for message in sorted(messages, key=lambda each: (each.kept_at, each.path)):
         if message.id not in seen:
@@ -248,7 +248,7 @@ def _first_of_each(messages: Iterable[Message]) -> Iterator[Message]:
 
 
 def _length_of(path: Path) -> float | None:
-    """How long a file is, as it says itself; ``None`` where it does not, or cannot be read."""
+    """Length of a file in seconds by its header; ``None`` where it is not known."""
     from capture.media.read.stream import SoundStream  # noqa: PLC0415 - loads av
 
     with contextlib.suppress(CaptureError), SoundStream(path) as stream:
@@ -257,7 +257,7 @@ def _length_of(path: Path) -> float | None:
 
 
 def _message_by_tags(path: Path, found: os.stat_result) -> Message | None:
-    """A file that ``capture voice`` has written, as its tags describe it; ``None``: another."""
+    """A message from the tags of a file; ``None`` if ``capture voice`` did not write it."""
     from capture.media.read.tracks import read_tags  # noqa: PLC0415 - loads av
 
     tags = read_tags(path)

@@ -1,10 +1,10 @@
-"""``messages.jsonl``: what a folder's files cannot say of themselves, one JSON object a line.
+"""``messages.jsonl``: facts about the messages of a folder, one JSON object a line.
 
 Lines are appended, each in one write; of several about one message the last one holds. Only when a
-deletion becomes final the file is written anew, without what was deleted. What is no line of JSON,
-such as the end that a power cut tore, is passed over. Whoever writes holds a lock on the file.
+deletion becomes final the file is written anew, without what was deleted. A line that is no JSON,
+such as an end torn by a power cut, is passed over. A writer holds a lock on the file.
 
-``read`` begins where one has read before, if what was there is still there.
+``read`` continues where an earlier reading ended, if that part of the file is unchanged.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LOCKED_AFTER_S = 10.0
 """Writing takes milliseconds: who waits this long waits for something that hangs."""
 LOOK_EVERY_S = 0.01
 HEAD_BYTES = 256
-"""So much of the beginning tells whether a journal was written anew: then it begins with a line
+"""So much of the beginning shows whether a journal was written anew: then it begins with a line
 that no other has."""
 LOCKED_BYTE = 1 << 30
 """Windows locks bytes, and nobody else may read them: one that a journal never has."""
@@ -43,7 +43,7 @@ LOCKED_BYTE = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far a journal has been read, and what it begins with."""
+    """How far a journal has been read, and a digest of its beginning."""
 
     offset: int = 0
     head_bytes: int = 0
@@ -55,17 +55,17 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What was read of a journal."""
+    """Lines of a journal that were read, and the position after them."""
 
     entries: tuple[dict[str, Any], ...]
     position: Position
-    """Where the next reading begins."""
+    """Position at which the next reading begins."""
     is_whole: bool
-    """It was read from its beginning: what was known of it before does not count."""
+    """The whole journal was read: earlier facts do not count any more."""
 
 
 def stamp_of(folder: Path) -> str:
-    """What changes with a folder's journal; empty where there is none, or none can be seen."""
+    """A text that changes with a folder's journal; empty without a readable journal."""
     try:
         return _stamp((folder / JOURNAL).lstat())
     except OSError:
@@ -140,13 +140,13 @@ def append(folder: Path, entries: Iterable[dict[str, Any]], *, is_durable: bool 
             if is_durable:
                 os.fsync(number)
     except OSError as error:
-        raise _refused(folder, error, "write") from error
+        raise _refused(folder, error, "written") from error
 
 
 def rewrite(
     folder: Path, edit: Callable[[list[dict[str, Any]]], list[dict[str, Any]] | None]
 ) -> None:
-    """Write a folder's journal anew: there are its lines before or after, never something else.
+    """Replace a folder's journal as a whole: a reader finds its old lines or the new ones.
 
     Args:
         folder: Whose; without a journal nothing is done.
@@ -178,7 +178,7 @@ def rewrite(
                 os.fsync(file.fileno())
             part.replace(path)
     except OSError as error:
-        raise _refused(folder, error, "write") from error
+        raise _refused(folder, error, "written") from error
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
@@ -215,20 +215,20 @@ def _sum(data: bytes) -> str:
 
 
 def _open(folder: Path, flags: int) -> int:
-    """Open a journal: a file of our own making, not something that a link or a pipe leads to."""
+    """Open a journal that is an ordinary file, not a link or a pipe."""
     flags |= (
         getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     )
     number = os.open(folder / JOURNAL, flags, OWNER_ONLY)
     if not stat.S_ISREG(os.fstat(number).st_mode):
         os.close(number)
-        raise OSError(errno.EINVAL, "it is no file")
+        raise OSError(errno.EINVAL, "it is no ordinary file")
     return number
 
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[int]:
-    """The journal, open for appending, while no other process writes to it; made where missing."""
+    """Open the journal for appending, with the lock; creates it if it is missing."""
     deadline_s = time.monotonic() + LOCKED_AFTER_S
     while True:
         number = _open(folder, os.O_RDWR | os.O_APPEND | os.O_CREAT)
@@ -244,7 +244,7 @@ def _locked(folder: Path) -> Iterator[int]:
 
 
 def _is_current(number: int, path: Path) -> bool:
-    """Whether an open journal has not been written anew, or removed, since."""
+    """Whether an open journal has not been replaced or removed since."""
     try:
         return os.path.samestat(os.fstat(number), path.lstat())
     except FileNotFoundError:
@@ -252,7 +252,7 @@ def _is_current(number: int, path: Path) -> bool:
 
 
 def _lock(number: int, deadline_s: float) -> None:
-    """Wait until nobody else has the lock; file systems that have none are written to without."""
+    """Wait for the lock; a file system without locks is written to without."""
     while True:
         try:
             _try_lock(number)
@@ -260,7 +260,7 @@ def _lock(number: int, deadline_s: float) -> None:
             if error.errno not in {errno.EACCES, errno.EAGAIN, errno.EDEADLK}:
                 return
             if time.monotonic() > deadline_s:
-                raise OSError(errno.EAGAIN, "another program holds it") from error
+                raise OSError(errno.EAGAIN, "another program has locked it") from error
             time.sleep(LOOK_EVERY_S)
             continue
         return
@@ -291,9 +291,9 @@ def _byte_at(number: int, offset: int) -> bytes:
     return os.read(number, 1)
 
 
-def _refused(folder: Path, error: OSError, verb: str) -> OutputError:
+def _refused(folder: Path, error: OSError, what: str) -> OutputError:
     return OutputError(
-        f"cannot {verb} {folder / JOURNAL}: {error.strerror or error}",
+        f"{folder / JOURNAL} cannot be {what}: {error.strerror or error}",
         hint="the list of kept messages needs it; the files of the messages are not affected",
         details={"errno": error.errno},
     )

@@ -1,8 +1,8 @@
 """``Library``: all kept messages, listed, found, added, changed and deleted.
 
-The truth is in the folders: the files, and what each folder's journal says of them. Whatever
-changes, the journal is written first; then the store takes in what it has not read of it yet,
-whoever wrote it. So a process may be killed anywhere, and the next one knows what was written.
+The truth is in the folders: the files, and the entries of each folder's journal. Whatever changes,
+the journal is written first; then the store reads the lines that are new to it, whichever process
+wrote them. So a process may be killed anywhere, and the next one knows what was written.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from capture.errors import CaptureError, ConfigError, OutputError
 from capture.hints import Advice
 from capture.messages import journal
-from capture.messages.folders import library_folder, meet, met
+from capture.messages.folders import add_folder, known_folders, library_folder
 from capture.messages.index import Indexed, Survey, current_entries
 from capture.messages.message import ID_DIGITS, Facts, Message, entry_of
 from capture.messages.places import hide, remove, restore, sum_of, translating
@@ -33,22 +33,22 @@ __all__ = ["UNDO_FOR_S", "Library", "describe", "is_enabled", "record"]
 
 T = TypeVar("T")
 UNDO_FOR_S = 600.0
-"""How long a deletion can be undone: long enough to notice, short enough for what is private."""
+"""Time in which a deletion can be undone: enough to notice, and short for what is private."""
 LEAST_DIGITS = 4
-"""Of an id that a person writes."""
+"""The least number of digits of an id that a person has to write."""
 MOST_ROUNDS = 100
-"""So often a journal is read again because others have read it meanwhile."""
+"""Most times that a journal is read again after another process has changed the store."""
 
 
 def is_enabled() -> bool:
-    """Whether messages are remembered at all: not with ``CAPTURE_LIBRARY=off``."""
+    """Whether messages are recorded at all; ``CAPTURE_LIBRARY=off`` switches that off."""
     return os.environ.get("CAPTURE_LIBRARY", "").casefold() not in {"off", "0", "no", "false"}
 
 
 def describe(
     path: Path, facts: Facts, *, peaks: bytes | None = None, picture: Path | None = None
 ) -> Message:
-    """A file and what is known of it, as a message that is kept from now on.
+    """A new message from a file and the facts about it.
 
     Raises:
         OutputError: The file cannot be read.
@@ -72,9 +72,9 @@ def describe(
 def record(
     messages: Iterable[Message], *, library: Path | None = None, is_durable: bool = True
 ) -> None:
-    """Write messages down in the journals of their folders, where every library finds them.
+    """Record messages in the journals of their folders, where every library finds them.
 
-    Needs no store: what records must not wait for one, nor fail with it.
+    Needs no store: a recorder must neither wait for one nor fail with it.
 
     Args:
         messages: Which; what was known of one of the same id does not count any more.
@@ -88,7 +88,7 @@ def record(
     for message in messages:
         by_folder[message.path.parent].append(entry_of(message))
     for folder, entries in by_folder.items():
-        meet(library or library_folder(), folder)
+        add_folder(library or library_folder(), folder)
         journal.append(folder, entries, is_durable=is_durable)
 
 
@@ -124,12 +124,12 @@ class Library:
     # -------------------------------------------------------------------------------------- asking
 
     def messages(self, query: Query | None = None) -> tuple[Message, ...]:
-        """The messages of a query, the latest first; by default all that are there."""
+        """The messages that match a query, the latest first; by default all."""
         self.refresh()
         return self._ask(lambda: self._store.messages(query or Query()))
 
     def find(self, text: str | Path) -> Message:
-        """The message of an id, of the beginning of one, or of a file; also a deleted one.
+        """The message with an id, the beginning of an id, or a path; also a deleted one.
 
         Raises:
             ConfigError: There is none, or there are several.
@@ -154,7 +154,7 @@ class Library:
         )
 
     def newest(self, message: Message) -> Message:
-        """What is known of a message by now.
+        """The present state of a message.
 
         Raises:
             ConfigError: It is not there any more.
@@ -162,20 +162,20 @@ class Library:
         return self.find(message.id)
 
     def with_content(self, sha256: str) -> Message | None:
-        """The message of this content, wherever it came from; also a deleted one."""
+        """The message with this SHA-256, whatever its origin; also a deleted one."""
         self.refresh()
         return self._ask(lambda: self._store.with_sum(sha256))
 
     def was_deleted(self, sha256: str) -> bool:
-        """Whether a message of this content was deleted for good, so that none imports it again."""
+        """Whether a message with this SHA-256 was deleted for good, so that none imports it."""
         return self._ask(lambda: self._store.is_sum_of_deleted(sha256))
 
     # ------------------------------------------------------------------------------------- changing
 
     def add(self, *messages: Message) -> tuple[Message, ...]:
-        """Remember messages; gives them as they are known now.
+        """Record messages; gives them as they are known now.
 
-        What has the content of a message that is there is that message, and stays as it is known.
+        A message with the content of a known one is that message, and does not change it.
 
         Raises:
             OutputError: It cannot be written down.
@@ -185,7 +185,7 @@ class Library:
         return tuple(self._store.with_sum(message.sha256) or message for message in messages)
 
     def change(self, message: Message, **fields: Any) -> Message:
-        """Change what is known of a message; gives it as it is then.
+        """Change facts of a message; gives the changed message.
 
         Raises:
             OutputError: It cannot be written down.
@@ -196,7 +196,7 @@ class Library:
         return changed
 
     def refresh(self) -> None:
-        """Take in what has been written down since, by whatever process."""
+        """Read the new lines of all journals, whichever process wrote them."""
         self._ask(self._refresh)
 
     def _refresh(self) -> None:
@@ -205,9 +205,9 @@ class Library:
         self._clean()
 
     def index(self, *places: Path) -> Indexed:
-        """Look through all known folders, and these with those below them, as at the first time.
+        """Look through all known folders, and these with their subfolders.
 
-        Finds what was renamed or moved by hand, and messages that other folders brought along.
+        Finds files that were renamed or moved by hand, and messages in folders from elsewhere.
 
         Raises:
             ConfigError: There is no such folder.
@@ -217,7 +217,7 @@ class Library:
             survey.add_tree(place.absolute())
         found = survey.run()
         for folder in found.folders:
-            meet(self._folder, folder)
+            add_folder(self._folder, folder)
         self._store.replace_all(found.folders, found.messages, found.sums)
         self._refresh()  # what others have written down meanwhile
         return found
@@ -225,7 +225,7 @@ class Library:
     # ------------------------------------------------------------------------------------- deleting
 
     def delete(self, message: Message, *, replaced_by: Message | None = None) -> Message:
-        """Delete a message; gives it as it is then. Doing it twice changes nothing.
+        """Delete a message; gives the deleted message. A second time changes nothing.
 
         Its file is hidden in its folder until the deletion cannot be undone any more.
 
@@ -242,7 +242,7 @@ class Library:
         return deleted
 
     def undo(self, message: Message) -> Message:
-        """Bring a deleted message back; gives it as it is then.
+        """Bring a deleted message back; gives it.
 
         Of one that was trimmed, the trimmed one is deleted for good.
 
@@ -269,7 +269,7 @@ class Library:
         return back
 
     def purge(self, *messages: Message) -> None:
-        """Delete messages for good: no trace is left but the sums of their content.
+        """Delete messages for good: nothing is left but the SHA-256 of their content.
 
         Args:
             messages: Which; they need not be deleted yet.
@@ -285,7 +285,7 @@ class Library:
         self.refresh()
 
     def purge_overdue(self, older_than_s: float = UNDO_FOR_S) -> None:
-        """Delete those for good whose deletion is so long ago; what refuses stays for later."""
+        """Delete for good what was deleted so long ago; an error leaves it for later."""
         before = datetime.now(UTC) - timedelta(seconds=older_than_s)
         deleted = self._store.messages(Query(is_deleted=True))
         overdue = [one for one in deleted if one.deleted_at and one.deleted_at <= before]
@@ -298,7 +298,7 @@ class Library:
                     self.purge(message)
 
     def forget(self) -> int:
-        """Forget the sums of what was deleted, so that it can be imported again; gives how many.
+        """Forget the SHA-256 of deleted messages, so that they can be imported again.
 
         Raises:
             OutputError: A journal cannot be written.
@@ -322,7 +322,7 @@ class Library:
         self.purge_overdue()
 
     def _ask(self, question: Callable[[], T]) -> T:
-        """What the store answers; one that is damaged is made anew first."""
+        """The answer of the store; a damaged store is replaced first."""
         try:
             return question()
         except StoreDamagedError:
@@ -331,8 +331,8 @@ class Library:
             return question()
 
     def _all_folders(self) -> dict[Path, Any]:
-        """Folders to look at: those of the store, those written down beside it."""
-        folders: dict[Path, Any] = dict.fromkeys(met(self._folder))
+        """The folders to look at: those of the store, and those of the list."""
+        folders: dict[Path, Any] = dict.fromkeys(known_folders(self._folder))
         return folders | self._store.folders()
 
     def _catch_up(self, folder: Path, since: journal.Position | None) -> None:
@@ -355,13 +355,13 @@ class Library:
             time.sleep(0)
 
     def _clean(self) -> None:
-        """What is in the way now is not the next time: it stays known that there is something."""
+        """Remove rests of deleted messages from the store; after an error, the next time."""
         with contextlib.suppress(OutputError):
             self._store.clean()
 
 
 def _erase(folder: Path, leaving: Sequence[Message]) -> None:
-    """Have a folder's journal say nothing of messages but the sums of their content."""
+    """Replace messages in a folder's journal by the SHA-256 of their content."""
     ids, sums = {one.id for one in leaving}, {one.sha256 for one in leaving}
 
     def is_leaving(entry: dict[str, Any]) -> bool:

@@ -29,10 +29,10 @@ T = TypeVar("T")
 
 
 class Origin(enum.StrEnum):
-    """Where a message came from."""
+    """How a message came to be: heard, imported or extracted."""
 
     HEARD = "heard"
-    """It played, and was recorded."""
+    """It was recorded while it played."""
     IMPORTED = "imported"
     """Its file was copied out of an export, a backup or a mailbox."""
     EXTRACTED = "extracted"
@@ -41,26 +41,26 @@ class Origin(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """Words of a message, and when they are said."""
+    """Words of a transcript, with their time."""
 
     text: str
     start_s: float | None = None
-    """From the beginning of the message; ``None``: not known."""
+    """Time from the beginning of the message; ``None``: not known."""
     end_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What is known of a message besides its file."""
+    """The facts about a message that do not depend on its file."""
 
     origin: Origin
     length_s: float
     app: str | None = None
     """The application that played it; ``None``: not known, or none did."""
     source: str | None = None
-    """What it was taken from: a label of a device, the name of a film; ``None``: not known."""
+    """The label of the device or the name of the file it is from; ``None``: not known."""
     sender: str | None = None
-    """Who speaks; ``None``: not known."""
+    """The speaker; ``None``: not known."""
     chat: str | None = None
     """The conversation that it belongs to; ``None``: not known, or none."""
     sent_at: datetime | None = None
@@ -68,7 +68,7 @@ class Facts:
     part: int | None = None
     """1, 2, ... where one message was so long that it was cut; ``None``: it is whole."""
     transcript: tuple[Passage, ...] = ()
-    """What is said, in order; empty: not known."""
+    """The spoken words in order; empty: not known."""
     more: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """Further facts of its origin, as JSON has them. They are kept, and mean nothing here."""
 
@@ -81,13 +81,13 @@ class Facts:
 
     @property
     def text(self) -> str:
-        """The words of the transcript; empty where there is none."""
+        """The words of the transcript, joined by blanks; empty without a transcript."""
         return " ".join(passage.text for passage in self.transcript)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message(Facts):
-    """A kept message."""
+    """A kept message: the facts about it, and its file."""
 
     id: str
     """Hexadecimal digits, from the content that it had when it was first kept. It stays the same
@@ -95,33 +95,33 @@ class Message(Facts):
     path: Path
     """Absolute. Of a deleted message: where the file was."""
     sha256: str
-    """Of the file's content, hexadecimal."""
+    """SHA-256 of the file's content, in hexadecimal digits."""
     size_bytes: int
     kept_at: datetime
-    """When it came to be a kept message, with its time zone."""
+    """When it was first kept, with its time zone."""
     peaks: bytes | None = None
     """The waveform for its picture, a byte a column, see ``capture.messages.peaks``; ``None``: not
     computed yet."""
     picture: Path | None = None
     """A picture of the waveform that lies beside it; ``None``: none was asked for."""
     deleted_at: datetime | None = None
-    """When it was deleted, as long as that can be undone; ``None``: it is there."""
+    """When it was deleted, while that can be undone; ``None``: it is not deleted."""
     replaced_by: str | None = None
-    """Of a message that was deleted because it was trimmed: the id of the trimmed one."""
+    """Id of the message that took its place in a trim; ``None``: there is none."""
 
     @property
     def moment(self) -> datetime:
-        """When it was sent, or else kept: lists are in this order."""
+        """When it was sent, or else when it was kept; lists are sorted by this."""
         return self.sent_at or self.kept_at
 
     @property
     def hidden_path(self) -> Path:
-        """Where its file lies while it is deleted and that can be undone."""
+        """The path of the file after a deletion that can still be undone."""
         return self.path.with_name(f".{self.id}.deleted")
 
     @property
     def hidden_picture(self) -> Path:
-        """The same of its picture."""
+        """The path of the picture after a deletion that can still be undone."""
         return self.path.with_name(f".{self.id}.deleted.png")
 
 
@@ -129,7 +129,7 @@ class Message(Facts):
 
 
 def entry_of(message: Message) -> dict[str, Any]:
-    """A message as its folder's journal has it: what is not known is left out.
+    """A message as a line of its folder's journal, without unknown values.
 
     The file is named without its folder, so that the folder may be moved. ``more`` is not nested.
     """
@@ -143,7 +143,7 @@ def entry_of(message: Message) -> dict[str, Any]:
 
 
 def message_of(entry: Mapping[str, Any], folder: Path) -> Message:
-    """The message that a line of a journal stands for.
+    """The message of a line in a journal.
 
     Args:
         entry: As ``entry_of`` makes it. The id may be missing; unknown keys become ``more``.
@@ -155,10 +155,10 @@ def message_of(entry: Mapping[str, Any], folder: Path) -> Message:
     found = _Entry(entry)
     sha256 = found.take("sha256", str, default="").lower()
     if len(sha256) != _SUM_DIGITS or set(sha256) - set("0123456789abcdef"):
-        raise ValueError("its sha256 is none")
+        raise ValueError("its sha256 is missing or no SHA-256")
     message_id = found.take("id", str, default=sha256[:ID_DIGITS])
     if not message_id or set(message_id) - set("0123456789abcdef"):
-        raise ValueError("its id is none")  # it becomes part of a file's name
+        raise ValueError("its id is no hexadecimal number")  # it becomes part of a file's name
     kept_at = found.moment("kept_at") or found.moment("sent_at")
     picture = found.optional("picture", str)
     return Message(
@@ -185,7 +185,7 @@ def message_of(entry: Mapping[str, Any], folder: Path) -> Message:
 
 
 class _Entry:
-    """A line of a journal, whose values have to be what they should be."""
+    """Reads values of a line, and checks their types."""
 
     def __init__(self, entry: Mapping[str, Any]) -> None:
         self._entry = entry
@@ -213,7 +213,7 @@ def _read_moment(text: str) -> datetime:
 
 
 def _plain_name(name: str) -> str:
-    """A file in the journal's own folder, never one elsewhere: messages are renamed and deleted."""
+    """A file name without a folder: a message may be renamed and deleted by it."""
     if name in {"", ".", ".."} or any(sign in name for sign in "/\\\0"):
         raise ValueError(f"{name!r} is no file beside it")
     return name
@@ -229,11 +229,11 @@ def _read_transcript(value: object) -> tuple[Passage, ...]:
     if isinstance(value, str):
         return (Passage(value),)
     if not isinstance(value, list):
-        raise ValueError("its transcript is none")  # noqa: TRY004 - as all that is wrong with it
+        raise ValueError("its transcript is no list of passages")  # noqa: TRY004 - as all that is wrong with it
     passages = []
     for one in value:
         if not isinstance(one, Mapping):
-            raise ValueError("its transcript is none")  # noqa: TRY004 - the same
+            raise ValueError("its transcript is no list of passages")  # noqa: TRY004 - the same
         found = _Entry(one)
         times = found.optional("start_s", float), found.optional("end_s", float)
         passages.append(Passage(found.take("text", str), *times))

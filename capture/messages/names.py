@@ -1,4 +1,4 @@
-"""What the files of messages are called: one pattern for all of them, wherever they come from."""
+"""File names of messages: one pattern for all, whatever their origin."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["check_name", "length_text", "name_of", "renamed_stem"]
 
 
 def length_text(length_s: float) -> str:
-    """``0m37s``, ``1h02m05s``: sorts and reads well in a name."""
+    """A length in seconds as ``0m37s`` or ``1h02m05s``, which sorts and reads well in a name."""
     whole = max(1, round(length_s)) if length_s > 0 else 0
     minutes, seconds = divmod(whole, 60)
     if minutes < 60:  # noqa: PLR2004 - minutes of an hour
@@ -51,7 +51,7 @@ def name_of(pattern: str, facts: Facts) -> str:
         # Nothing but the words: what a part of one or its width comes to shows only in the end.
         for _, word, width, conversion in string.Formatter().parse(pattern):
             if word is not None and (word not in words or width or conversion):
-                raise ValueError(f"{word!r} is none of its words")  # noqa: TRY301 - as parse() does
+                raise ValueError(f"{word!r} is no known word")  # noqa: TRY301 - as parse() does
         text = pattern.format_map(words)
     except ValueError as error:
         raise ConfigError(
@@ -62,7 +62,7 @@ def name_of(pattern: str, facts: Facts) -> str:
 
 
 def check_name(pattern: str) -> None:
-    """Whether a pattern makes names.
+    """Refuse a pattern with an unknown word in braces.
 
     Raises:
         ConfigError: It has a word in braces that nobody knows.
@@ -71,7 +71,7 @@ def check_name(pattern: str) -> None:
 
 
 def renamed_stem(message: Message, length_s: float) -> str:
-    """The name of a message's file, without its ending, when it has become so long."""
+    """The name of a message's file, without its ending, after its length has changed."""
     before, after = length_text(message.length_s), length_text(length_s)
     words = message.path.stem.split(" ")
     return " ".join(after if word == before else word for word in words)

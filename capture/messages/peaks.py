@@ -1,4 +1,4 @@
-"""The waveform of a message as it is kept: a byte a column.
+"""The stored form of a message's waveform: a byte a column.
 
 A byte is 255 times the square root of the column's loudest sample, so that a soft voice has steps
 enough: -45 dBFS is 19.
@@ -23,7 +23,7 @@ _FULL = 255
 
 
 def pack(levels: NDArray[np.float32]) -> bytes:
-    """Amplitudes of 0..1, shape (columns,), as they are kept."""
+    """Amplitudes of 0..1, shape (columns,), as bytes."""
     heights: NDArray[np.uint8] = np.rint(np.sqrt(np.clip(levels, 0.0, 1.0)) * _FULL).astype(
         np.uint8
     )
@@ -31,12 +31,12 @@ def pack(levels: NDArray[np.float32]) -> bytes:
 
 
 def amplitudes(peaks: bytes) -> NDArray[np.float32]:
-    """What was packed: amplitudes of 0..1, float32 of shape (columns,)."""
+    """Amplitudes of 0..1, float32 of shape (columns,), from bytes of ``pack``."""
     return (np.frombuffer(peaks, np.uint8).astype(np.float32) / np.float32(_FULL)) ** 2
 
 
 def read_peaks(path: Path) -> bytes:
-    """The waveform of a file, which is decoded for it: 10 ms a second of sound.
+    """The waveform of a file; decodes it, 10 ms a second of sound.
 
     Raises:
         MediaError: It holds no sound; as ``DamagedFileError``: it cannot be read.

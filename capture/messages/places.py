@@ -1,4 +1,4 @@
-"""Where a message's file, its picture and what was made of it lie, and how they come and go.
+"""The files of a message: sound, picture, derived files; moving, hiding, removing them.
 
 Only files are touched here; what is known of messages is changed by ``capture.messages.library``.
 """
@@ -26,7 +26,7 @@ __all__ = ["hide", "made_of", "move", "remove", "restore", "sum_of", "translatin
 
 @contextlib.contextmanager
 def translating(path: Path) -> Iterator[None]:
-    """The system's reasons as errors of ours; loads the library that knows them only then."""
+    """Translate errors of the system to ``OutputError``; loads av only after one."""
     try:
         yield
     except OutputError:
@@ -49,12 +49,12 @@ def sum_of(path: Path) -> str:
 
 
 def made_of(message: Message) -> Path:
-    """The folder of files that were made of a message's content; it may not exist."""
+    """The folder of files derived from a message's content; it may not exist."""
     return cache_folder() / "messages" / message.sha256[:16]
 
 
 def move(path: Path, target: Path) -> Path:
-    """Give a file another name, or the next free one like it; gives the name.
+    """Rename a file, to the next free name if it is taken; gives the new path.
 
     Raises:
         OutputError: The system refuses.
@@ -64,9 +64,9 @@ def move(path: Path, target: Path) -> Path:
 
 
 def hide(message: Message) -> None:
-    """Take a message's file and its picture out of sight.
+    """Rename a message's file and its picture to their hidden names.
 
-    A file that is not there any more, or not the message's, is left as it is.
+    A file that is missing, or has other content, is left as it is.
 
     Raises:
         OutputError: The system refuses.
@@ -79,7 +79,7 @@ def hide(message: Message) -> None:
 
 
 def restore(message: Message) -> None:
-    """Bring a message's hidden file and picture to where they belong; others stay as they are.
+    """Rename a message's hidden file and picture back; other files stay as they are.
 
     Raises:
         OutputError: The system refuses, or the place is taken.
@@ -95,7 +95,7 @@ def restore(message: Message) -> None:
 
 
 def remove(message: Message) -> None:
-    """Remove a message's file wherever it lies, its picture, and all that was made of it.
+    """Delete a message's file wherever it is, its picture, and all derived files.
 
     Raises:
         OutputError: The system refuses.
@@ -112,7 +112,7 @@ def remove(message: Message) -> None:
 
 
 def _is_content_of(message: Message, path: Path) -> bool:
-    """Whether a file is the message's, and not another one that has its name by now."""
+    """Whether a file has the content of the message, or only its name."""
     try:
         return path.stat().st_size == message.size_bytes and sum_of(path) == message.sha256
     except FileNotFoundError:

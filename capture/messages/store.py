@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capture.errors import OutputError
-from capture.messages.folding import fold, folded_ways
+from capture.messages.folding import fold, folded_variants
 from capture.messages.journal import Position
 from capture.messages.message import entry_of, message_of
 from capture.sqlite import LOCKED_AFTER_S, Database, connect, is_locked
@@ -77,23 +77,23 @@ _TABLES = ("messages", "words", "sums", "folders", "state")
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which messages; all conditions hold together, and none of them means all messages."""
+    """Conditions that messages have to meet, all of them; without any, all messages."""
 
     words: str = ""
-    """Each of these words, or its beginning, middle or end, is in what is said or known of it."""
+    """Each of these words, or a part of it, is in the transcript or in another fact."""
     sender: str | None = None
     """Part of the sender's name; so the next two."""
     chat: str | None = None
     app: str | None = None
     origin: Origin | None = None
     since: datetime | None = None
-    """Sent, or else kept, then or later."""
+    """Only messages of this moment or later; see ``Message.moment``."""
     until: datetime | None = None
-    """Before then."""
+    """Only messages before this moment."""
     limit: int | None = None
-    """The latest so many."""
+    """At most so many, the latest."""
     is_deleted: bool = False
-    """Those whose deletion can still be undone, instead of those that are there."""
+    """Only messages whose deletion can still be undone, instead of present ones."""
 
 
 class StoreDamagedError(OutputError):
@@ -123,14 +123,14 @@ class Store(Database):
     # -------------------------------------------------------------------------------------- asking
 
     def messages(self, query: Query) -> tuple[Message, ...]:
-        """The messages of a query, the latest first."""
+        """The messages that match a query, the latest first."""
         conditions = [f"deleted_s IS {'NOT NULL' if query.is_deleted else 'NULL'}"]
         values: list[Any] = []
         parts: list[tuple[str, str | None]]
         parts = [("folded", word) for word in query.words.split()]
         parts += [("sender", query.sender), ("chat", query.chat), ("app", query.app)]
         for column, text in parts:
-            ways = () if text is None else folded_ways(text)
+            ways = () if text is None else folded_variants(text)
             if ways:
                 likes = [f"{column} LIKE ? ESCAPE char(92)"] * len(ways)
                 conditions.append(f"({' OR '.join(likes)})")
@@ -153,12 +153,12 @@ class Store(Database):
         return tuple(map(_message_of, self._read(select, *values, limit)))
 
     def beginning_with(self, digits: str) -> tuple[Message, ...]:
-        """The messages whose id begins so, also those that are deleted."""
+        """The messages whose id begins so, also deleted ones."""
         select = "SELECT folder, entry FROM messages WHERE id LIKE ? ESCAPE char(92) ORDER BY id"
         return tuple(map(_message_of, self._read(select, f"{_escaped(digits)}%")))
 
     def at(self, path: Path) -> Message | None:
-        """The message whose file this is, or was before it was deleted."""
+        """The message whose file has this path, or had it before its deletion."""
         select = (
             "SELECT folder, entry FROM messages WHERE folder = ? AND name = ?"
             " ORDER BY deleted_s IS NOT NULL, deleted_s DESC"
@@ -167,16 +167,16 @@ class Store(Database):
         return _message_of(rows[0]) if rows else None
 
     def with_sum(self, sha256: str) -> Message | None:
-        """The message of this content; also a deleted one."""
+        """The message with this SHA-256; also a deleted one."""
         rows = self._read("SELECT folder, entry FROM messages WHERE sha256 = ?", sha256)
         return _message_of(rows[0]) if rows else None
 
     def is_sum_of_deleted(self, sha256: str) -> bool:
-        """Whether a message of this content was deleted for good."""
+        """Whether a message with this SHA-256 was deleted for good."""
         return bool(self._read("SELECT 1 FROM sums WHERE sha256 = ?", sha256))
 
     def sums_of_deleted(self) -> int:
-        """How many sums of deleted messages are kept."""
+        """Number of SHA-256 of deleted messages."""
         return int(self._read("SELECT count(DISTINCT sha256) FROM sums")[0][0])
 
     def folders(self) -> dict[Path, Position]:
@@ -186,13 +186,13 @@ class Store(Database):
 
     @property
     def is_complete(self) -> bool:
-        """Whether all folders have been read since it was made."""
+        """Whether all folders have been read since the store was created."""
         return bool(self._read("SELECT is_complete FROM state")[0][0])
 
     # ------------------------------------------------------------------------------------- changing
 
     def take(self, folder: Path, since: Position | None, reading: Reading) -> bool:
-        """Take in what was read of a folder's journal.
+        """Add the new lines of a folder's journal.
 
         Args:
             folder: Whose.
@@ -220,7 +220,7 @@ class Store(Database):
         messages: Iterable[Message],
         sums: Iterable[tuple[str, Path]],
     ) -> None:
-        """Hold these folders and messages, and nothing else."""
+        """Replace the content by these folders and messages."""
         with self._begin() as connection:
             before = connection.execute("SELECT count(*) FROM messages").fetchone()[0]
             for table in ("messages", "words", "sums", "folders"):
@@ -236,7 +236,7 @@ class Store(Database):
             )
 
     def clean(self) -> None:
-        """Write the file anew, if there may be rests of what was deleted in it."""
+        """Write the file anew if it may hold rests of deleted messages."""
         with self._lock, self._translating():
             deletions, cleaned = self._read("SELECT deletions, cleaned FROM state")[0]
             if deletions > cleaned:
@@ -261,7 +261,7 @@ class Store(Database):
         return connection
 
     def begin_anew(self) -> None:
-        """Put an empty store in the place of one that is damaged.
+        """Replace a damaged store by an empty one.
 
         Raises:
             OutputError: The system refuses.
@@ -301,7 +301,7 @@ def _is_damage(error: sqlite3.Error) -> bool:
 
 
 def _make_private(path: Path) -> None:
-    """A file and its folder that nobody else may read, before anything is in them."""
+    """Create a file and its folder that only the user can read."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=FOLDER_OF_OWNER)
         number = os.open(path, os.O_RDWR | os.O_CREAT, OWNER_ONLY)
@@ -312,7 +312,7 @@ def _make_private(path: Path) -> None:
                     each.chmod(mode)
     except OSError as error:
         raise OutputError(
-            f"there is no place for the list of messages: {error}",
+            f"the folder of the list of messages cannot be made: {error}",
             hint="CAPTURE_DATA_DIR names another folder; CAPTURE_LIBRARY=off goes without it",
         ) from error
 
@@ -347,7 +347,7 @@ def _take_entry(connection: sqlite3.Connection, folder: Path, entry: dict[str, A
 
 
 def _is_ours(connection: sqlite3.Connection, message: Message) -> bool:
-    """Whether a message counts that another folder has too: where it was kept first, it does."""
+    """Whether a message is of this folder: of copies, the one that was kept first counts."""
     select = "SELECT folder, kept_s FROM messages WHERE id = ?"
     row = connection.execute(select, (message.id,)).fetchone()
     if row is None or row[0] == os.fsencode(message.path.parent):
@@ -387,7 +387,7 @@ def _put(connection: sqlite3.Connection, message: Message) -> None:
 
 
 def _words_of(message: Message) -> str:
-    """What a message is found by; a line break parts what does not belong together."""
+    """The searchable text of a message; a line break between unrelated parts."""
     known = (message.text, message.path.stem, message.sender, message.chat, message.app)
     return "\n".join(fold(text) for text in (*known, message.source) if text)
 

@@ -1,4 +1,4 @@
-"""What can be captured: screens, windows, sound devices, applications."""
+"""Devices: monitors, windows, sound devices, and applications that play."""
 
 import enum
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ __all__ = ["AudioApp", "AudioDevice", "DeviceKind", "Monitor", "WindowInfo"]
 
 @dataclass(frozen=True, slots=True)
 class Monitor:
-    """A screen. ``None`` means that the system could not tell."""
+    """A monitor. ``None``: the system does not know."""
 
     id: int
-    """1 is the first, as in ``--screen 1``."""
+    """Number from 1 on, as in ``Screen``."""
     name: str | None
     rect: Rect
     is_primary: bool | None = None
@@ -21,7 +21,7 @@ class Monitor:
 
 @dataclass(frozen=True, slots=True)
 class WindowInfo:
-    """A top-level window as it was when asked. ``None`` means that the system could not tell."""
+    """A top-level window when it was listed. ``None``: the system does not know."""
 
     id: int
     title: str
@@ -32,7 +32,7 @@ class WindowInfo:
 
 
 class DeviceKind(enum.StrEnum):
-    """Which way the sound goes."""
+    """Whether a sound device is an output or a microphone."""
 
     OUTPUT = "output"
     MICROPHONE = "microphone"
@@ -40,7 +40,7 @@ class DeviceKind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AudioDevice:
-    """A sound device; ``id`` is stable across runs and is what ``--audio system:ID`` takes."""
+    """A sound device; ``id`` is stable across runs, as in ``system:ID``."""
 
     id: str
     name: str
@@ -61,6 +61,6 @@ class AudioApp:
     binary: str | None = None
     pid: int | None = None
     title: str | None = None
-    """What it says it plays, e.g. a song or a page title."""
+    """What it plays by its own description, such as a song or a page title."""
     is_playing: bool = True
     """False while all its streams are paused."""

@@ -1,4 +1,4 @@
-"""What happens while something is captured."""
+"""Events: what happened during a recording or a listening, and when."""
 
 import enum
 from collections.abc import Mapping
@@ -9,12 +9,12 @@ __all__ = ["Event", "EventKind"]
 
 
 class EventKind(enum.StrEnum):
-    """What can happen during a recording."""
+    """The kinds of events of recordings, listenings and devices."""
 
     CHOICE = "choice"
-    """Something was picked automatically; the message says what and why."""
+    """Something was picked automatically; the message has the choice and the reason."""
     WAITING = "waiting"
-    """It begins at a time, or when a rule holds; the message says what it waits for."""
+    """It begins at a time, or when a rule holds; the message has what it waits for."""
     STARTED = "started"
     PAUSED = "paused"
     RESUMED = "resumed"
@@ -31,11 +31,11 @@ class EventKind(enum.StrEnum):
     DEAD_SIGNAL = "dead-signal"
     """A track records nothing of use: ``details["what"]`` is silent, quiet, no-data or black."""
     MESSAGE_OPENED = "message-opened"
-    """Something sounds that may be a voice message."""
+    """A sound began that may be a voice message."""
     MESSAGE_KEPT = "message-kept"
     """A voice message is whole, in a file of its own."""
     MESSAGE_DROPPED = "message-dropped"
-    """What sounded was none: ``details["why"]`` is too-short, not-speech or thrown-away."""
+    """A sound was dropped; ``details["why"]`` is too-short, not-speech or thrown-away."""
     WARNING = "warning"
     FINISHING = "finishing"
     DONE = "done"
@@ -43,12 +43,12 @@ class EventKind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened, when, and where."""
+    """One event, with its time and its source."""
 
     kind: EventKind
     message: str
     at_ns: int
-    """Capture clock."""
+    """Time on the capture clock."""
     source: str | None = None
     """The source's label, or ``None`` for the recording itself."""
     details: Mapping[str, Any] = field(default_factory=dict)

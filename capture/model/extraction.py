@@ -1,4 +1,4 @@
-"""What was taken out of a file."""
+"""Results of extractions: files, their lengths, warnings."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,37 +15,37 @@ class Span:
 
     @property
     def length_s(self) -> float:
-        """How long it is."""
+        """Length in seconds."""
         return self.end_s - self.start_s
 
 
 @dataclass(frozen=True, slots=True)
 class ExtractedPart:
-    """One file that was written."""
+    """One output file of an extraction."""
 
     path: Path
     span: Span
     """Where it lies in the source, on the clock that a player shows. Of what was cut together out
     of several places: from the first to the last."""
     duration_s: float
-    """How long it sounds."""
+    """Length of its sound, in seconds."""
     codec: str
-    """What FFmpeg calls it."""
+    """FFmpeg's name of the codec."""
     size_bytes: int
     title: str | None = None
-    """Of the track, or of the chapter."""
+    """Title of the track or of the chapter."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExtractResult:
-    """What came of an ``ExtractJob``."""
+    """The result of an ``ExtractJob``."""
 
     source: Path
     parts: tuple[ExtractedPart, ...]
     warnings: tuple[str, ...]
     sound_s: float
-    """How much sound of the source was gone through, all tracks together."""
+    """Length of the source's sound that was read, all tracks together."""
     is_skipped: bool = False
     """The files were there already; nothing was done, and only their names and sizes are known."""
     is_partial: bool = False
-    """The source is damaged, and some of its sound is missing; the warnings say what."""
+    """The source is damaged, and some of its sound is missing; see the warnings."""

@@ -1,4 +1,4 @@
-"""A recording while it runs, and what came of it."""
+"""The state, the snapshots and the result of a recording."""
 
 import enum
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ __all__ = ["RecordingResult", "Snapshot", "State", "TrackReport"]
 
 
 class State(enum.StrEnum):
-    """Where a session stands. Any state may turn to FAILED."""
+    """The states of a session. Any state may turn to FAILED."""
 
     READY = "ready"
     WAITING = "waiting"
@@ -28,7 +28,7 @@ class Snapshot:
 
     state: State
     recorded_ns: int
-    """Media time so far, without pauses."""
+    """Media time so far."""
     written_bytes: int
     free_bytes: int | None
     captured_pictures: int
@@ -36,20 +36,20 @@ class Snapshot:
     fps: float
     """Pictures captured in the last second."""
     levels: Mapping[str, Level]
-    """Per track, since the snapshot before."""
+    """For each track, since the snapshot before."""
     drift_ppm: Mapping[str, float]
     path: Path | None
     message: str | None = None
-    """The last warning, if any."""
+    """The last warning; ``None``: there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrackReport:
-    """What became of one track."""
+    """The result of one track: its codec, length, gaps and drift."""
 
     name: str
     kind: str
-    """video or audio."""
+    """``video`` or ``audio``."""
     codec: str
     start_s: float
     end_s: float
@@ -64,7 +64,7 @@ class TrackReport:
 
 @dataclass(frozen=True, slots=True)
 class RecordingResult:
-    """The end of a session; printed whole with ``--json``."""
+    """The result of a session; printed whole with ``--json``."""
 
     paths: tuple[Path, ...]
     duration_s: float
@@ -81,12 +81,12 @@ class RecordingResult:
     """(media time, length) of every pause."""
     markers_s: tuple[float, ...] = ()
     dead: tuple[str, ...] = ()
-    """Tracks that recorded nothing of use for 5 s or throughout; the warnings say why."""
+    """Tracks without usable content for 5 s or throughout; see the warnings."""
     command_exit_code: int | None = None
     """Of the command that was recorded, 128 and more for a signal, as in a shell; ``None``: there
     was none, or it still ran at the end and was ended by us."""
 
     @property
     def path(self) -> Path:
-        """The first file."""
+        """The first of the files; most recordings have one."""
         return self.paths[0]

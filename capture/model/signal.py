@@ -1,4 +1,4 @@
-"""What sources give: pictures, blocks of sound, their loudness."""
+"""Signals of sources: pictures, blocks of sound, loudness."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ __all__ = ["AudioBlock", "Level", "Pointer", "ScreenPicture", "SoundState"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pointer:
-    """The mouse pointer: it looks the same as long as ``image`` is the same object."""
+    """The mouse pointer; its picture is unchanged as long as ``image`` is the same object."""
 
     place: Rect
-    """As large as the image; it may hang over the edge of what is filmed, or lie beside it."""
+    """As large as the image; it may be partly or fully outside the filmed area."""
     image: NDArray[np.uint8]
     """Premultiplied BGRA, shape ``(height, width, 4)``."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScreenPicture:
-    """What a screen source shows at one moment.
+    """The picture of a screen source at one moment.
 
     ``pixels`` is uint8 BGRA, shape ``(height, width, 4)``; the alpha byte has no meaning. It is
     memory that the source keeps and updates: valid until the next ``grab()``, never written to.
@@ -36,7 +36,7 @@ class ScreenPicture:
 
     pixels: NDArray[np.uint8]
     changed: tuple[Rect, ...]
-    """Where it differs from the picture before, in picture coordinates; empty: nowhere."""
+    """Parts that differ from the picture before, in picture coordinates; empty: none."""
     captured_ns: int
     """Capture clock, middle of the grab."""
     pointer: Pointer | None = None
@@ -51,13 +51,13 @@ class AudioBlock:
     captured_ns: int
     """Capture clock: when the first frame was heard, or reached the microphone; an estimate."""
     position_frames: int
-    """Index of the first frame in its stream; a jump says that frames were lost in between."""
+    """Index of the first frame in its stream; at a jump frames were lost in between."""
     stream: int = 0
     """Which stream of the source: an application may play several at once; they are summed."""
 
 
 class SoundState(enum.StrEnum):
-    """Whether sound is to be expected of a source now, as far as its system can tell."""
+    """Whether a source should give sound now, as far as its system knows."""
 
     UNKNOWN = "unknown"
     IDLE = "idle"

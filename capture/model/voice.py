@@ -1,4 +1,4 @@
-"""Voice messages, and the listening that keeps them."""
+"""Voice messages, and the snapshots and results of a listening."""
 
 import enum
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ class VoiceMessage:
 
     path: Path
     source: str
-    """Label of what it was heard from."""
+    """Label of its source."""
     app: str | None
     """The application that played it; ``None`` where that is not known."""
     started: str
     """Local wall time of its beginning, ISO 8601."""
     length_s: float
-    """Of the file."""
+    """Length of the file, in seconds."""
     size_bytes: int
     peak_dbfs: float
     rms_dbfs: float
@@ -30,11 +30,11 @@ class VoiceMessage:
     picture: Path | None = None
     warnings: tuple[str, ...] = ()
     id: str | None = None
-    """Of the kept message, see ``capture.messages``; ``None``: only the file is kept."""
+    """Id of the kept message, see ``capture.messages``; ``None``: only the file is kept."""
 
 
 class VoiceState(enum.StrEnum):
-    """Where a ``VoiceKeeper`` stands."""
+    """The states of a ``VoiceKeeper``."""
 
     READY = "ready"
     WAITING = "waiting"
@@ -55,28 +55,28 @@ class VoiceSnapshot:
     state: VoiceState
     listened_s: float
     app: str | None
-    """Whose message is open; ``None`` where none is, or nobody knows."""
+    """Application of the open message; ``None`` where none is open, or it is not known."""
     message_s: float
     """Length of the open message so far; 0 while none is."""
     level: Level
-    """Of the last 100 ms or so."""
+    """Loudness of the last 100 ms or so."""
     threshold_dbfs: float
-    """Above this it counts as sound."""
+    """Louder sound opens the gate."""
     kept: tuple[VoiceMessage, ...]
     message: str | None = None
-    """The last warning, if any."""
+    """The last warning; ``None``: there is none."""
     number: int | None = None
     """Which message is open, for ``throw_away()``; ``None`` where none is."""
 
 
 @dataclass(frozen=True, slots=True)
 class VoiceResult:
-    """The end of a ``VoiceKeeper``; printed whole with ``--json``."""
+    """The result of a ``VoiceKeeper``; printed whole with ``--json``."""
 
     messages: tuple[VoiceMessage, ...]
     listened_s: float
     dropped: int
-    """How often something sounded that was no message."""
+    """Number of sounds that were no messages."""
     warnings: tuple[str, ...]
     stopped_by: str
     """count, duration, idle, size, request, disk, error, or a stop rule's kind."""

@@ -1,1 +1,1 @@
-"""The screen with its sound, into files: a session and its parts."""
+"""Recordings of the screen and sound: the session and its parts."""

@@ -1,4 +1,4 @@
-"""What a source shows, brought into the kept picture: at one size, with the pointer drawn in.
+"""Brings pictures of any size into the kept picture, with the pointer drawn in.
 
 Owns what no source then has to do: a window that was resized is shown within the size that the
 recording began with, and a pointer that moved makes the places change where it was and where it is.
@@ -16,7 +16,7 @@ __all__ = ["Compositor"]
 
 
 class Compositor:
-    """Takes pictures of any size into a kept one. Used from one thread at a time.
+    """Copies pictures of any size into a kept picture. Used from one thread at a time.
 
     Args:
         picture: Brought up to date by ``take()``.
@@ -29,7 +29,7 @@ class Compositor:
         self._pointer: Pointer | None = None
 
     def take(self, shown: ScreenPicture) -> bool:
-        """Bring the kept picture up to date; whether anything has changed."""
+        """Update the kept picture; whether anything has changed."""
         whole = Rect(0, 0, shown.pixels.shape[1], shown.pixels.shape[0])
         dirty = list(shown.changed)
         before, pointer = self._pointer, shown.pointer
@@ -56,7 +56,7 @@ def _is_same(one: Pointer | None, other: Pointer | None) -> bool:
 
 
 def _fitted(pixels: NDArray[np.uint8], size_px: tuple[int, int]) -> NDArray[np.uint8]:
-    """A whole picture as large as fits into a size, on black."""
+    """A whole picture, scaled to fit into a size, on black."""
     width, height = size_px
     scale = min(width / pixels.shape[1], height / pixels.shape[0])
     inner = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))

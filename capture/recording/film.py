@@ -1,4 +1,4 @@
-"""Pictures on a fixed grid: when to look, what changed, what is handed to the encoder.
+"""The screen recording loop: when to look, what changed, what goes to the encoder.
 
 The grid keeps its phase: a slot that was missed is skipped and counted, never made up for in a
 burst. A picture is stamped with when it was grabbed, not with its slot. Where nothing changed
@@ -36,7 +36,7 @@ REPEAT_AFTER_NS = NS_PER_S // 2
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What goes to the encoder."""
+    """A picture for the encoder, with its time."""
 
     frame: VideoFrame | None
     """``None``: the same as before."""
@@ -45,7 +45,7 @@ class Picture:
 
 
 class Film:
-    """A screen source, its kept picture and the box towards the encoder.
+    """A screen source, its kept picture and the mailbox to the encoder.
 
     Args:
         screen: Where pictures come from; closed by ``close()``.
@@ -53,7 +53,7 @@ class Film:
         is_lossless: Keep every colour value as it is.
 
     Attributes:
-        box: Pictures for the encoding thread.
+        mailbox: Mailbox of pictures for the encoding thread.
         captured: Pictures handed over.
         unchanged: Slots in which nothing had changed.
         dropped: Slots that were missed, and pictures for which there was no room.
@@ -61,7 +61,7 @@ class Film:
     """
 
     def __init__(self, screen: ScreenSource, fps: float, *, is_lossless: bool) -> None:
-        self.box: Mailbox[Picture] = Mailbox(PICTURES_WAITING, when_full=WhenFull.DROP_NEW)
+        self.mailbox: Mailbox[Picture] = Mailbox(PICTURES_WAITING, when_full=WhenFull.DROP_NEW)
         self.captured = 0
         self.unchanged = 0
         self.dropped = 0
@@ -77,29 +77,29 @@ class Film:
 
     @property
     def like(self) -> VideoFrame:
-        """A frame of the size, pixel format and colour tags that all will have; not filled."""
+        """An unfilled frame of the size, pixel format and colour tags of all frames."""
         return self._picture.like()
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the source has to say about itself."""
+        """The notes of the screen source."""
         return tuple(self._screen.notes) if self._screen is not None else ()
 
     @property
     def is_gone(self) -> bool:
-        """The source went away: the last picture stays for the rest of the recording."""
+        """Whether the source has ended: the last picture stays for the rest of the recording."""
         return self._screen is None
 
     def is_black(self) -> bool:
-        """Whether nothing can be seen in the picture; any thread may ask."""
+        """Whether the picture is all black; any thread may ask."""
         return self._picture.is_black()
 
     def recycle(self, frame: VideoFrame) -> None:
-        """Take back the frame of a picture that nobody looks at any more; any thread."""
+        """Take back the frame of a picture that is not used any more; any thread."""
         self._picture.recycle(frame)
 
     def fps_at(self, at_ns: int) -> float:
-        """Pictures handed over in the second before."""
+        """Number of pictures in the second before a moment."""
         return float(sum(at_ns - t < NS_PER_S for t in tuple(self._recent)))
 
     def slot_after(self, clock: SessionClock, at_ns: int) -> int:
@@ -119,7 +119,7 @@ class Film:
             DeviceLostError: The display went away.
         """
         _, captured_ns = self._look()
-        self.box.put(Picture(self._picture.to_frame(), 0, is_key=True))
+        self.mailbox.put(Picture(self._picture.to_frame(), 0, is_key=True))
         self._count(captured_ns)
         start_ns = captured_ns if start_ns is None else start_ns
         self._first_slot = int((captured_ns - start_ns) / self._slot_ns)
@@ -132,7 +132,7 @@ class Film:
         stop_asked: StopFlag,
         on_gone: Callable[[SourceEndedError | DeviceLostError], bool],
     ) -> None:
-        """The thread: goes on until the end is reached.
+        """Take pictures until the end; the main function of a thread.
 
         Args:
             clock: Start and pauses.
@@ -178,11 +178,11 @@ class Film:
                 self._count(captured_ns)
 
     def _slots_between(self, slot: int, at_ns: int, clock: SessionClock) -> int:
-        """How many slots after this one have begun at a moment."""
+        """Number of slots after this one that have begun at a moment."""
         return max(0, int((at_ns - clock.start_ns) / self._slot_ns) - slot)
 
     def _rest(self, clock: SessionClock, end_ns: int | None) -> int:
-        """Sleep while nothing happens on the screen; until when that was so, or 0."""
+        """Sleep while the screen is still; gives the time up to which it was, or 0."""
         media_ns = clock.media_ns(now_ns())
         if self._screen is None or self._is_pending or media_ns is None:
             return 0
@@ -194,10 +194,10 @@ class Film:
         try:
             return min(now_ns(), until_ns) if self._screen.rest(until_ns) else 0
         except DeviceLostError:
-            return 0  # the next look says so
+            return 0  # the next look raises it
 
     def _hand_over(self, media_ns: int, *, is_new: bool, is_key: bool) -> bool:
-        """Give the encoder what it needs at this moment; whether that was anything."""
+        """Give the encoder a picture if it needs one now; whether it did."""
         if is_new or self._is_pending:
             picture = Picture(self._picture.to_frame(), media_ns, is_key)
         elif media_ns - self._handed_ns >= REPEAT_AFTER_NS:
@@ -205,7 +205,7 @@ class Film:
         else:
             return False
         # A picture that finds no room is not lost for good: the kept one has what changed.
-        self._is_pending = not self.box.put(picture)
+        self._is_pending = not self.mailbox.put(picture)
         if self._is_pending and picture.frame is not None:
             self.recycle(picture.frame)
         self.dropped += self._is_pending
@@ -213,16 +213,16 @@ class Film:
             self._handed_ns = media_ns
         return not self._is_pending
 
-    def hurry(self) -> None:
-        """Wake ``run``: its end was brought forward. Any thread."""
+    def wake(self) -> None:
+        """Wake ``run``, whose end is now earlier. Any thread."""
         if (screen := self._screen) is not None:
-            screen.hurry()
+            screen.wake()
 
     def encode(self, lane: PictureLane) -> None:
-        """The thread that encodes: pictures out of the box into a lane, until it is closed."""
+        """Pass pictures from the mailbox to a lane until it is closed; run in a thread."""
         while True:
             try:
-                picture = self.box.get()
+                picture = self.mailbox.get()
             except MailboxClosedError:
                 return
             lane.put(picture.frame, picture.media_ns, is_key=picture.is_key)
@@ -234,7 +234,7 @@ class Film:
             self._screen = None
 
     def _look(self) -> tuple[bool, int]:
-        """Bring the kept picture up to date: whether it changed, and when that was."""
+        """Update the kept picture; gives whether it changed, and when."""
         if self._screen is None:
             return False, now_ns()
         shown = self._screen.grab()
@@ -248,7 +248,7 @@ class Film:
 
 
 def _sleep_until(due_ns: int, planned_end: Callable[[], int | None], stop_asked: StopFlag) -> bool:
-    """Wait for a slot of the grid; False when the recording ends before it."""
+    """Wait for a slot of the grid; false when the recording ends before it."""
     end_ns = planned_end()
     until_ns = due_ns if end_ns is None else min(due_ns, end_ns)
     wait_s = (until_ns - now_ns()) / NS_PER_S

@@ -1,4 +1,4 @@
-"""Whether a recording still records something: dead tracks, a grid that is not kept."""
+"""Watches a running recording for dead tracks and an overloaded encoder."""
 
 from capture.clock import now_ns
 from capture.live.event_log import EventLog
@@ -10,7 +10,7 @@ __all__ = ["Health"]
 
 
 class Health:
-    """Asks the inputs how they are, and publishes what is wrong. Used from one thread.
+    """Checks the inputs and publishes what is wrong. Used from one thread.
 
     Args:
         inputs: Open, and recording.
@@ -29,7 +29,7 @@ class Health:
         self.dead: list[str] = []
 
     def step(self, at_ns: int, *, is_recording: bool) -> None:
-        """Look; while it is paused nothing is expected of any source."""
+        """Check all inputs; during a pause nothing is expected of them."""
         if not is_recording:
             self._watchdog.rest(at_ns)
             return
@@ -45,7 +45,7 @@ class Health:
             self._publish(event)
 
     def end(self) -> None:
-        """Look for the last time: at what was so from beginning to end."""
+        """Check once more, for faults that lasted from beginning to end."""
         sound = self._inputs.sound
         if sound is not None and sound.has_recorded:
             for event in self._watchdog.end(now_ns(), sound.facts()):

@@ -1,4 +1,4 @@
-"""What is recorded: the screen and the sound of one recording, from their opening to their end."""
+"""The inputs of a recording: its screen and its sound, from opening to closing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Inputs"]
 
 
 class Inputs:
-    """The sources of a recording, with what makes pictures and tracks of them.
+    """The sources of a recording, with the film and the sound made of them.
 
     Args:
         spec: Checked before.
@@ -76,7 +76,7 @@ class Inputs:
             self.sound = Sound(sources, spec.audio, spec.tracks, spec.rate_hz)
 
     def begin(self, start_ns: int | None) -> SessionClock:
-        """Fix media time 0; ``None``: with the first picture, which is taken now."""
+        """Set media time 0; ``None``: at the first picture, which is taken now."""
         if start_ns is None and self.film is None:
             start_ns = now_ns()
         clock = SessionClock(self.film.begin(start_ns) if self.film else start_ns or 0)
@@ -86,14 +86,14 @@ class Inputs:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Why a slower or poorer way was taken, a sentence each."""
+        """One sentence for each reason why a slower or poorer way was taken."""
         parts = [part for part in (self.film, self.sound) if part is not None]
         return tuple(note for part in parts for note in part.notes)
 
     def abort(self) -> None:
-        """Drop what waits in the boxes. Any thread."""
+        """Drop pictures and sound that wait in mailboxes. Any thread."""
         if self.film is not None:
-            self.film.box.close(discard=True)
+            self.film.mailbox.close(discard=True)
         if self.sound is not None:
             self.sound.abort()
 
@@ -106,14 +106,14 @@ class Inputs:
     def reports(
         self, video_codec: str | None, audio_codec: str, end_s: float
     ) -> tuple[TrackReport, ...]:
-        """What became of each track so far, in the order of the file. Any thread."""
+        """A report of each track so far, in the order of the file. Any thread."""
         reports = self.sound.reports(audio_codec) if self.sound is not None else ()
         if video_codec is None:
             return reports
         return (TrackReport("picture", "video", video_codec, 0.0, end_s), *reports)
 
     def picture_counts(self) -> dict[str, Any] | None:
-        """What a certificate says of the pictures; ``None`` without pictures."""
+        """Counts of pictures for the certificate; ``None`` without pictures."""
         film, video = self.film, self._spec.video
         if film is None or video is None:
             return None

@@ -1,4 +1,4 @@
-"""Pictures and sound into the files of a recording, each from the thread that encodes it."""
+"""Lanes: encode pictures and sound, and put the packets into the right file."""
 
 from __future__ import annotations
 
@@ -19,13 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PictureLane", "SoundLane"]
 
-KEY_PICTURE_EVERY_NS = 10 * NS_PER_S
-"""A player seeks to key pictures and decodes from there on: 0.1 s of work on a still desktop, whose
-file is little else. With 5 s it was a third bigger than ffmpeg's, who takes 8.3 s."""
-
 
 class PictureLane:
-    """Pictures with their media time into the right file; used by the picture-encoding thread.
+    """Encodes pictures into the right file; used by the picture-encoding thread.
 
     Args:
         segments: The files.
@@ -60,7 +56,7 @@ class PictureLane:
         self._key_ns = 0
 
     def put(self, frame: VideoFrame | None, media_ns: int, *, is_key: bool = False) -> None:
-        """Write a picture; ``None`` repeats the one before."""
+        """Encode a picture; ``None`` repeats the one before."""
         self._enter(self._segments.index_at(media_ns))
         if not self._is_cfr:
             self._take(frame)
@@ -77,7 +73,7 @@ class PictureLane:
             self._last_slot = slot
 
     def end(self, media_ns: int) -> None:
-        """Let the pictures last until ``media_ns``, the last one for its whole slot, and leave."""
+        """End at ``media_ns``, with the last picture shown for its whole slot."""
         self._enter(self._segments.index_at(max(media_ns - 1, 0)))
         self._leave(media_ns, self._encoder.flush)
 
@@ -96,7 +92,7 @@ class PictureLane:
                 self._index = index
             self._segment = self._segments.segment(self._index)
             self._last_slot = -1
-            self._key_ns = -KEY_PICTURE_EVERY_NS  # every file begins with one
+            self._key_ns = -self._segments.key_every_ns  # every file begins with one
             if self._last is not None:
                 # The file begins with what the screen showed at that moment.
                 self._encode(self._start_ns, is_key=True)
@@ -123,7 +119,7 @@ class PictureLane:
 
     def _encode(self, media_ns: int, *, is_key: bool = False) -> None:
         assert self._last is not None
-        is_due = media_ns - self._key_ns >= KEY_PICTURE_EVERY_NS
+        is_due = media_ns - self._key_ns >= self._segments.key_every_ns
         is_key = is_key or is_due or self._encoder.wants_key(media_ns)
         if is_key:
             self._key_ns = media_ns
@@ -133,13 +129,13 @@ class PictureLane:
     def _give(self, packets: Sequence[Packet]) -> None:
         if packets:
             assert self._segment is not None
-            self._segments.box.put(Written(self._segment, packets))
+            self._segments.mailbox.put(Written(self._segment, packets))
 
     def _slot_at(self, media_ns: int) -> int:
         return round((media_ns - self._start_ns) / self._slot_ns)
 
     def _file_end_ns(self) -> int | None:
-        """Media time at which this file ends, where that is known."""
+        """Media time at which the present file ends; ``None`` where it is not known."""
         if self._segments.split_ns is None:
             return self._end_ns
         split_ns = self._segments.start_of(self._index + 1)
@@ -154,7 +150,7 @@ class PictureLane:
 
 
 class SoundLane:
-    """Samples of all tracks into the right files; used by the sound thread.
+    """Encodes the samples of all tracks into the right files; used by the sound thread.
 
     Args:
         segments: The files.
@@ -185,7 +181,7 @@ class SoundLane:
             self._frames += take
 
     def end(self) -> None:
-        """Leave: what was put is all there is."""
+        """End all tracks after the samples so far."""
         self._enter(self._segments.index_at(max(self._media_ns - 1, 0)))
         self._leave(is_last=True)
 
@@ -208,7 +204,7 @@ class SoundLane:
         assert self._segment is not None
         if packets:
             # Sound never waits for the disk: a few kilobytes a second always have room.
-            self._segments.box.put(Written(self._segment, packets), force=True)
+            self._segments.mailbox.put(Written(self._segment, packets), force=True)
 
     @property
     def _media_ns(self) -> int:

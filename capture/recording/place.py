@@ -1,4 +1,4 @@
-"""Where a recording takes place: which desktop, and the command that is recorded on it."""
+"""The desktop that a recording is made on, and the command that runs there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from capture.desktop import PrivateDesktop, inherited_variables
 from capture.errors import DeviceNotFoundError
-from capture.process import apart
+from capture.process import detached
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["Place", "check_command"]
 
 COMMAND_GRACE_S = 3.0
-"""How long the command has to end by itself after the recording, before it is killed."""
+"""Time for the command to end by itself after the recording, before it is killed."""
 
 
 def check_command(spec: RecordingSpec) -> None:
-    """Whether the command of a spec can be started.
+    """Raise if the command of a spec does not exist.
 
     Raises:
         DeviceNotFoundError: There is no such program.
@@ -58,7 +58,7 @@ class Place:
 
     @property
     def is_private(self) -> bool:
-        """Whether it is a desktop of the recording's own, there only while it is open."""
+        """Whether the desktop is private to the recording."""
         return self._spec.private_desktop is not None
 
     def open(self) -> None:
@@ -72,7 +72,7 @@ class Place:
             self.environment = self._desktop.environment
 
     def start_command(self) -> None:
-        """Start the command, if there is one, it was not started before, and this is still open.
+        """Start the command, if there is one that was not started, and this is open.
 
         Raises:
             DeviceNotFoundError: The system cannot start it.
@@ -90,7 +90,7 @@ class Place:
             variables = inherited_variables() | dict(self.environment)
         # stdout is for results; in a group of its own it gets no ^C that is meant for us.
         try:
-            self._command = subprocess.Popen(list(words), stdout=2, env=variables, **apart())  # noqa: S603 - it is asked for
+            self._command = subprocess.Popen(list(words), stdout=2, env=variables, **detached())  # noqa: S603 - it is asked for
         except OSError as error:
             raise DeviceNotFoundError(
                 f"{words[0]!r} cannot be started: {error.strerror}", hint="run it by itself first"

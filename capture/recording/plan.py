@@ -1,4 +1,4 @@
-"""What a spec means before anything is recorded: is it sound, which encoder, which files."""
+"""Checks a spec before the recording, and plans its encoders and files."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from capture.errors import ConfigError, OutputError
 from capture.hints import Advice
-from capture.live.lookout import require_rules
 from capture.live.mixer import SourceSetting, Track, plan_tracks
+from capture.live.rule_watch import check_rules, require_rules
 from capture.live.rules import with_rules
 from capture.media.output import as_output_error
 from capture.media.write.encode import AudioEncoder, VideoEncoder, choose_video_encoder
 from capture.media.write.mux import CODEC_NAMES, check_tracks, container_of
 from capture.recording.place import check_command
+from capture.recording.segment_file import FilePlan
 from capture.recording.segments import Segments
 from capture.specs.recording import AudioSpec, RecordingSpec, TrackMode, VideoSpec
 from capture.units import NS_PER_S
@@ -25,21 +26,36 @@ if TYPE_CHECKING:
     from av import VideoFrame
 
 
-__all__ = ["audio_codec_of", "check_spec", "find_doubled", "plan_segments"]
+__all__ = ["audio_codec_of", "check_recording", "check_spec", "find_doubled", "plan_segments"]
+
+
+def check_recording(spec: RecordingSpec) -> None:
+    """Whether a spec makes sense on this machine, before its time has come.
+
+    A private desktop, whose windows its rules may be about, is made only then.
+
+    Raises:
+        CaptureError: As ``Session.start`` would for what can be known now.
+    """
+    check_spec(spec)
+    if spec.private_desktop is None:
+        check_rules(rule for rule in (*spec.start_when, *spec.stop_when) if rule.is_of_windows)
 
 
 def check_spec(spec: RecordingSpec) -> None:
-    """Whether a spec as a whole makes sense, before any device is touched.
+    """Refuse a spec that makes no sense as a whole, before any device is opened.
 
     Raises:
         ConfigError: Two values contradict each other, or the container cannot hold the tracks.
-        UnsupportedError: This system cannot say what a rule asks for.
+        UnsupportedError: This system cannot check one of the rules.
         LibraryMissingError: What it takes for that is not installed.
         DeviceNotFoundError: There is no such program as the command.
         OutputError: The output exists, or is a folder.
     """
     if spec.delay_s and spec.begin_at_s is not None:
-        raise ConfigError("a delay and a time both say when to begin", hint="leave one of them out")
+        raise ConfigError(
+            "a delay and a start time cannot both be set", hint="leave one of them out"
+        )
     with_rules(spec)
     require_rules((*spec.start_when, *spec.stop_when))
     if len({audio.source for audio in spec.audio}) < len(spec.audio):
@@ -62,7 +78,7 @@ def check_spec(spec: RecordingSpec) -> None:
 
 
 def find_doubled(spec: RecordingSpec) -> list[str]:
-    """Warnings of sources that the mix will hold twice, one sentence each.
+    """One warning for each source that the mix would hold twice.
 
     What an output plays holds every application there, and a device that is named may be the
     default one.
@@ -96,14 +112,14 @@ def plan_segments(
     on_done: Callable[[Path], None],
     certify: Callable[[], dict[str, Any]],
 ) -> Segments:
-    """The files that a spec asks for, none of them opened yet.
+    """The encoders and files for a spec; no file is opened yet.
 
     Args:
         spec: Checked before.
         like: A picture as all will be, or ``None`` without pictures.
         tracks: Sound tracks.
-        on_choice: Told what was picked, and why, where the spec leaves it open.
-        on_done: Told of each finished file.
+        on_choice: Called with a choice and its reason, where the spec leaves it open.
+        on_done: Called with each finished file.
         certify: Asked at the end of each file what was done to the recording.
 
     Raises:
@@ -128,16 +144,23 @@ def plan_segments(
         )
         for number, track in enumerate(tracks, int(video is not None))
     ]
-    return Segments(
+    split_s = spec.split_every_s
+    files = FilePlan(
         path=spec.output,
         video=video,
         audio=audio,
-        rate_hz=spec.rate_hz,
-        split_ns=None if spec.split_every_s is None else round(spec.split_every_s * NS_PER_S),
+        is_split=split_s is not None,
         overwrite=spec.overwrite,
         tags={"creation_time": datetime.now(UTC).isoformat(timespec="seconds"), **spec.tags},
-        on_done=on_done,
         certify=certify,
+    )
+    return Segments(
+        video=video,
+        audio=audio,
+        rate_hz=spec.rate_hz,
+        split_ns=None if split_s is None else round(split_s * NS_PER_S),
+        open_segment=files.open,
+        on_done=on_done,
     )
 
 
@@ -147,7 +170,7 @@ def audio_codec_of(spec: RecordingSpec) -> str:
 
 
 def _encoder_for(spec: RecordingSpec, video: VideoSpec) -> str:
-    """The encoder meant by the spec's default, which depends on container and quality."""
+    """The default encoder, which depends on container and quality."""
     if video.encoder != "libx264":
         return video.encoder
     fitting = container_of(spec.output).video_encoder or video.encoder

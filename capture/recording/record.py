@@ -1,4 +1,4 @@
-"""A recording in one call."""
+"""``record()``: a recording in one call."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ __all__ = ["record"]
 
 
 def record(spec: RecordingSpec, on_event: Callable[[Event], None] | None = None) -> RecordingResult:
-    """Record until the spec's duration is over, its window closes, or ^C; gives what was kept.
+    """Record until the spec's duration is over, its window closes, or ^C; gives the result.
 
     Raises:
         CaptureError: It could not start, or failed on the way.

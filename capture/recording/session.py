@@ -1,4 +1,4 @@
-"""A recording from its spec to its result: opens the sources, runs the threads, ends them in order.
+"""``Session``: opens the sources, runs the threads, ends them in order, gives the result.
 
 Threads, in the order in which the material flows::
 
@@ -24,7 +24,7 @@ from capture.errors import (
     SourceEndedError,
 )
 from capture.live.disk import DiskWatch
-from capture.live.lookout import Ear, Patience, check_rules, watch_for_end
+from capture.live.rule_watch import SoundDetector, StartWait, check_rules, watch_for_end
 from capture.live.rules import with_rules
 from capture.live.running import Running
 from capture.media.certificate import certify
@@ -35,7 +35,7 @@ from capture.recording.health import Health
 from capture.recording.inputs import Inputs
 from capture.recording.place import Place
 from capture.recording.plan import audio_codec_of, check_spec, find_doubled, plan_segments
-from capture.recording.segments import Segments, what_is_kept
+from capture.recording.segments import Segments, with_kept_length
 from capture.recording.start import Start
 from capture.specs.recording import RecordingSpec
 from capture.units import NS_PER_S
@@ -51,7 +51,7 @@ PREPARE_S = 1.5
 PLACE_S = 2.5
 """A private desktop is started so long before that: it is up in 1 s."""
 LISTENING = {"sound", "silence"}
-"""Rules that are about what is heard."""
+"""Kinds of rules that need sound."""
 DEVICE_CHANGES = {EventKind.DEVICE_LOST, EventKind.DEVICE_BACK, EventKind.DEFAULT_CHANGED}
 
 
@@ -75,7 +75,7 @@ class Session(Running[Snapshot, RecordingResult]):
         self._state = State.READY
         self._device_changes = 0
         self._end_ns: int | None = None
-        self._patience = Patience(spec, self._events, self.wait_for_stop)
+        self._start_wait = StartWait(spec, self._events, self.wait_for_stop)
         self._pipeline = Pipeline()
         self._place = Place(spec)
         self._inputs = Inputs(spec)
@@ -83,19 +83,19 @@ class Session(Running[Snapshot, RecordingResult]):
         self._free_bytes: int | None = None
         self._clock = SessionClock(now_ns())
         self._segments: Segments | None = None
-        self._ear: Ear | None = None
+        self._sound_detector: SoundDetector | None = None
         self._watchdog = threading.Thread(target=self._watch, name="capture-watchdog", daemon=True)
 
     # ------------------------------------------------------------------------------ for the owner
 
     def start(self) -> None:
-        """Wait for the time and the rules that were set, open everything, and record from then on.
+        """Wait for the set time and rules, open the sources, and begin to record.
 
         Raises:
             NothingRecordedError: It was stopped before it began.
             CaptureError: Something that is needed is not there. Nothing is left behind.
         """
-        start = Start(self.spec, self._patience, self._on_wait)
+        start = Start(self.spec, self._start_wait, self._on_wait)
         try:
             if not self._place.is_private:
                 self._check_rules()
@@ -110,10 +110,10 @@ class Session(Running[Snapshot, RecordingResult]):
                 self._place.start_command()
             start.wait_for_time(PREPARE_S)
             start.wait_for_others(self._place.environment)
-            self._inputs.open(self._place.environment, self._patience.check)
+            self._inputs.open(self._place.environment, self._start_wait.check)
             self._prepare()
             start.wait_for_time()
-            self._begin(start.wait_for_sound(self._ear))
+            self._begin(start.wait_for_sound(self._sound_detector))
         except BaseException:
             self._state = State.FAILED
             self._inputs.close()
@@ -127,49 +127,53 @@ class Session(Running[Snapshot, RecordingResult]):
             self.stop("error")
 
     def pause(self) -> None:
-        """Leave out what comes from the next picture on."""
+        """Leave out everything from the next picture on."""
         if self._state is State.RECORDING:
             self._clock.pause(self._next_slot_ns())
             self._state = State.PAUSED
             self._events.emit(EventKind.PAUSED, "paused")
 
     def resume(self) -> None:
-        """Go on with the next picture."""
+        """End the pause with the next picture."""
         if self._state is State.PAUSED:
             self._clock.resume(self._next_slot_ns())
             self._state = State.RECORDING
             self._events.emit(EventKind.RESUMED, "recording")
 
     def mark(self) -> None:
-        """Begin a chapter here."""
+        """Begin a chapter at the present media time; does nothing unless it records."""
         if self._segments is not None and self._state is State.RECORDING:
             media_ns = self._clock.recorded_ns(now_ns())
             self._segments.markers_ns.append(media_ns)
             self._events.emit(EventKind.MARKED, f"chapter at {media_ns / NS_PER_S:.1f} s")
 
+    def actions(self) -> dict[str, Callable[[], object]]:
+        """As of all that runs, and ``mark``."""
+        return super().actions() | {"mark": self.mark}
+
     def _before_stop(self) -> None:
         planned_ns = self._planned_end()
         self._end_ns = now_ns() if planned_ns is None else min(planned_ns, now_ns())
         if self._inputs.film is not None:
-            self._inputs.film.hurry()
+            self._inputs.film.wake()
 
     def abort(self) -> None:
-        """End at once, without waiting for what is still in the boxes; the file stays whole."""
+        """End at once, without the pictures and sound in mailboxes; the file stays whole."""
         self.stop("abort")
         self._inputs.abort()
 
     @property
     def state(self) -> State:
-        """Where it stands."""
+        """The present state of the recording."""
         return self._state
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Why a slower or poorer path was taken, one sentence each."""
+        """One sentence for each reason why a slower or poorer way was taken."""
         return self._inputs.notes
 
     def snapshot(self) -> Snapshot:
-        """The session at this moment; cheap, made to be polled."""
+        """The values of this moment; cheap, made to be polled 10-20 times a second."""
         at_ns = min(now_ns(), self._end_ns or (1 << 63))
         film, sound, segments = self._inputs.film, self._inputs.sound, self._segments
         return Snapshot(
@@ -197,8 +201,8 @@ class Session(Running[Snapshot, RecordingResult]):
     # ------------------------------------------------------------------------------------- starting
 
     def _prepare(self) -> None:
-        """All that takes its time before media time 0."""
-        self._patience.check()
+        """Do everything slow before media time 0."""
+        self._start_wait.check()
         film, sound = self._inputs.film, self._inputs.sound
         self._segments = plan_segments(
             self.spec,
@@ -211,15 +215,19 @@ class Session(Running[Snapshot, RecordingResult]):
         if sound is None:
             return
         if {rule.kind for rule in (*self.spec.start_when, *self.spec.stop_when)} & LISTENING:
-            self._ear = Ear(self.spec.rate_hz)
-        sound.start(self._on_source_event, self._on_overflow, self._ear.take if self._ear else None)
+            self._sound_detector = SoundDetector(self.spec.rate_hz)
+        sound.start(
+            self._on_source_event,
+            self._on_overflow,
+            self._sound_detector.take if self._sound_detector else None,
+        )
 
     def _begin(self, start_ns: int | None) -> None:
-        """Record from a moment on; ``None``: from the first picture on, which is taken now."""
+        """Start recording at a moment; ``None``: at the first picture, which is taken now."""
         assert self._segments is not None
         self._clock = self._inputs.begin(start_ns)
         with self._lock:  # stopped before this: nothing is left; after it: it ends in order
-            self._patience.check()
+            self._start_wait.check()
             self._state = State.RECORDING
         self._segments.segment(0)
         self._start_threads()
@@ -232,27 +240,29 @@ class Session(Running[Snapshot, RecordingResult]):
         pipeline, segments = self._pipeline, self._segments
         film, sound = self._inputs.film, self._inputs.sound
         if film is not None:
-            pipeline.add("screen", self._run_film, film.box.close)
-            pipeline.add("encode", self._encode, lambda: film.box.close(discard=True))
+            pipeline.add("screen", self._run_film, film.mailbox.close)
+            pipeline.add("encode", self._encode, lambda: film.mailbox.close(discard=True))
         if sound is not None:
             pipeline.add("sound", self._run_sound, sound.abort)
-        # Ends last: the watchdog closes its box when all others have ended.
-        pipeline.add("mux", segments.write_all, lambda: segments.box.close(discard=True))
+        # Ends last: the watchdog closes its mailbox when all others have ended.
+        pipeline.add("mux", segments.write_all, lambda: segments.mailbox.close(discard=True))
         pipeline.start()
         self._watchdog.start()
         place, start_ns = self._place.environment, self._clock.start_ns
-        watch_for_end(self, self.spec, self._ear, start_ns, self._events, environment=place)
+        watch_for_end(
+            self, self.spec, self._sound_detector, start_ns, self._events, environment=place
+        )
 
     # ------------------------------------------------------------------------------- the threads
 
     def _run_film(self) -> None:
-        """capture-screen: keep the grid, ask what changed, hand pictures over."""
+        """capture-screen: take pictures on the grid."""
         film = self._inputs.film
         assert film is not None
         film.run(self._clock, self._planned_end, self._stop_asked, self._on_screen_gone)
 
     def _on_screen_gone(self, error: SourceEndedError | DeviceLostError) -> bool:
-        """Whether the recording goes on without its screen."""
+        """Whether the recording continues without its screen."""
         if isinstance(error, SourceEndedError):
             self._events.emit(EventKind.FINISHING, str(error))
             self.stop("source-ended")
@@ -266,7 +276,7 @@ class Session(Running[Snapshot, RecordingResult]):
         return False
 
     def _encode(self) -> None:
-        """capture-encode: pictures into packets."""
+        """capture-encode: encode pictures."""
         from capture.recording.lanes import PictureLane  # noqa: PLC0415 - loads av
 
         assert self.spec.video is not None
@@ -287,7 +297,7 @@ class Session(Running[Snapshot, RecordingResult]):
         lane.end(self._recorded_until_ns())
 
     def _run_sound(self) -> None:
-        """capture-sound: blocks onto the timelines, tracks into packets."""
+        """capture-sound: lay blocks on the timelines, encode the tracks."""
         from capture.recording.lanes import SoundLane  # noqa: PLC0415 - loads av
 
         assert self._segments is not None
@@ -342,7 +352,7 @@ class Session(Running[Snapshot, RecordingResult]):
         deadline = time.monotonic() + DRAIN_WITHIN_S
         for stage in upstream:
             stage.join(max(0.1, deadline - time.monotonic()))
-        self._segments.box.close()
+        self._segments.mailbox.close()
         if not mux.join(max(1.0, deadline - time.monotonic())):
             self._fail(
                 OutputError(
@@ -362,7 +372,7 @@ class Session(Running[Snapshot, RecordingResult]):
             return
         length_s = self._recorded_until_ns() / NS_PER_S
         if isinstance(self._error, OutputError) and not mux.is_alive:
-            kept_s, self._error = what_is_kept(self._error, paths)
+            kept_s, self._error = with_kept_length(self._error, paths)
             length_s = min(length_s, kept_s)
         self._result = RecordingResult(
             paths=paths,
@@ -385,7 +395,7 @@ class Session(Running[Snapshot, RecordingResult]):
         return [f"the command ended with exit code {code}"] if code else []
 
     def _certify(self) -> dict[str, Any]:
-        """capture-mux: what was done to the recording so far, for the file that ends now."""
+        """capture-mux: the certificate so far, for a file that ends now."""
         return certify(
             tracks=self._track_reports(),
             pictures=self._inputs.picture_counts(),
@@ -406,7 +416,7 @@ class Session(Running[Snapshot, RecordingResult]):
     # --------------------------------------------------------------------------------------- small
 
     def _planned_end(self) -> int | None:
-        """Capture clock at which the recording ends, as far as that is known now."""
+        """Capture clock of the end; ``None`` while it is not known."""
         with self._lock:
             if self._end_ns is not None:
                 return self._end_ns
@@ -415,11 +425,11 @@ class Session(Running[Snapshot, RecordingResult]):
         return self._clock.moment_of(round(self.spec.duration_s * NS_PER_S))
 
     def _recorded_until_ns(self) -> int:
-        """Length of the recording when it has ended."""
+        """Media time of the end."""
         return self._clock.recorded_ns(self._planned_end() or now_ns())
 
     def _next_slot_ns(self) -> int:
-        """The next picture of the grid; now, where there is no grid."""
+        """Capture clock of the next slot of the grid; now, without a grid."""
         film = self._inputs.film
         return film.slot_after(self._clock, now_ns()) if film else now_ns()
 
@@ -432,7 +442,7 @@ class Session(Running[Snapshot, RecordingResult]):
             self.stop("device-lost")
 
     def _on_overflow(self) -> None:
-        """What is dropped while waiting is older than any pre-roll."""
+        """Warn of lost blocks, except while waiting: those are older than any pre-roll."""
         if self._state is not State.WAITING:
             self._events.warn("sound was lost: this machine is too busy to keep up")
 

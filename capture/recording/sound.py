@@ -1,4 +1,4 @@
-"""All sound of a recording: its sources, the box of their blocks, the mixer, the thread between.
+"""The sound of a recording: its sources, the mailbox of their blocks, the mixer, its thread.
 
 The counterpart of ``film``: what ``Film`` is to pictures, ``Sound`` is to blocks.
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Sound"]
 
 READY_WITHIN_S = 0.3
-"""How long the first picture waits for sound; what comes later begins with silence."""
+"""Longest wait of the first picture for sound; later sound begins with silence."""
 BLOCKS_WAITING_S = 10
 """Between source and timeline; a thread that is never late keeps this empty."""
 TICK_S = 0.1
@@ -37,7 +37,7 @@ TICK_S = 0.1
 
 
 class Sound:
-    """Sources of one recording and what becomes of their blocks.
+    """The sound sources of a recording, and the mixer of their blocks.
 
     Args:
         sources: Opened, not started; closed by ``close()``.
@@ -74,7 +74,7 @@ class Sound:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the sources have to say about themselves."""
+        """The notes of the sources."""
         return tuple(note for source in self._sources for note in source.notes)
 
     def start(
@@ -83,10 +83,10 @@ class Sound:
         on_overflow: Callable[[], None],
         on_block: Callable[[AudioBlock], None] | None = None,
     ) -> None:
-        """Start all sources, and wait a moment until each has given something.
+        """Start all sources, and wait shortly until each has given a block.
 
         Args:
-            on_event: Told what happens to the devices; called from other threads.
+            on_event: Called with every event of the devices, from other threads.
             on_overflow: Called when blocks were lost because ``run`` did not keep up.
             on_block: Called with every block, before it is put away; ``None``: nobody listens.
 
@@ -117,14 +117,14 @@ class Sound:
         ready.wait(READY_WITHIN_S)
 
     def begin(self, clock: SessionClock) -> None:
-        """Fix time zero, before ``run``."""
+        """Set media time 0, before ``run``."""
         self._clock = clock
         self._mixer = Mixer(self._settings, self._mode, clock, self._rate_hz)
 
     def run(
         self, lane: SoundLane, planned_end: Callable[[], int | None], stop_asked: StopFlag
     ) -> None:
-        """The thread: blocks onto the timelines, tracks into packets, until the end is reached.
+        """Lay blocks on the timelines and encode the tracks until the end; run in a thread.
 
         Args:
             lane: Where the tracks go.
@@ -156,7 +156,7 @@ class Sound:
         lane.end()
 
     def abort(self) -> None:
-        """Throw away what waits; ``run`` ends at once."""
+        """Drop all waiting blocks; ``run`` ends at once."""
         self._box.close(discard=True)
 
     def close(self) -> None:
@@ -169,7 +169,7 @@ class Sound:
         return self._mixer.levels() if self._mixer else {}
 
     def drift_ppm(self) -> dict[str, float]:
-        """How fast each source's clock is, against ours. Any thread."""
+        """Drift of each source's clock in ppm; empty before ``begin``. Any thread."""
         if self._mixer is None:
             return {}
         return {
@@ -178,7 +178,7 @@ class Sound:
         }
 
     def facts(self) -> list[SoundFacts]:
-        """What the watchdog looks at; empty before ``begin``. Any thread."""
+        """The facts for the watchdog; empty before ``begin``. Any thread."""
         if self._mixer is None:
             return []
         return [
@@ -189,12 +189,12 @@ class Sound:
         ]
 
     def reports(self, codec: str) -> tuple[TrackReport, ...]:
-        """What became of each track so far. Any thread."""
+        """A report of each track so far. Any thread."""
         return self._mixer.track_reports(codec) if self._mixer else ()
 
     @property
     def has_recorded(self) -> bool:
-        """Whether anything at all was handed on."""
+        """Whether any samples went to the lane."""
         return self._mixer is not None and self._mixer.recorded_frames > 0
 
     def _frame_of(self, at_ns: int) -> int:

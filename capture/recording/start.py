@@ -1,11 +1,11 @@
-"""Waiting for the beginning of a recording: a delay, a time, windows, applications, sound."""
+"""Waits for the start of a recording: a delay, a time, windows, applications, sound."""
 
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from capture.clock import now_ns
-from capture.live.lookout import Ear, Patience
+from capture.live.rule_watch import SoundDetector, StartWait
 from capture.specs.recording import RecordingSpec
 from capture.units import NS_PER_S
 
@@ -14,7 +14,7 @@ __all__ = ["Start"]
 WALL_LOOK_S = 1.0
 """How often the machine's clock is looked at while waiting for a time: somebody may set it."""
 PRE_ROLL_NS = NS_PER_S // 4
-"""What of the sound before a sound is kept where that starts the recording."""
+"""Sound before the first sound that is kept, where a sound starts the recording."""
 
 
 @dataclass(slots=True, eq=False)
@@ -26,18 +26,18 @@ class Start:
 
     Args:
         spec: Its delay, its time and its start rules.
-        patience: Waits for rules, and knows when it is stopped.
+        start_wait: Waits for rules, and knows when it is stopped.
         on_wait: Called when it has to wait.
     """
 
     spec: RecordingSpec
-    patience: Patience
+    start_wait: StartWait
     on_wait: Callable[[], None]
     _asked_ns: int = field(default_factory=now_ns)
 
     def wait_for_time(self, before_s: float = 0.0) -> None:
-        """Until the delay is over and the wall clock shows the time, or so long before."""
-        self.patience.check()
+        """Wait until the delay is over and the set time has come, or so long before."""
+        self.start_wait.check()
         while True:
             left_s = (self._asked_ns - now_ns()) / NS_PER_S + self.spec.delay_s
             if self.spec.begin_at_s is not None:
@@ -45,28 +45,28 @@ class Start:
             if left_s <= before_s:
                 return
             self.on_wait()
-            self.patience.rest(min(left_s - before_s, WALL_LOOK_S))
+            self.start_wait.rest(min(left_s - before_s, WALL_LOOK_S))
 
     def wait_for_others(self, environment: Mapping[str, str] | None) -> None:
-        """Until the windows and applications of the start rules are there; nothing is open yet."""
+        """Wait for the windows and applications of the start rules; nothing is open yet."""
         rules = [rule for rule in self.spec.start_when if rule.kind != "sound"]
         if rules:
             self.on_wait()
-            self.patience.wait_for_others(rules, environment)
+            self.start_wait.wait_for_others(rules, environment)
 
-    def wait_for_sound(self, ear: Ear | None) -> int | None:
-        """Until there is sound, if a rule says so; gives when the recording begins.
+    def wait_for_sound(self, sound_detector: SoundDetector | None) -> int | None:
+        """Wait for sound, if a rule asks for it; gives the start on the capture clock.
 
-        What the sources give meanwhile waits in the box of their blocks, ten seconds of it: the
-        sound before the sound is there when the recording begins with it.
+        The blocks wait in the mailbox meanwhile, ten seconds of them: with them the recording
+        begins shortly before the sound.
         """
         rules = [rule for rule in self.spec.start_when if rule.kind == "sound"]
-        if not rules or ear is None:
+        if not rules or sound_detector is None:
             return None
         self.on_wait()
-        self.patience.begin(rules)
+        self.start_wait.begin(rules)
         ready_ns = now_ns()
-        while (ear.heard_ns or 0) < ready_ns:
-            self.patience.rest()
-        assert ear.onset_ns is not None
-        return max(ear.onset_ns - PRE_ROLL_NS, ready_ns)
+        while (sound_detector.heard_ns or 0) < ready_ns:
+            self.start_wait.rest()
+        assert sound_detector.onset_ns is not None
+        return max(sound_detector.onset_ns - PRE_ROLL_NS, ready_ns)

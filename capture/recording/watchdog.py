@@ -1,9 +1,8 @@
-"""Notices what is dead: silent sound, a black picture, a source that gives nothing, an overload.
+"""Finds dead signals: silent sound, a black picture, a source without data, an overload.
 
 Pure: no threads, no clock reads, no devices. The session's watchdog thread steps it ten times a
-second with what it knows; what comes back are events for the person and the result. All times are
-counted while this process was awake: after SIGSTOP or a suspend nothing is called dead for what
-it could not deliver.
+second with the present facts; each step gives events. All times are counted while this process was
+awake: after SIGSTOP or a suspend nothing is called dead for the time in between.
 """
 
 from collections import deque
@@ -23,7 +22,7 @@ PICTURE = "picture"
 SILENT_S = 5.0
 """Exact zeros for so long while something plays: films and speech pause for less."""
 QUIET_DBFS = -60.0
-"""What stayed below during a whole recording holds nothing that can be listened to."""
+"""A recording that stays below this throughout has nothing that can be listened to."""
 CLIPPED_S = 0.3
 """A shout clips for a few milliseconds; this much in all is a level that is set too high."""
 NO_DATA_S = 2.0
@@ -42,7 +41,7 @@ LOWEST_FPS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class SoundFacts:
-    """What is known of one sound source at this moment."""
+    """The present facts about one sound source."""
 
     label: str
     state: SoundState
@@ -53,7 +52,7 @@ class SoundFacts:
 
 @dataclass(frozen=True, slots=True)
 class PictureCounts:
-    """Slots of the grid so far: those that were looked at, and those that were lost."""
+    """Slots of the grid so far: those that were used, and those that were lost."""
 
     kept: int
     dropped: int
@@ -80,7 +79,7 @@ class Watchdog:
     def step(
         self, at_ns: int, sounds: Sequence[SoundFacts], pictures: PictureCounts | None
     ) -> list[Event]:
-        """What has come to light since the last step; not called while paused.
+        """The new findings since the last step; not called during a pause.
 
         Args:
             at_ns: The capture clock.
@@ -103,11 +102,11 @@ class Watchdog:
         return events
 
     def rest(self, at_ns: int) -> None:
-        """A step in which nothing is judged: the recording is paused."""
+        """Step during a pause, in which nothing is checked."""
         self._last_ns = at_ns
 
     def end(self, at_ns: int, sounds: Sequence[SoundFacts]) -> list[Event]:
-        """What can be said only of the whole recording."""
+        """The findings about the recording as a whole."""
         return [
             _dead(
                 at_ns,
@@ -138,7 +137,7 @@ class Watchdog:
 
 
 class _SoundWatch:
-    """One source: silence while it plays, no data, clipping. Each is told once an episode."""
+    """Watches one source: silence while it plays, no data, clipping; each once an episode."""
 
     def __init__(self) -> None:
         self._due_s = 0.0  # how long sound has been due
@@ -151,7 +150,7 @@ class _SoundWatch:
         is_due = facts.state in {SoundState.PLAYING, SoundState.MUTED}
         self._due_s = self._due_s + awake_s if is_due else 0.0
         is_silent = min(self._due_s, facts.loudness.silent_s) >= SILENT_S
-        if self._is_news("silent", is_so=is_silent):
+        if self._has_begun("silent", is_so=is_silent):
             why = "it is muted" if facts.state is SoundState.MUTED else "though something plays"
             message = f"{label} has been silent for {SILENT_S:.0f} s: {why}"
             yield _dead(at_ns, label, "silent", message)
@@ -159,17 +158,17 @@ class _SoundWatch:
         has_come = facts.received_blocks != self._received or facts.state is SoundState.LOST
         self._received = facts.received_blocks
         self._missing_s = 0.0 if has_come or facts.is_idle_silent else self._missing_s + awake_s
-        if self._is_news("no-data", is_so=self._missing_s >= NO_DATA_S):
+        if self._has_begun("no-data", is_so=self._missing_s >= NO_DATA_S):
             message = f"{label} has delivered nothing for {NO_DATA_S:.0f} s"
             yield _dead(at_ns, label, "no-data", message)
 
         # Not dead: loud music clips by design, and only the person knows.
-        if self._is_news("clipped", is_so=facts.loudness.clipped_s >= CLIPPED_S):
+        if self._has_begun("clipped", is_so=facts.loudness.clipped_s >= CLIPPED_S):
             message = f"{label} is clipped: it is louder than the file can hold"
             yield Event(EventKind.WARNING, message, at_ns, label, {"what": "clipped"})
 
-    def _is_news(self, what: str, *, is_so: bool) -> bool:
-        """Whether something has just begun."""
+    def _has_begun(self, what: str, *, is_so: bool) -> bool:
+        """Whether a condition has just begun to hold."""
         if not is_so:
             self._told.discard(what)
             return False
@@ -179,7 +178,7 @@ class _SoundWatch:
 
 
 class GridWatch:
-    """Says how much coarser the grid of pictures has to be. Used from one thread.
+    """Decides how much coarser the grid of pictures has to be. Used from one thread.
 
     Args:
         fps: Pictures per second that were asked for.
@@ -192,7 +191,7 @@ class GridWatch:
         self._counts: deque[tuple[int, PictureCounts]] = deque()
 
     def step(self, at_ns: int, counts: PictureCounts) -> Event | None:
-        """Look at the last seconds; an event when ``divisor`` has changed."""
+        """Check the last seconds; gives an event when ``divisor`` has changed."""
         if self._counts and at_ns - self._counts[-1][0] >= ASLEEP_S * NS_PER_S:
             self._counts.clear()
         if not self._counts:
@@ -214,7 +213,7 @@ class GridWatch:
         return None
 
     def _share(self, at_ns: int, window_s: float) -> float:
-        """Part of the pictures that were dropped in the last seconds; -1 before there are any."""
+        """Share of dropped pictures in the last seconds; -1 before there are any."""
         since_ns = at_ns - round(window_s * NS_PER_S)
         if self._counts[0][0] > since_ns:
             return -1.0

@@ -1,4 +1,4 @@
-"""A schedule of version 1, whose jobs were words of the command line, becomes one of today."""
+"""Converts a schedule of version 1, whose jobs were words of the command line."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _GONE = ("words", "command", "for_s", "target", "with_picture")
 
 
 def carry_over(path: Path, parse: Parse) -> Path | None:
-    """Have a database hold specs instead of words; its history stays as it is.
+    """Convert a database with words to one with specs; its history stays as it is.
 
-    A job whose words make no spec is kept, paused, and says why.
+    A job whose words make no spec is kept, paused, with the reason.
 
     Args:
         path: The database.
@@ -57,7 +57,7 @@ def carry_over(path: Path, parse: Parse) -> Path | None:
     copy = path.with_name(f"{path.name}.version-1")
     try:
         with closing(connect(path)) as connection:
-            connection.execute("BEGIN IMMEDIATE")  # whoever else does so waits here
+            connection.execute("BEGIN IMMEDIATE")  # another process that does so waits here
             if connection.execute("PRAGMA user_version").fetchone()[0] != 1:
                 return None
             with closing(sqlite3.connect(path)) as before, closing(sqlite3.connect(copy)) as kept:
@@ -83,7 +83,7 @@ def _carry_job(connection: sqlite3.Connection, row: tuple[Any, ...], parse: Pars
         spec = replace(parse((command, *words), name, place), duration_s=for_s)
     except CaptureError as error:
         options = shlex.join(words)
-        settings["problem"] = f"its options make no sense any more: {error.message}: {options}"
+        settings["problem"] = f"the job's options make no sense now: {error.message}: {options}"
         is_paused = True
         kind = VoiceSpec if command == "voice" else RecordingSpec
         spec = place.put(kind(place.folder, duration_s=for_s), name)

@@ -1,8 +1,8 @@
-"""A run's recorder (``capture.schedule.worker``) from outside: a process, its files, its outcome.
+"""The process of a run's recorder (``capture.schedule.worker``): its files and its outcome.
 
-It is in a session of its own, goes on when the daemon dies, and another daemon finds it again. What
-it prints is in two files in the schedule's folder: its events, as ``capture.json_lines``, and what
-its libraries and its command have written besides.
+It is in a session of its own, survives the daemon, and the next daemon finds it again. Its output
+is in two files in the schedule's folder: its events, as ``capture.json_lines``, and everything that
+its libraries and its command have written.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from typing import Protocol
 
 from capture.json_lines import json_line
 from capture.model.events import EventKind
-from capture.process import END_SIGNAL, apart, is_still, process_start
+from capture.process import END_SIGNAL, detached, is_same_process, process_start
 from capture.schedule.jobs import Run, Status
 from capture.specs.as_json import to_json
 from capture.specs.recording import RecordingSpec
@@ -45,32 +45,32 @@ ATTEMPT = "attempt"
 RUN_VARIABLE = "CAPTURE_RUN"
 """In the recorder's environment: which run it is, so that it is found without its number."""
 LOOK_EVERY_S = 1.0
-"""Where a process that is not a child cannot be waited for."""
-ENDED_BEFORE = "it was told to end before anything was recorded"
-ENDED_EARLY = "it was told to end early"
+"""Time between two looks at a process that cannot be waited for."""
+ENDED_BEFORE = "the recorder was stopped before anything was recorded"
+ENDED_EARLY = "the recorder was stopped early"
 CUT_SHORT = {
     "interrupt": ENDED_EARLY,
     "terminate": ENDED_EARLY,
-    "abort": "it was told to end at once",
+    "abort": "the recorder was stopped at once",
     "disk": "there was no more space on the disk",
 }
 """Reasons to stop that nobody planned, in words."""
 
 
 class Child(Protocol):
-    """A recorder that runs."""
+    """A running recorder process that can be ended and waited for."""
 
     pid: int
 
     def wait(self) -> int | None:
-        """Wait for its end; gives its exit code, ``None`` where only its parent would know."""
+        """Wait for the end; gives the exit code, ``None`` if only its parent could know it."""
 
     def terminate(self) -> None:
-        """Let it end cleanly, if it still runs."""
+        """Ask it to end in order; does nothing after its end."""
 
 
 class Process:
-    """A recorder that this process has started.
+    """A recorder that this process started.
 
     Args:
         spec: What it does.
@@ -97,16 +97,16 @@ class Process:
                 stdout=out,
                 stderr=err,
                 env=os.environ | {RUN_VARIABLE: run_mark(folder, run)},
-                **apart(),  # ^C is for the daemon, which ends its recorders itself
+                **detached(),  # ^C is for the daemon, which ends its recorders itself
             )
         self.pid = self._process.pid
 
     def wait(self) -> int | None:
-        """Wait for its end; gives its exit code."""
+        """Wait for the end; gives the exit code."""
         return self._process.wait()
 
     def terminate(self) -> None:
-        """Let it end cleanly, if it still runs."""
+        """Ask it to end in order; does nothing after its end."""
         try:
             self._process.send_signal(END_SIGNAL)
         except OSError:
@@ -114,7 +114,7 @@ class Process:
 
 
 class Adopted:
-    """A recorder that a daemon before this one has started.
+    """A recorder that an earlier daemon started.
 
     Args:
         pid: Its number.
@@ -125,7 +125,7 @@ class Adopted:
         self._started = process_start(pid)
 
     def wait(self) -> int | None:
-        """Wait for its end."""
+        """Wait for the end; gives ``None``, since the exit code is not known."""
         if sys.platform == "linux":
             with contextlib.suppress(OSError):
                 handle = os.pidfd_open(self.pid)
@@ -139,7 +139,7 @@ class Adopted:
         return None
 
     def terminate(self) -> None:
-        """Let it end cleanly, if it still runs."""
+        """Ask it to end in order; does nothing after its end."""
         if self._started is not None and process_start(self.pid) == self._started:
             with contextlib.suppress(OSError):
                 os.kill(self.pid, END_SIGNAL)
@@ -147,7 +147,7 @@ class Adopted:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended, read from what its recorder has reported."""
+    """The outcome of a run, from the events of its recorder."""
 
     status: Status
     paths: tuple[Path, ...] = ()
@@ -157,28 +157,28 @@ class Outcome:
     message: str | None = None
     exit_code: int | None = None
     began_s: float | None = None
-    """Wall time of the file's beginning."""
+    """Wall time at the file's beginning."""
     has_result: bool = False
-    """It came to its end and said so."""
+    """The recorder reported a result."""
 
 
 def log_paths(folder: Path, run_id: int) -> tuple[Path, Path]:
-    """Where a run's events and its other words are kept."""
+    """Paths of a run's events and of its other output."""
     return folder / f"{run_id}.jsonl", folder / f"{run_id}.log"
 
 
 def run_mark(folder: Path, run: Run) -> str:
-    """What names a run among all schedules of a machine."""
+    """A text that identifies a run among all schedules of a machine."""
     return f"{folder}/{run.id}"
 
 
 def find_pid(folder: Path, run: Run) -> int | None:
-    """The recorder of a run, if it lives: by its number, or by its environment where that is gone.
+    """The number of a run's living recorder, by the stored number or by its environment.
 
-    The number is noted after the start; a daemon that is killed in between leaves none.
+    The number is stored after the start; a daemon that is killed in between leaves none.
     """
     if run.pid is not None:
-        return run.pid if is_still(run.pid, run.pid_started, run.boot_id) else None
+        return run.pid if is_same_process(run.pid, run.pid_started, run.boot_id) else None
     import psutil  # noqa: PLC0415 - few runs are without a number
 
     mark = run_mark(folder, run)
@@ -192,7 +192,7 @@ def find_pid(folder: Path, run: Run) -> int | None:
 
 
 def read_outcome(folder: Path, run: Run, exit_code: int | None) -> Outcome:
-    """How a run ended.
+    """Read the outcome of a run.
 
     Args:
         folder: Where the logs of runs lie.
@@ -232,7 +232,7 @@ def read_outcome(folder: Path, run: Run, exit_code: int | None) -> Outcome:
 
 @dataclass(slots=True)
 class _Found:
-    """What the events of a recorder come to."""
+    """The facts in the events of a recorder."""
 
     result: dict[str, object] | None = None
     error: dict[str, object] | None = None
@@ -240,7 +240,7 @@ class _Found:
     paths: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
     dead: frozenset[str] = frozenset()
-    """What was dead: silent, quiet, no-data, black."""
+    """Reasons of dead sources: silent, quiet, no-data, black."""
 
 
 def _found(events: Iterable[dict[str, object]]) -> _Found:
@@ -264,7 +264,7 @@ def _found(events: Iterable[dict[str, object]]) -> _Found:
 
 
 def _judged(dead: frozenset[str]) -> Status:
-    """How a recording in which these were dead is marked: by the worst of them."""
+    """The status of a recording with these dead sources: that of the worst one."""
     if "no-data" in dead:
         return Status.DEAD
     if dead & {"silent", "quiet"}:
@@ -273,7 +273,7 @@ def _judged(dead: frozenset[str]) -> Status:
 
 
 def read_events(folder: Path, run_id: int) -> Iterator[dict[str, object]]:
-    """What the recorder of a run has reported; the last line of one that was killed may be torn."""
+    """The events of a run's recorder; the last line of a killed one may be incomplete."""
     try:
         with log_paths(folder, run_id)[0].open(encoding="utf-8", errors="replace") as lines:
             for line in lines:
@@ -286,7 +286,7 @@ def read_events(folder: Path, run_id: int) -> Iterator[dict[str, object]]:
 
 
 def was_started(folder: Path, run: Run) -> bool:
-    """Whether a recorder of a run was noted, or has ever reported anything."""
+    """Whether a recorder of a run was stored, or has ever reported anything."""
     events = read_events(folder, run.id)
     return run.pid is not None or any(event.get("event") != ATTEMPT for event in events)
 

@@ -1,9 +1,8 @@
 """``capture schedule serve``: one process that waits for due times and starts their runs.
 
-It may be killed at any moment. What is due next is known from the runs in the database, where each
-is claimed before the next one is looked for; recorders live on without it. The next daemon finds
-what was claimed, what still runs and what was left, and due times that passed meanwhile are treated
-by their job's policy.
+It may be killed at any moment. The next due times follow from the runs in the database, where each
+is claimed before the next one is looked for; recorders survive it. The next daemon finds claimed,
+running and abandoned runs, and treats due times that passed meanwhile by their job's policy.
 """
 
 import logging
@@ -33,14 +32,14 @@ LOOK_EVERY_S = 1.0
 """How soon it is known that another program has changed a job, or somebody has set the clock; costs
 0.2 ms."""
 CLOCK_SET_S = 2.0
-"""Who sets the wall clock back by less does not make a due time come again."""
+"""A due time does not come again if the wall clock is set back by less."""
 BY_HAND = 20
 """Among so many last runs of a job one was on its time, and not by hand."""
 
 
 @dataclass(slots=True)
 class _Next:
-    """What is due next of a job."""
+    """A job with the next due time of its rule."""
 
     job: Job
     rule: When
@@ -48,13 +47,13 @@ class _Next:
 
 
 class Daemon:
-    """Serves a schedule until it is told to stop.
+    """Serves a schedule until it is stopped.
 
     Args:
         store: The schedule.
-        clock: Tells the time.
+        clock: Gives the time.
         launch: Starts a recorder; by default a process.
-        on_change: Told of every run that begins or ends, from other threads.
+        on_change: Called with every run that begins or ends, from other threads.
     """
 
     def __init__(
@@ -91,7 +90,7 @@ class Daemon:
                 self.runner.stop()
 
     def load(self) -> None:
-        """Find out what is due next of every job.
+        """Compute the next due time of every job.
 
         Raises:
             OutputError: The database cannot be used.
@@ -111,7 +110,7 @@ class Daemon:
         return min((coming.due for coming in self._next.values()), default=None)
 
     def look(self) -> float:
-        """Take on what is due, by the jobs and the clock as they are now; gives how long to sleep.
+        """Start the runs that are due; gives the time to sleep.
 
         Returns:
             In s, at most ``LOOK_EVERY_S``.
@@ -133,7 +132,7 @@ class Daemon:
         return LOOK_EVERY_S if due is None else min(max(self._left_s(due), 0.0), LOOK_EVERY_S)
 
     def on_due(self, job_id: int, dues: list[datetime]) -> None:
-        """Take on what is due, and treat what was missed.
+        """Start the runs that are due, and treat those that were missed.
 
         Args:
             job_id: Whose due times.
@@ -162,11 +161,11 @@ class Daemon:
             coming.due = due
 
     def _left_s(self, due: datetime) -> float:
-        """Until the recorder for a due time is started."""
+        """Seconds until the recorder for a due time has to be started."""
         return (due - self._clock.now()).total_seconds() - LEAD_S
 
     def _handled(self, job: Job, rule: When, last: Run | None, now: datetime) -> datetime:
-        """Up to when the due times of a job were taken on, or do not count."""
+        """The moment up to which a job's due times were handled, or do not count."""
         active = utc(job.active_s)
         if last is None or last.due < active:
             return min(active, now)
@@ -190,7 +189,7 @@ class Daemon:
 
 
 def _is_on_time(run: Run, rule: When) -> bool:
-    """Whether a run was due by the rule, and not begun by hand; due times are kept in ms."""
+    """Whether a run was due by the rule, not started by hand; due times are stored in ms."""
     before = run.due - timedelta(milliseconds=1)
     due = rule.next_after(before)
     return due is not None and due - before < timedelta(milliseconds=2)

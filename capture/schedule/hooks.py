@@ -1,4 +1,4 @@
-"""Tells people and programs how a run ended: the job's hooks, and a notification on the desktop."""
+"""Reports the end of a run: a job's hooks, and a notification on the desktop."""
 
 import json
 import os
@@ -20,7 +20,7 @@ DESKTOP_VARIABLES = ("DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "WAYLAND_DISPLAY")
 
 
 def run_values(job: Job, run: Run) -> dict[str, Any]:
-    """A run as hooks and ``--json`` get it; times are ISO 8601 in UTC."""
+    """A run as JSON values for hooks and ``--json``; times are ISO 8601 in UTC."""
     values = asdict(run) | {"job": job.name, "status": run.status.value}
     for key in ("due", "started", "ended"):
         wall_s = values.pop(f"{key}_s")
@@ -31,7 +31,7 @@ def run_values(job: Job, run: Run) -> dict[str, Any]:
 
 
 def call_hook(job: Job, run: Run, log: Path) -> str | None:
-    """Run the job's command for this end; gives what went wrong with it.
+    """Run the job's command for this end; gives its error, or ``None``.
 
     It gets the run as JSON on its stdin, and the main facts as ``CAPTURE_...`` in its environment.
     """
@@ -70,7 +70,7 @@ def call_hook(job: Job, run: Run, log: Path) -> str | None:
 
 
 def notify(job: Job, run: Run) -> None:
-    """Show it on the desktop, where there is one; what goes wrong here is no matter."""
+    """Show the end of a run on the desktop, if there is one; errors are ignored."""
     program = shutil.which("notify-send")
     if program is None or not any(os.environ.get(name) for name in DESKTOP_VARIABLES):
         return

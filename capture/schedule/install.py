@@ -1,7 +1,7 @@
-"""What starts the daemon with the session: a systemd user unit, or lines for other systems.
+"""Starts the daemon with the session: a systemd user unit, or lines for other systems.
 
-Recorders need to know where the screen and the sound server of the person are. A session knows,
-cron and services do not, so the variables are taken from where ``install`` is called.
+Recorders need to know where the screen and the sound server of the person are. A session has these
+variables, cron and services do not, so they are taken from where ``install`` is called.
 """
 
 import os
@@ -23,9 +23,9 @@ SESSION_VARIABLES = (
     *("DBUS_SESSION_BUS_ADDRESS", "PULSE_SERVER", "PULSE_COOKIE", "PULSE_RUNTIME_PATH"),
     *("PIPEWIRE_RUNTIME_DIR", "CAPTURE_DATA_DIR", "PYTHONPATH", "HOME", "PATH", "LANG"),
 )
-"""What recorders and the programs that they start need of a session."""
+"""Variables of a session that recorders, and the programs that they start, need."""
 PLACES = ("DISPLAY", "XAUTHORITY", "XDG_RUNTIME_DIR", "PULSE_SERVER")
-"""Those that say where its screen and its sound are."""
+"""Variables with the places of its screen and its sound server."""
 
 
 def session_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -33,20 +33,20 @@ def session_environment(environment: Mapping[str, str] | None = None) -> dict[st
     around = os.environ if environment is None else environment
     found = {name: around[name] for name in SESSION_VARIABLES if around.get(name)}
     if "XAUTHORITY" not in found and "DISPLAY" in found and "HOME" in found:
-        usual = Path(found["HOME"]) / ".Xauthority"  # where X looks if nobody says
+        usual = Path(found["HOME"]) / ".Xauthority"  # the default of X
         if usual.exists():
             found["XAUTHORITY"] = str(usual)
     return found
 
 
 def serve_words(database: Path | None) -> list[str]:
-    """The command line of the daemon."""
+    """The words of the daemon's command line."""
     words = [sys.executable, "-m", "capture", "schedule", "serve"]
     return words + (["--database", str(database)] if database else [])
 
 
 def systemd_unit(environment: Mapping[str, str], database: Path | None = None) -> str:
-    """The unit as text.
+    """The text of the unit.
 
     Recorders outlive a daemon that is killed (``KillMode=process``): the next one finds them.
     """
@@ -70,7 +70,7 @@ WantedBy=default.target
 
 
 def write_unit(database: Path | None = None) -> Path:
-    """Write the unit where systemd looks for a user's; gives its path.
+    """Write the unit into the user's folder of systemd; gives its path.
 
     Raises:
         OutputError: That is not possible.
@@ -79,10 +79,11 @@ def write_unit(database: Path | None = None) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(systemd_unit(session_environment(), database), encoding="utf-8")
-        path.chmod(0o600)  # it says where the cookies of the session are
+        path.chmod(0o600)  # it has the path of the session's cookies
     except OSError as error:
         raise OutputError(
-            f"the unit cannot be written: {error}", hint="see `capture schedule install --print`"
+            f"the unit cannot be written: {error}",
+            hint="have the unit printed, and write it by hand",
         ) from error
     return path
 
@@ -123,7 +124,7 @@ def _unit_path() -> Path:
 
 
 def printed(database: Path | None = None) -> dict[str, str]:
-    """For every system what has to be written where; the keys say so, as comments."""
+    """The lines to install on every system, by a comment that names the place."""
     environment = session_environment()
     words = serve_words(database)
     line = shlex.join(words)
@@ -142,7 +143,7 @@ def printed(database: Path | None = None) -> dict[str, str]:
 
 
 def _quoted(text: str, *, escape_dollar: bool = False) -> str:
-    """A word of a unit file (systemd.syntax(7), systemd.exec(5))."""
+    """A word, quoted for a unit file (systemd.syntax(7), systemd.exec(5))."""
     text = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("\n", "\\n")
     return '"' + (text.replace("$", "$$") if escape_dollar else text) + '"'
 

@@ -1,4 +1,4 @@
-"""What a schedule is made of: jobs, their policies, and the runs that came of them."""
+"""The values of a schedule: jobs, their policies, their runs and recordings."""
 
 import enum
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ __all__ = [
 
 
 class Missed(enum.StrEnum):
-    """What becomes of a due time at which the machine was off or asleep."""
+    """The policy for a due time at which the machine was off or asleep."""
 
     SKIP = "skip"
     RUN_LATE = "run-late"
@@ -37,7 +37,7 @@ class Missed(enum.StrEnum):
 
 
 class Overlap(enum.StrEnum):
-    """What happens when a run is due while the one before still goes on."""
+    """The policy for a due run while the one before still runs."""
 
     SKIP = "skip"
     QUEUE = "queue"
@@ -45,7 +45,7 @@ class Overlap(enum.StrEnum):
 
 
 class Status(enum.StrEnum):
-    """Where a run stands, or how it ended."""
+    """The state of a run, or how it ended."""
 
     CLAIMED = "claimed"
     """Taken on by a daemon; nothing was started yet."""
@@ -57,29 +57,29 @@ class Status(enum.StrEnum):
     BLACK = "black"
     """Recorded, but the picture showed nothing."""
     DEAD = "dead"
-    """Recorded, but a source gave no data."""
+    """Recorded, but a source gave no data or no usable signal."""
     FAILED = "failed"
     MISSED = "missed"
     SKIPPED = "skipped"
     INTERRUPTED = "interrupted"
-    """It was told to end before its time, or was killed and left nothing."""
+    """It was ended before its time, or was killed and left nothing."""
     RECOVERED = "recovered"
     """The recorder was killed; what it had written is a clean file now."""
 
     @property
     def is_success(self) -> bool:
-        """All went as it should."""
+        """Whether the run ended well and its recordings count as good."""
         return self is Status.DONE
 
 
 ENDINGS = (".mp4", ".m4a")
-"""With a picture, and without one, where no file was named."""
+"""Endings with a picture, and without one, where no file was named."""
 FINAL = frozenset(Status) - {Status.CLAIMED, Status.QUEUED, Status.RUNNING}
 """Runs that have ended."""
 
 
 class Place(NamedTuple):
-    """Where the recordings of a job go."""
+    """The folder and the name pattern of a job's recordings."""
 
     folder: Path
     file: str | None = None
@@ -87,11 +87,11 @@ class Place(NamedTuple):
     of their own."""
 
     def of_job(self, name: str, *, with_picture: bool) -> Path:
-        """The file."""
+        """The path in a spec; of voice messages the folder."""
         return self.folder / (self.file or f"{name}{ENDINGS[not with_picture]}")
 
     def put(self, spec: RecordingSpec | VoiceSpec, name: str) -> RecordingSpec | VoiceSpec:
-        """The spec of a job of this name, here."""
+        """The spec of a job of this name with this place as its output."""
         if isinstance(spec, VoiceSpec):
             return replace(spec, folder=self.folder)
         return replace(spec, output=self.of_job(name, with_picture=spec.video is not None))
@@ -99,11 +99,11 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Something to record again and again, or once."""
+    """A recording that is made again and again, or once."""
 
     name: str
     when: str
-    """As it was written (``capture.schedule.when``)."""
+    """The text of its rule (``capture.schedule.when``)."""
     zone: str
     spec: RecordingSpec | VoiceSpec
     """What each run does, but for its beginning and for its output, whose name gets the time."""
@@ -113,18 +113,18 @@ class Job:
     """``None``: no limit."""
     missed: Missed = Missed.SKIP
     grace_s: float = 3600.0
-    """How late a missed run may still begin."""
+    """How late a missed run may still begin, in seconds."""
     overlap: Overlap = Overlap.SKIP
     retries: int = 0
-    """How often a run that fails is tried again."""
+    """How many times a failed run is tried again."""
     retry_wait_s: float = 10.0
     """Before the first time; twice as long before each further one."""
     keep: int | None = None
-    """How many recordings stay; ``None``: all."""
+    """Number of recordings that are kept; ``None``: all."""
     on_done: str | None = None
     """A shell command after a run that went well."""
     on_fail: str | None = None
-    """A shell command after one that did not."""
+    """A shell command after a run that did not end well."""
     is_paused: bool = False
     problem: str | None = None
     """Why it cannot run as it is, one sentence; it is paused then."""
@@ -133,15 +133,15 @@ class Job:
     active_s: float = 0.0
     """Wall time since which it has been as it is: what is due later and does not run was missed."""
     id: int = 0
-    """Of its row; never given twice."""
+    """Number of its row; never used again."""
 
     @property
     def rule(self) -> When:
-        """When it is due."""
+        """The parsed rule of its due times."""
         return parse_when(self.when, self.zone, utc(self.created_s))
 
     def next_due(self, after: datetime, rule: When | None = None) -> datetime | None:
-        """The first due time later than a moment, in UTC; ``None``: it is over, or paused."""
+        """The first due time after a moment, in UTC; ``None``: there is none, or it is paused."""
         if self.is_paused or self.runs_left == 0:
             return None
         due = (rule or self.rule).next_after(after)
@@ -150,17 +150,17 @@ class Job:
 
     @property
     def for_s(self) -> float | None:
-        """How long each recording is; ``None``: until it ends by itself."""
+        """Length of each recording in seconds; ``None``: until it ends by itself."""
         return self.spec.duration_s
 
     @property
     def is_voice(self) -> bool:
-        """Whether it keeps voice messages."""
+        """Whether the job keeps voice messages."""
         return isinstance(self.spec, VoiceSpec)
 
     @property
     def has_end(self) -> bool:
-        """Whether something ends each recording: its length, or what the recorder waits for."""
+        """Whether each recording ends by itself: by its length or by a stop rule."""
         spec = self.spec
         ends: tuple[object, ...] = (spec.duration_s, spec.max_size_bytes, spec.stop_when)
         if isinstance(spec, VoiceSpec):
@@ -172,7 +172,7 @@ class Job:
 
     @property
     def place(self) -> Place:
-        """Where its recordings go."""
+        """The folder and name pattern of its recordings."""
         if isinstance(self.spec, VoiceSpec):
             return Place(self.spec.folder)
         output = self.spec.output
@@ -180,7 +180,7 @@ class Job:
         return Place(output.parent, None if is_as_job else output.name)
 
     def output(self, at: datetime) -> Path:
-        """The name of a recording that begins at an aware moment; it may be taken already."""
+        """The path of a recording that begins at an aware moment; it may exist already."""
         assert isinstance(self.spec, RecordingSpec)
         output = self.spec.output
         return output.with_stem(f"{output.stem} {at.astimezone(self.rule_zone):%Y-%m-%d %H.%M.%S}")
@@ -188,7 +188,7 @@ class Job:
     def spec_of_run(
         self, output: Path, begin_at: datetime | None, length_s: float | None
     ) -> RecordingSpec | VoiceSpec:
-        """What one run does.
+        """The spec of one run.
 
         Args:
             output: The file; of voice messages the folder.
@@ -202,13 +202,13 @@ class Job:
 
     @property
     def rule_zone(self) -> ZoneInfo:
-        """Whose clocks count."""
+        """The time zone of its due times."""
         return zone_of(self.zone)
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One recording of a job, planned, going on or over."""
+    """One planned, running or ended recording of a job."""
 
     id: int
     job_id: int
@@ -224,7 +224,7 @@ class Run:
     """Ticks since the machine started, as in ``capture.journal``; ``None`` where unknown."""
     boot_id: str | None = None
     output: str | None = None
-    """Where it was told to record to."""
+    """The path that its recorder was given."""
     paths: tuple[str, ...] = ()
     """What came of it; what tries before the last one have left comes after that one's files."""
     exit_code: int | None = None
@@ -239,13 +239,13 @@ class Run:
 
     @property
     def due(self) -> datetime:
-        """In UTC."""
+        """The due time as an aware moment in UTC."""
         return utc(self.due_s)
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A file that a run of a job has made, as it was then."""
+    """A file of a run, as it was at its end."""
 
     id: int
     job_id: int
@@ -253,16 +253,16 @@ class Recording:
     path: Path
     size_bytes: int
     changed_ns: int
-    """Its modification time."""
+    """Modification time in ns."""
 
 
 def utc(wall_s: float) -> datetime:
-    """An aware moment from wall time."""
+    """An aware moment in UTC from wall time in s."""
     return datetime.fromtimestamp(wall_s, UTC)
 
 
 def place_of(to: str | None, name: str) -> Place:
-    """What people name as the place of a job's recordings: a folder, or a file.
+    """The place for a path that a person gave: a folder or a file.
 
     Args:
         to: Its path; ``None``: a folder of the job's name in the usual place.

@@ -1,4 +1,4 @@
-"""One daemon a schedule: a lock that the system holds for as long as a process lives."""
+"""The lock that makes one process the daemon of a schedule; the system releases it."""
 
 import os
 import sys
@@ -11,16 +11,16 @@ from capture.errors import OutputError
 __all__ = ["Lock", "serving_pid"]
 
 LONGEST_PID = 20
-"""Digits of any process's number."""
+"""Most digits of a process number."""
 LOCKED_BYTE = 1 << 30
 """Windows locks bytes, not files, from the file's position on, and nobody else may read them: one
 far behind the number, which may lie past the end of the file."""
 
 
 class Lock(Closing):
-    """The right to be the one daemon of a schedule; the file holds the number of who has it.
+    """The lock of a schedule's daemon; its file holds the number of the process.
 
-    The system lets go of it when the process ends, however that happens.
+    The system releases it when the process ends, however that happens.
 
     Args:
         database: The schedule.
@@ -52,7 +52,7 @@ class Lock(Closing):
 
 
 def serving_pid(database: Path) -> int | None:
-    """The daemon that serves a schedule, 0 if it has not said its number yet; ``None``: none."""
+    """Number of the daemon that serves a schedule, 0 if not known yet; ``None``: none does."""
     try:
         file = _lock_path(database).open("r+b", buffering=0)
     except OSError:

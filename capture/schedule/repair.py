@@ -1,4 +1,4 @@
-"""What a recorder that was killed has left, made into clean files."""
+"""Recovers the files of a recorder that was killed."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ __all__ = ["repaired"]
 
 
 def repaired(run: Run, outcome: Outcome) -> Outcome:
-    """The outcome of a run with what could be recovered; unchanged where its recorder had ended."""
+    """The outcome of a run after recovery; unchanged where its recorder had ended in order."""
     if outcome.has_result or run.output is None:
         return outcome
     output = Path(run.output)
@@ -43,7 +43,7 @@ def repaired(run: Run, outcome: Outcome) -> Outcome:
 
 
 def _recover(orphan: Path) -> tuple[list[Path], float, tuple[str, ...]]:
-    """Files, their length in s, and warnings."""
+    """Recover files; gives their new paths, their length in seconds, and warnings."""
     if is_message(orphan):
         from capture.voice import recover_message  # noqa: PLC0415 - loads the speech model
 

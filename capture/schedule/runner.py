@@ -1,7 +1,7 @@
-"""Runs: from a due time that is taken on to an end that is noted, told and tidied up after.
+"""Runs: each from its due time to its recorded end, its hooks and the deletion of old files.
 
-Every run has a thread, which mostly waits for its recorder. All that must not be done twice goes
-through the store: a run is claimed once, and it ends once.
+Every run has a thread, which mostly waits for its recorder. Everything that must not be done twice
+goes through the store: a run is claimed once, and it ends once.
 """
 
 import logging
@@ -15,7 +15,7 @@ from pathlib import Path
 from capture.errors import CaptureError
 from capture.naming import free_path, numbered
 from capture.process import boot_id, process_start
-from capture.schedule import hooks, keep
+from capture.schedule import hooks, retention
 from capture.schedule.child import (
     ENDED_BEFORE,
     ENDED_EARLY,
@@ -41,25 +41,25 @@ log = logging.getLogger(__name__)
 ON_TIME_S = 30.0
 """A run that begins so late is still on time: the machine was busy, or has just woken up."""
 OVERLAP_SLACK_S = 2.0
-"""How long the run before may take to finish its file."""
+"""Time for the run before to finish its file."""
 VOICE_LEAD_S = 0.9
 """``voice`` takes no time to begin at; from its start to its first sound it needs 0.6 to 1.4 s."""
 GO_ON_S = 5.0
 """Less of an interrupted run than this is not worth a file of its own."""
-NOBODY = "nothing ran the schedule then"
+NO_DAEMON = "no daemon ran then"
 END_WITHIN_S = 60.0
-"""Recorders that are told to end have so long to finish their files."""
+"""Recorders have so long to finish their files after the signal to end."""
 
 
 class Clock:
     """The wall clock; tests step another one."""
 
     def now(self) -> datetime:
-        """The present, in UTC."""
+        """The present moment in UTC."""
         return datetime.now(UTC)
 
     def wait(self, stop: threading.Event, wait_s: float) -> bool:
-        """Sleep; true if it was interrupted."""
+        """Sleep so many seconds, or until ``stop`` is set; true if it is set."""
         return stop.wait(wait_s)
 
 
@@ -68,9 +68,9 @@ class Runner:
 
     Args:
         store: Where they are noted.
-        clock: Tells the time.
+        clock: Gives the time.
         launch: Starts a recorder; gives its process.
-        on_change: Told of every run that begins or ends.
+        on_change: Called with every run that begins or ends.
     """
 
     def __init__(
@@ -93,14 +93,14 @@ class Runner:
         self._threads: dict[int, threading.Thread] = {}
 
     def start(self, job: Job, due: datetime) -> Run | None:
-        """Take a run on and begin with it; gives ``None`` if somebody else has it."""
+        """Claim a run and begin it in a thread; ``None`` if another process has claimed it."""
         run = self._store.claim(job, due.timestamp())
         if run is not None:
-            self._go(run, lambda: self._run(job, run, None))
+            self._start_thread(run, lambda: self._run(job, run, None))
         return run
 
     def run_here(self, job: Job) -> Run:
-        """Run a job now, in this thread; gives its end.
+        """Run a job now, in this thread; gives the ended run.
 
         Raises:
             CaptureError: It could not be taken on.
@@ -111,19 +111,19 @@ class Runner:
         return self._run(job, run, None, is_here=True)
 
     def note_missed(self, job: Job, dues: Sequence[datetime]) -> None:
-        """Note due times that will not be made up for: the last one, saying how many there were."""
+        """Record missed due times: one run for the last one, with their number."""
         first, last = dues[0], dues[-1]
-        message = NOBODY
+        message = NO_DAEMON
         if len(dues) > 1:
-            message = f"{len(dues)} runs since {first:%Y-%m-%d %H:%M} UTC: {NOBODY}"
+            message = f"{len(dues)} runs since {first:%Y-%m-%d %H:%M} UTC were missed: {NO_DAEMON}"
         run = self._store.claim(
             job, last.timestamp(), Status.QUEUED, message=message, ended_s=last.timestamp()
         )
         if run is not None:
-            self._go(run, lambda: self._miss(job, run, message))
+            self._start_thread(run, lambda: self._miss(job, run, message))
 
     def take_over(self, run: Run) -> None:
-        """Go on with what a daemon before this one has left: await it, or pick up the pieces."""
+        """Continue the runs of an earlier daemon: wait for them, or recover their files."""
         try:
             job = self._store.job(run.job_id)
         except CaptureError:
@@ -131,28 +131,28 @@ class Runner:
             return
         pid = find_pid(self._store.runs_folder, run)
         if pid is not None:
-            self._go(run, lambda: self._run(job, run, Adopted(pid)))
+            self._start_thread(run, lambda: self._run(job, run, Adopted(pid)))
         elif run.status is Status.RUNNING and was_started(self._store.runs_folder, run):
-            self._go(run, lambda: self._run(job, run, _Dead()))
+            self._start_thread(run, lambda: self._run(job, run, _EndedRecorder()))
         else:
             late_s = (self._clock.now() - run.due).total_seconds()
             grace_s = job.grace_s if job.missed is Missed.RUN_LATE else 0.0
             if late_s <= max(ON_TIME_S, grace_s):
-                self._go(run, lambda: self._run(job, run, None))
+                self._start_thread(run, lambda: self._run(job, run, None))
             else:
-                self._go(run, lambda: self._miss(job, run, NOBODY))
+                self._start_thread(run, lambda: self._miss(job, run, NO_DAEMON))
 
     def running(self) -> int:
-        """How many runs go on."""
+        """Number of runs that have not ended."""
         return len(self._threads)
 
     def wait(self) -> None:
-        """Until all runs have ended."""
+        """Wait until all runs have ended."""
         for thread in list(self._threads.values()):
             thread.join()
 
     def stop(self) -> None:
-        """End all recorders cleanly, and wait for their files."""
+        """End all recorders in order, and wait for their files."""
         self._stop.set()
         with self._changed:
             self._changed.notify_all()
@@ -163,8 +163,8 @@ class Runner:
 
     # ----------------------------------------------------------------------------------- one run
 
-    def _go(self, run: Run, work: Callable[[], object]) -> None:
-        """Do a run's work in a thread of its own."""
+    def _start_thread(self, run: Run, work: Callable[[], object]) -> None:
+        """Start a run's work in a thread."""
 
         def main() -> None:
             try:
@@ -185,12 +185,12 @@ class Runner:
         self._enter(job, run)
         try:
             if child is not None:
-                outcome = self._unless_told(repaired(run, self._await(run, child)))
-                run, outcome = self._go_on(job, run, outcome)
+                outcome = self._unless_stopped(repaired(run, self._await(run, child)))
+                run, outcome = self._record_rest(job, run, outcome)
             elif self._may_begin(job, run):
                 run, outcome = self._attempts(job, run)
             elif self._stop.is_set() and not is_here:
-                return run  # whoever comes next decides what becomes of it
+                return run  # the next daemon decides about it
             elif self._stop.is_set():
                 outcome = Outcome(Status.INTERRUPTED, message=ENDED_BEFORE)
             else:
@@ -200,8 +200,8 @@ class Runner:
         return self._conclude(job, run, outcome)
 
     def _attempts(self, job: Job, run: Run) -> tuple[Run, Outcome]:
-        """Record, and try again where that fails."""
-        warning = keep.forecast(self._store, job, job.for_s)
+        """Record, with retries where that fails."""
+        warning = retention.forecast(self._store, job, job.for_s)
         wait_s = job.retry_wait_s
         while True:
             run, outcome = self._record(job, run, job.for_s)
@@ -222,7 +222,7 @@ class Runner:
         return run, outcome
 
     def _record(self, job: Job, run: Run, length_s: float | None) -> tuple[Run, Outcome]:
-        """One recorder, from its start to its end."""
+        """Start one recorder and wait for its end."""
         now = self._clock.now()
         begins = max(now, run.due)
         output = job.place.folder if job.is_voice else self._free_name(job, begins)
@@ -251,7 +251,7 @@ class Runner:
         self._on_change(run)
         outcome = self._await(run, child)
         self._names.discard(output)
-        return run, self._unless_told(repaired(run, outcome))
+        return run, self._unless_stopped(repaired(run, outcome))
 
     def _await(self, run: Run, child: Child) -> Outcome:
         self._children[run.id] = child
@@ -263,15 +263,15 @@ class Runner:
             del self._children[run.id]
         return read_outcome(self._store.runs_folder, run, exit_code)
 
-    def _unless_told(self, outcome: Outcome) -> Outcome:
-        """The outcome; that a recorder had nothing yet when it was told to end is no failure."""
+    def _unless_stopped(self, outcome: Outcome) -> Outcome:
+        """The outcome; a recorder that was ended before it had anything has not failed."""
         if not self._stop.is_set() or outcome.has_result or outcome.status is not Status.FAILED:
             return outcome
         message = ENDED_EARLY if outcome.paths else ENDED_BEFORE
         return replace(outcome, status=Status.INTERRUPTED, message=message)
 
-    def _go_on(self, job: Job, run: Run, before: Outcome) -> tuple[Run, Outcome]:
-        """Record the rest of a run that was interrupted, if the job makes up for what it missed."""
+    def _record_rest(self, job: Job, run: Run, before: Outcome) -> tuple[Run, Outcome]:
+        """Record the rest of an interrupted run, if the job's policy is to run late."""
         is_wanted = job.missed is Missed.RUN_LATE and not self._stop.is_set()
         if before.has_result or not is_wanted or job.for_s is None:
             return run, before
@@ -292,7 +292,7 @@ class Runner:
         )
 
     def _conclude(self, job: Job, run: Run, outcome: Outcome) -> Run:
-        """Note the end, tell it, and tidy up; once, whoever comes first."""
+        """Record the end, call hooks and delete old files; once, in whichever process is first."""
         facts = asdict(outcome) | {"paths": _all_paths(outcome, run)}
         facts["ended_s"] = self._clock.now().timestamp() if run.ended_s is None else run.ended_s
         facts["started_s"] = run.started_s if outcome.began_s is None else outcome.began_s
@@ -302,8 +302,8 @@ class Runner:
             return run
         self._store.add_recordings(ended, map(Path, ended.paths))
         if ended.status.is_success:  # what is good is never deleted for something that is not
-            keep.remove_old(self._store, job)
-        keep.forget_old_runs(self._store, job)
+            retention.remove_old(self._store, job)
+        retention.forget_old_runs(self._store, job)
         self._store.runs_folder.mkdir(parents=True, exist_ok=True)
         problem = hooks.call_hook(job, ended, log_paths(self._store.runs_folder, ended.id)[1])
         if problem is not None:
@@ -329,7 +329,7 @@ class Runner:
                 self._going[job.id][run.id] = begins + timedelta(seconds=length_s)
 
     def _may_begin(self, job: Job, run: Run) -> bool:
-        """Whether a run finds its place beside those before it, by the job's policy.
+        """Whether a run may begin beside the earlier ones, by the job's policy.
 
         A run is started a little before it is due; one before it that will have ended by then is
         not in its way.
@@ -349,12 +349,12 @@ class Runner:
             return not self._stop.is_set() and not self._before(job, run)
 
     def _before(self, job: Job, run: Run) -> list[int]:
-        """Runs that came before this one and will still go on when it is due."""
+        """Earlier runs that will still run when this one is due."""
         earlier = takewhile(lambda going: going[0] != run.id, self._going[job.id].items())
         return [run_id for run_id, ends in earlier if ends is None or ends > run.due]
 
     def _free_name(self, job: Job, begins: datetime) -> Path:
-        """A name that no file and no other run has."""
+        """A path that neither exists nor belongs to another run."""
         with self._changed:
             path = wished = free_path(job.output(begins))
             number = 1
@@ -366,18 +366,18 @@ class Runner:
 
 
 def _all_paths(outcome: Outcome, run: Run) -> tuple[str, ...]:
-    """The files of a try, then those that the tries before it have left."""
+    """The files of an attempt, then those of the attempts before it."""
     return tuple(dict.fromkeys((*map(str, outcome.paths), *run.paths)))
 
 
-class _Dead:
-    """A recorder that has ended while nobody looked."""
+class _EndedRecorder:
+    """A recorder that ended while no daemon ran."""
 
     pid = 0
 
     def wait(self) -> int | None:
-        """It has."""
+        """Return at once; the exit code is not known."""
         return None
 
     def terminate(self) -> None:
-        """It has ended."""
+        """Do nothing; the recorder has ended."""

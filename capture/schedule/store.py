@@ -1,8 +1,8 @@
 """The schedule's database: jobs, runs, recordings. SQLite, through one connection a process.
 
-Any process may use it at any time: the daemon, and commands beside it. What must not happen twice
-is decided here, by keys that are unique. A database that cannot be read, or that a newer version
-has made, is never written to.
+Any process may use it at any time: the daemon, and commands beside it. Unique keys make sure that
+nothing happens twice. A database that cannot be read, or that a newer version has made, is never
+written to.
 """
 
 import contextlib
@@ -105,7 +105,7 @@ class Store(Database):
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(
-                f"there is no place for the schedule: {error}", hint="use another file"
+                f"the folder of the schedule cannot be made: {error}", hint="use another file"
             ) from error
         with self._translating():
             self._connection = connect(self.path)
@@ -118,17 +118,17 @@ class Store(Database):
 
     @property
     def runs_folder(self) -> Path:
-        """Where the logs of runs lie."""
+        """The folder of the logs of runs."""
         return self.path.parent / f"{self.path.stem}-runs"
 
     # ---------------------------------------------------------------------------------------- jobs
 
     def jobs(self) -> tuple[Job, ...]:
-        """All jobs, by name."""
+        """All jobs, sorted by name."""
         return tuple(_job_of(row) for row in self._read("SELECT * FROM jobs ORDER BY name"))
 
     def job(self, name: str | int) -> Job:
-        """The job of a name, or of an id.
+        """The job with a name or an id.
 
         Raises:
             ConfigError: There is none.
@@ -142,7 +142,7 @@ class Store(Database):
         return _job_of(rows[0])
 
     def add(self, job: Job) -> Job:
-        """Keep a new job; gives it with its id.
+        """Add a new job; gives it with its id.
 
         Raises:
             ConfigError: Its name is taken.
@@ -156,7 +156,7 @@ class Store(Database):
         return replace(job, id=done)
 
     def update(self, job: Job) -> None:
-        """Keep a job's new settings.
+        """Replace a job's settings.
 
         Raises:
             ConfigError: Its new name is taken.
@@ -169,7 +169,7 @@ class Store(Database):
             _touch(connection)
 
     def remove(self, job: Job) -> None:
-        """Forget a job and its history; its recordings stay where they are."""
+        """Delete a job and its history; its recordings stay."""
         with self._begin() as connection:
             connection.execute("DELETE FROM jobs WHERE id = ?", (job.id,))
             connection.execute("DELETE FROM runs WHERE job_id = ?", (job.id,))
@@ -177,7 +177,7 @@ class Store(Database):
             _touch(connection)
 
     def revision(self) -> int:
-        """Grows with every change of a job."""
+        """A number that grows with every change of a job."""
         return int(self._read("SELECT revision FROM state")[0]["revision"])
 
     # ---------------------------------------------------------------------------------------- runs
@@ -185,7 +185,7 @@ class Store(Database):
     def claim(
         self, job: Job, due_s: float, status: Status = Status.CLAIMED, **values: Any
     ) -> Run | None:
-        """Take a run on, for good: of one job and due time there is never a second one.
+        """Record the beginning of a run: there is never a second one of a job and a due time.
 
         Args:
             job: Whose run.
@@ -214,13 +214,13 @@ class Store(Database):
         return _run_of(self._read("SELECT * FROM runs WHERE id = ?", run_id)[0])
 
     def change(self, run: Run, **values: Any) -> Run:
-        """Note what has become of a run; gives it as it is now."""
+        """Change values of a run; gives the changed run."""
         with self._begin() as connection:
             _update(connection, "runs", run.id, _packed(values))
         return replace(run, **values)
 
     def finish(self, run: Run, **values: Any) -> Run | None:
-        """Note the end of a run; ``None`` if somebody has noted one already."""
+        """Record the end of a run; ``None`` if it has been recorded already."""
         with self._begin() as connection:
             if not _update(connection, "runs", run.id, _packed(values), _IS_UNFINISHED):
                 return None
@@ -232,7 +232,7 @@ class Store(Database):
         return tuple(map(_run_of, self._read(chosen, job.id, limit)))
 
     def unfinished(self) -> tuple[Run, ...]:
-        """Runs that have not ended, as far as anybody has noted."""
+        """Runs whose end has not been recorded."""
         return tuple(map(_run_of, self._read(_UNFINISHED)))
 
     def last_runs(self) -> dict[int, Run]:
@@ -242,7 +242,7 @@ class Store(Database):
         return {row["job_id"]: _run_of(row) for row in rows}
 
     def prune(self, job: Job) -> tuple[int, ...]:
-        """Forget the oldest runs of a job beyond the limit; gives their ids."""
+        """Delete the oldest runs of a job beyond a number; gives their ids."""
         ids = tuple(int(row["id"]) for row in self._read(_BEYOND, job.id, HISTORY_PER_JOB))
         if ids:
             with self._begin() as connection:
@@ -252,7 +252,7 @@ class Store(Database):
     # ---------------------------------------------------------------------------------- recordings
 
     def add_recordings(self, run: Run, paths: Iterable[Path]) -> None:
-        """Remember the files of a run as they are now."""
+        """Record the files of a run with their present size and time."""
         with self._begin() as connection:
             for path in paths:
                 with contextlib.suppress(OSError):
@@ -262,14 +262,14 @@ class Store(Database):
                     _insert(connection, "recordings", row)
 
     def recordings(self, job: Job) -> tuple[Recording, ...]:
-        """The files of a job, the oldest first."""
+        """The recordings of a job, the oldest first."""
         rows = self._read("SELECT * FROM recordings WHERE job_id = ? ORDER BY id", job.id)
         return tuple(
             Recording(**{**dict(row), "path": Path(os.fsdecode(row["path"]))}) for row in rows
         )
 
     def forget_recording(self, recording: Recording) -> None:
-        """It has been deleted, or is not ours any more."""
+        """Remove a recording from the database; its file was deleted or replaced."""
         with self._begin() as connection:
             connection.execute("DELETE FROM recordings WHERE id = ?", (recording.id,))
 
@@ -297,24 +297,24 @@ class Store(Database):
                 connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def _translated(self, error: sqlite3.Error) -> CaptureError:
-        said = str(error)
+        text = str(error)
         if is_locked(error):
             return OutputError(
                 f"the schedule is locked: another program has held {self.path} for "
                 f"{LOCKED_AFTER_S:.0f} s",
                 hint="end that program, and try again",
             )
-        if "malformed" in said or "not a database" in said:
+        if "malformed" in text or "not a database" in text:
             copy = self._back_up()
             return DamagedFileError(
-                f"the schedule in {self.path} is damaged ({said}){copy}",
+                f"the schedule in {self.path} is damaged ({text}){copy}",
                 hint="it was left as it is: move it away to begin anew, or put a backup in its "
                 "place; recordings are not affected",
             )
-        return OutputError(f"the schedule in {self.path} cannot be used: {said}")
+        return OutputError(f"the schedule in {self.path} cannot be used: {text}")
 
     def _back_up(self) -> str:
-        """A copy of the damaged file, once; says where it is."""
+        """Copy the damaged file, once; gives a sentence with the path."""
         try:
             changed = int(self.path.stat().st_mtime)
             copy = self.path.with_name(f"{self.path.name}.damaged-{changed}")
@@ -326,12 +326,12 @@ class Store(Database):
 
 
 def default_path() -> Path:
-    """The usual schedule."""
+    """The path of the default schedule."""
     return data_folder() / "schedule.sqlite"
 
 
 def _kept(values: Iterable[Any]) -> tuple[Any, ...]:
-    """Values as SQLite takes them: a name that is no Unicode as the bytes that it is."""
+    """Values for SQLite: a name that is no Unicode becomes its bytes."""
     return tuple(
         os.fsencode(value)
         if isinstance(value, str) and any("\ud800" <= sign <= "\udfff" for sign in value)
@@ -355,7 +355,7 @@ def _update(
     row: dict[str, Any],
     where: str = "true",
 ) -> bool:
-    """Whether there was such a row."""
+    """Change a row; whether there was one."""
     changes = ", ".join(f"{column} = ?" for column in row)
     change = f"UPDATE {table} SET {changes} WHERE id = ? AND {where}"  # noqa: S608 - the same
     return connection.execute(change, (*_kept(row.values()), row_id)).rowcount > 0
@@ -393,7 +393,7 @@ def _job_of(row: sqlite3.Row) -> Job:
         spec = from_json(json.loads(row["spec"]))
     except ConfigError as error:  # one job must not keep the others from running
         spec, is_paused = RecordingSpec(default_output(".mp4")), True
-        settings["problem"] = f"its options cannot be read: {error.message}"
+        settings["problem"] = f"the job's options cannot be read: {error.message}"
     return Job(
         id=row["id"],
         name=name,
@@ -405,7 +405,7 @@ def _job_of(row: sqlite3.Row) -> Job:
 
 
 def _packed(values: dict[str, Any]) -> dict[str, Any]:
-    """Values as they are kept: lists are JSON."""
+    """Values for the database: lists become JSON."""
     return {key: json.dumps(value) if key in _LISTS else value for key, value in values.items()}
 
 

@@ -1,4 +1,4 @@
-"""When something is due: ``weekdays 09:00``, ``every 30m``, ``cron: 0 9 * * 1-5``, a date.
+"""Rules for due times: ``weekdays 09:00``, ``every 30m``, ``cron: 0 9 * * 1-5``, a date.
 
 Pure, on aware datetimes; due times are in UTC, since Python compares two of one other zone by
 what their clocks show. Times of the day are local times of a zone, so that 09:00 stays 09:00
@@ -35,16 +35,16 @@ _HINT = 'write "weekdays 09:00", "every 30m", "2026-12-01 20:15" or "cron: 0 9 *
 
 @dataclass(frozen=True, slots=True)
 class When:
-    """A rule that says when something is due; from ``parse_when``."""
+    """A rule for due times; from ``parse_when``."""
 
     text: str
-    """As it was written."""
+    """The text of the rule."""
     zone: str
     """Name of the time zone, such as Europe/Berlin."""
     once: datetime | None = None
-    """The only time, aware."""
+    """The only due time, aware."""
     every_s: float | None = None
-    """Due every so many seconds of real time."""
+    """Seconds of real time between due times."""
     anchor_s: float | None = None
     """Wall time from which those count; ``None``: from full local hours."""
     times_s: tuple[int, ...] = ()
@@ -59,7 +59,7 @@ class When:
     """A cron line for every hour goes by the time that passes."""
 
     def next_after(self, moment: datetime) -> datetime | None:
-        """The first due time later than an aware moment, in UTC; ``None``: there is none."""
+        """The first due time after an aware moment, in UTC; ``None``: there is none."""
         moment = moment.astimezone(UTC)
         if self.once is not None:
             return self.once if self.once > moment else None
@@ -70,9 +70,9 @@ class When:
         return min((due for due in found if due is not None), default=None)
 
     def oddities(self, moment: datetime, *, days: int = 366) -> list[str]:
-        """What the changes of the clock do to it in the time to come, one sentence each."""
+        """One sentence for each coming change of the clocks that affects a due time."""
         zone = ZoneInfo(self.zone)
-        said = []
+        sentences = []
         day = moment.astimezone(zone).date()
         for _ in range(days):
             day += timedelta(days=1)
@@ -84,8 +84,8 @@ class When:
                 midnight = datetime.combine(day, time())
                 for seconds in self.times_s:
                     odd = _oddity(midnight + timedelta(seconds=seconds), zone)
-                    said += [odd] if odd else []
-        return said
+                    sentences += [odd] if odd else []
+        return sentences
 
     def _fits(self, day: date) -> bool:
         if day.month not in self.months:
@@ -139,7 +139,7 @@ class When:
 
 
 def parse_when(text: str, zone: str, now: datetime) -> When:
-    """The rule that a text describes.
+    """The rule for a text such as ``weekdays 09:00``.
 
     Args:
         text: As people write it.
@@ -147,7 +147,7 @@ def parse_when(text: str, zone: str, now: datetime) -> When:
         now: Aware; what is due only once must lie after it.
 
     Raises:
-        ConfigError: It says nothing, or nothing that will ever come.
+        ConfigError: The text is no rule, or a rule that is never due.
     """
     words = " ".join(text.split()).lower()
     zone_of(zone)
@@ -204,7 +204,7 @@ def parse_moment(
 
 
 def oddity_of(moment_text: str, zone: str) -> str | None:
-    """What is odd about a local date and time in a zone; ``None`` where nothing is."""
+    """A sentence if a local time is skipped or repeated in a zone; ``None``: it is neither."""
     try:
         naive = datetime.fromisoformat(moment_text.strip())
     except ValueError:
@@ -224,7 +224,7 @@ def local_zone() -> str:
 
 
 def zone_of(name: str) -> ZoneInfo:
-    """A time zone by its name.
+    """The time zone of a name.
 
     Raises:
         ConfigError: There is none of that name.
@@ -238,12 +238,12 @@ def zone_of(name: str) -> ZoneInfo:
 
 
 def _resolved(naive: datetime, zone: ZoneInfo, fold: int = 0) -> datetime:
-    """The moment of a local time; the first of two; one that does not exist is moved on."""
+    """The moment of a local time: of two the first; a skipped one is moved on."""
     return naive.replace(tzinfo=zone, fold=fold).astimezone(UTC)
 
 
 def _shown(moment: datetime, zone: ZoneInfo) -> datetime:
-    """What the clocks show at a moment, without their zone."""
+    """Local time at a moment, without its zone."""
     return moment.astimezone(zone).replace(tzinfo=None)
 
 
@@ -268,7 +268,7 @@ def _parse_every(words: str, text: str, zone: str, now: datetime) -> When:
         raise ConfigError(f"{text!r} is no interval", hint='write "every 30m"') from None
     if every_s < MIN_EVERY_S:
         raise ConfigError(
-            f"{text!r} is too often", hint=f"a schedule takes {MIN_EVERY_S} s or more"
+            f"{text!r} is due too often", hint=f"a schedule takes {MIN_EVERY_S} s or more"
         )
     if HOUR_S % every_s == 0:
         return When(text, zone, every_s=every_s)

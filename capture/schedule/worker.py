@@ -1,9 +1,9 @@
-"""A run's recorder, a process of its own: ``python -m capture.schedule.worker`` < SPEC.
+"""The recorder of a run, as a process: ``python -m capture.schedule.worker`` < SPEC.
 
-It takes a spec (``capture.specs.as_json``) on stdin, and on stdout it speaks the protocol of
-``capture.json_lines``, without progress, which nobody reads. SIGTERM ends it in order, a second one
-at once. Its main thread does nothing but wait, so that a signal counts also while a device does not
-answer; another thread writes, so that a disk that is full or stands still holds nothing up.
+It reads a spec (``capture.specs.as_json``) from stdin, and writes the protocol of
+``capture.json_lines`` to stdout, without progress, which nobody reads. SIGTERM ends it in order, a
+second one at once. Its main thread only waits, so that a signal counts also while a device does not
+answer; another thread writes, so that a full or blocked disk delays nothing.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from capture.errors import (
     explain_system_error,
 )
 from capture.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, of_listening, of_recording
-from capture.libraries import lack
+from capture.libraries import missing_library
 from capture.live.running import Running
 from capture.memory import return_large_blocks
 from capture.model.events import Event
@@ -38,15 +38,15 @@ from capture.specs.voice import VoiceSpec
 __all__ = ["main"]
 
 LOOK_EVERY_S = 1.0
-"""Where a signal does not wake the thread that waits."""
+"""Time between two checks where a signal does not wake the waiting thread."""
 START_WITHIN_S = 5.0
-"""What has not begun so long after the signal waits for a device that does not answer."""
+"""If it has not begun so long after the signal, a device does not answer."""
 WRITE_WITHIN_S = 5.0
 """For the last lines; then the disk stands still."""
 
 
 class _Output:
-    """Writes lines to stdout in a thread of its own; those that cannot be written are lost."""
+    """Writes lines to stdout in a thread; lines that cannot be written are lost."""
 
     def __init__(self) -> None:
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -54,11 +54,11 @@ class _Output:
         self._thread.start()
 
     def put(self, values: dict[str, Any]) -> None:
-        """Write an object; any thread may call, none waits."""
+        """Queue an object to be written; any thread may call; never waits."""
         self._lines.put(json_lines.json_line(values))
 
     def close(self) -> None:
-        """Wait for the last line."""
+        """Write the remaining lines and end the thread."""
         self._lines.put(None)
         self._thread.join(WRITE_WITHIN_S)
 
@@ -70,7 +70,7 @@ class _Output:
 
 
 class _Worker:
-    """Records what a spec says, in a thread of its own."""
+    """Records by a spec, in a thread of its own."""
 
     def __init__(self, output: _Output) -> None:
         self._output = output
@@ -81,21 +81,20 @@ class _Worker:
         self.thread = threading.Thread(target=self._run, name="capture-worker", daemon=True)
 
     def on_signal(self, *_: object) -> None:
-        """End it; called in the main thread."""
+        """End in order, at the second call at once; called in the main thread."""
         is_second, running = self._asked_s is not None, self._running
         self._asked_s = self._asked_s or time.monotonic()
         if running is not None:
             running.abort() if is_second else running.stop("terminate")
 
     def on_save_signal(self, *_: object) -> None:
-        """Save what sounded last, as ``capture voice`` does."""
-        save_last = getattr(self._running, "save_last", None)
-        if save_last is not None:
-            save_last()
+        """Save the last sound, as ``capture voice`` does."""
+        if self._running is not None and (save := self._running.actions().get("save")):
+            save()
 
     @property
     def is_stuck(self) -> bool:
-        """Whether it was to end, and something keeps it from even beginning."""
+        """Whether something blocks the start, though it is to end."""
         late_s = 0.0 if self._asked_s is None else time.monotonic() - self._asked_s
         return late_s > START_WITHIN_S and not self._has_begun
 
@@ -130,7 +129,7 @@ class _Worker:
 
 
 def _make(spec: RecordingSpec | VoiceSpec, output: _Output) -> Running[Any, Any]:
-    """What records, or listens; only one of the two is loaded."""
+    """A session or a keeper for a spec; loads only the one that is needed."""
 
     def on_event(event: Event) -> None:
         output.put(json_lines.of_event(event))
@@ -145,8 +144,8 @@ def _make(spec: RecordingSpec | VoiceSpec, output: _Output) -> Running[Any, Any]
 
 
 def _explained(error: Exception) -> CaptureError:
-    """The error as one of ours."""
-    known = error if isinstance(error, CaptureError) else lack(error)
+    """The error as a ``CaptureError``."""
+    known = error if isinstance(error, CaptureError) else missing_library(error)
     if known is not None:
         return known
     if isinstance(error, OSError) and (words := explain_system_error(error)):
@@ -158,7 +157,7 @@ def _explained(error: Exception) -> CaptureError:
 
 
 def main() -> int:
-    """Record; gives the exit code."""
+    """Record by the spec on stdin; gives the exit code."""
     return_large_blocks()
     assert isinstance(sys.stdout, io.TextIOWrapper)
     sys.stdout.reconfigure(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Sound and picture devices: the one place that picks a backend, and says why.
+"""Screens and sound devices: chooses the backend for a spec.
 
 Backends are imported inside the branch that needs them, so that importing this package loads no
 native library.
@@ -52,11 +52,11 @@ def open_audio(
     follow_default: bool = True,
     environment: Mapping[str, str] | None = None,
 ) -> AudioSource:
-    """The source that a spec names, checked but not started.
+    """Open the sound source of a spec, checked but not started.
 
     Args:
         spec: ``system``, ``system:ID``, ``mic``, ``mic:ID``, ``app:NAME`` or ``synthetic``.
-        rate_hz: Of all blocks; whoever delivers another rate resamples.
+        rate_hz: Of all blocks; a backend with another rate resamples.
         follow_default: Without a name: go over to the new default device when it changes.
         environment: PULSE_SERVER of another desktop; ``None``: this process's own.
 
@@ -94,9 +94,9 @@ def open_audio(
 def open_players(
     *, rate_hz: int = 48_000, name: str | None = None, with_mix: bool = False
 ) -> PlayerSource:
-    """All applications that play, or those of one name, each stream alone; not started.
+    """Open all playing applications, or those of one name, each stream alone; not started.
 
-    What this very process plays is left out.
+    The sound of this process is left out.
 
     Args:
         rate_hz: Of all blocks; the server resamples.
@@ -114,7 +114,7 @@ def open_players(
 
 
 def list_audio_devices() -> tuple[AudioDevice, ...]:
-    """Outputs (Linux only) and microphones.
+    """All microphones, and on Linux all outputs.
 
     Raises:
         BackendUnavailableError: If there is no sound server or no PortAudio.
@@ -148,7 +148,7 @@ def _server(environment: Mapping[str, str] | None) -> str | None:
 
 
 def require_apps() -> None:
-    """Whether applications can be listed here at all; asks no sound server.
+    """Raise if applications can never be listed here; asks no sound server.
 
     Raises:
         UnsupportedError: Not on this system.
@@ -163,7 +163,7 @@ def require_apps() -> None:
 
 def _no_apps() -> UnsupportedError:
     return UnsupportedError(
-        "applications cannot be told apart by their sound on this system yet",
+        "the sound of one application cannot be recorded on this system yet",
         hint="record on Linux, or everything that this system lets through a microphone input",
     )
 
@@ -171,11 +171,11 @@ def _no_apps() -> UnsupportedError:
 # --------------------------------------------------------------------------------------- pictures
 
 _PRIVATE_HINT = Advice.PRIVATE_DESKTOP.with_()
-"""Of X11, that is on Linux."""
+"""The hint where only a private desktop, of X11 on Linux, can help."""
 
 
 def open_screen(spec: VideoSpec, environment: Mapping[str, str] | None = None) -> ScreenSource:
-    """The source that a spec names, proved to give pixels.
+    """Open the screen source of a spec; it has proved to give pixels.
 
     Args:
         spec: What to film; its rates and qualities are not looked at.
@@ -200,7 +200,7 @@ def open_screen(spec: VideoSpec, environment: Mapping[str, str] | None = None) -
         from capture.sources import screen_mss  # noqa: PLC0415
 
     area, label = screen_mss.find_area(screen_mss.list_monitors(), target)
-    notes = ["the pictures are read and compared every time: nothing here says what changed"]
+    notes = ["the picture is read and compared every time: this system does not report changes"]
     if spec.with_cursor:
         notes.append("the pointer is not in the picture: not yet possible on this system")
     return screen_mss.MssScreen(area, label, notes=notes)
@@ -226,7 +226,7 @@ def list_windows(environment: Mapping[str, str] | None = None) -> tuple[WindowIn
     """All windows that can be filmed.
 
     Raises:
-        BackendUnavailableError: If this machine cannot say: Wayland, no display, not X11.
+        BackendUnavailableError: If windows cannot be listed: Wayland, no display, not X11.
         AccessDeniedError: If the display refuses this user.
     """
     require_windows()
@@ -237,7 +237,7 @@ def list_windows(environment: Mapping[str, str] | None = None) -> tuple[WindowIn
 
 
 def require_windows() -> None:
-    """Whether windows can be listed here at all; asks no display.
+    """Raise if windows can never be listed here; asks no display.
 
     Raises:
         UnsupportedError: Not on this system.
@@ -285,7 +285,7 @@ def _connected(environment: Mapping[str, str] | None) -> Iterator[X11Display]:
 
 
 def _connect(environment: Mapping[str, str] | None) -> X11Display:
-    """A connection to a display whose pixels can be read; never one that only gives black."""
+    """Connect to a display whose pixels can be read, not one that only gives black."""
     around = os.environ if environment is None else environment
     name = around.get("DISPLAY")
     is_wayland = "WAYLAND_DISPLAY" in around or around.get("XDG_SESSION_TYPE") == "wayland"
@@ -311,7 +311,7 @@ def _connect(environment: Mapping[str, str] | None) -> X11Display:
 
 @contextmanager
 def _authority(environment: Mapping[str, str] | None) -> Iterator[None]:
-    """Lend libxcb the other desktop's XAUTHORITY, which it reads from this process alone."""
+    """Set XAUTHORITY of another desktop meanwhile; libxcb reads it only from this process."""
     own = os.environ.get("XAUTHORITY")
     other = environment.get("XAUTHORITY") if environment is not None else own
     if other == own or other is None:

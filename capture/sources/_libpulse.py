@@ -1,6 +1,6 @@
-"""The part of libpulse that recording needs, through ctypes; owns the loading of the library.
+"""The part of libpulse that recording needs, through ctypes; loads the library.
 
-Whoever drives the main loop prepares, polls and dispatches it, and then looks at the states of its
+The thread that drives the main loop prepares, polls and dispatches it, and then checks its
 streams. So the GIL changes hands once a round, not once a call: only ``mainloop_poll`` waits, so
 only it lets go of the GIL (CDLL); every other call is a few microseconds and keeps it (PyDLL). With
 three busy Python threads this reads 48 000 frames/s, where a hand-over per call fell to 39 980.
@@ -56,7 +56,7 @@ __all__ = [
 
 # Values of pulse/def.h and pulse/sample.h.
 ANY = 0xFFFFFFFF
-"""(uint32_t) -1: the server's choice."""
+"""(uint32_t) -1: the server chooses."""
 FLOAT32 = 5
 """PA_SAMPLE_FLOAT32LE: what this library supports are little-endian machines."""
 CONTEXT_NO_AUTOSPAWN = 1
@@ -71,13 +71,13 @@ EVENT_TYPE_MASK, EVENT_NEW = 0x0030, 0x0000
 
 
 class SampleSpec(ctypes.Structure):
-    """pa_sample_spec."""
+    """The struct pa_sample_spec: format, rate and channels of a stream."""
 
     _fields_ = [("format", c_int), ("rate", c_uint32), ("channels", c_uint8)]
 
 
 class BufferAttr(ctypes.Structure):
-    """pa_buffer_attr, in bytes; ANY leaves a field to the server."""
+    """The struct pa_buffer_attr, in bytes; ANY leaves a field to the server."""
 
     _fields_ = [
         (name, c_uint32) for name in ("maxlength", "tlength", "prebuf", "minreq", "fragsize")
@@ -85,7 +85,7 @@ class BufferAttr(ctypes.Structure):
 
 
 class TimingInfo(ctypes.Structure):
-    """pa_timing_info: where the server stood at ``sec.usec`` of CLOCK_REALTIME.
+    """The struct pa_timing_info: positions of the server at ``sec.usec`` of CLOCK_REALTIME.
 
     Indexes are in bytes since the stream was made.
     """
@@ -109,13 +109,13 @@ class TimingInfo(ctypes.Structure):
 
 
 class ChannelMap(ctypes.Structure):
-    """pa_channel_map."""
+    """The struct pa_channel_map: the speaker of each channel."""
 
     _fields_ = [("channels", c_uint8), ("map", c_int * 32)]
 
 
 class SourceOutputInfo(ctypes.Structure):
-    """The beginning of pa_source_output_info."""
+    """The first fields of the struct pa_source_output_info."""
 
     _fields_ = [
         ("index", c_uint32),
@@ -186,7 +186,7 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
 
 @cache
 def load() -> Any:
-    """The library with its prototypes set; ``mainloop_poll`` lets other Python threads run.
+    """Load libpulse with its prototypes; ``mainloop_poll`` lets other Python threads run.
 
     Raises:
         LibraryMissingError: If libpulse is not installed.

@@ -1,4 +1,4 @@
-"""When the first frame of a record stream was heard, by what the server answers about it.
+"""Estimates when the first frame of a record stream was heard, from the server's answers.
 
 Owns the estimate behind every stamp of ``_pulse_stream``. Pure: no threads, no clock, no libpulse.
 """
@@ -31,7 +31,7 @@ class OriginClock:
         self._answers: deque[tuple[int, int, int]] = deque()  # as the arguments of ``add``
 
     def __bool__(self) -> bool:
-        """Whether there are answers."""
+        """Whether there was an answer since the last ``clear()``."""
         return bool(self._answers)
 
     def clear(self) -> None:
@@ -39,12 +39,12 @@ class OriginClock:
         self._answers.clear()
 
     def add(self, at_ns: int, origin_ns: int, withheld_us: int) -> None:
-        """Take an answer.
+        """Add an answer of the server.
 
         Args:
             at_ns: When it came.
             origin_ns: When the stream's first frame was heard by it, if nothing was held back.
-            withheld_us: What the server said it held back.
+            withheld_us: Sound that the server holds back by its own answer.
         """
         self._answers.append((at_ns, origin_ns, withheld_us))
         while at_ns - self._answers[0][0] > WINDOW_NS:
@@ -55,7 +55,7 @@ class OriginClock:
             self._answers = deque(latest)
 
     def origin_ns(self) -> int:
-        """When the stream's first frame was heard; not to be asked before there are answers."""
+        """Capture clock of the stream's first frame; needs at least one answer."""
         since_ns = self._answers[-1][0] - WITHHELD_WINDOW_NS
         withheld_us = min(withheld for at, _, withheld in self._answers if at >= since_ns)
         return self._low() - withheld_us * 1000

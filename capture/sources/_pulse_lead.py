@@ -1,4 +1,4 @@
-"""The beginning of a stream, from before it was captured: found in the mix of its output.
+"""The lead: the beginning of a stream from before its capture, found in its output's mix.
 
 Owns a short memory of an output's mix, and the proof that what it holds is one stream's sound.
 A stream of an application is captured some milliseconds after it began, when what the server had
@@ -43,7 +43,7 @@ FADE_S = 0.002
 
 
 class MixMemory:
-    """The last 1.5 s of one output's mix, without a hole.
+    """The last 1.5 s of one output's mix, without holes.
 
     Args:
         rate_hz: Of its blocks.
@@ -55,7 +55,7 @@ class MixMemory:
         self._frames = 0
 
     def push(self, block: AudioBlock) -> None:
-        """Take the next block; a hole before it makes the memory begin anew."""
+        """Add the next block; after a hole the memory begins anew."""
         if self._blocks:
             last = self._blocks[-1]
             if block.position_frames != last.position_frames + len(last.samples):
@@ -68,28 +68,28 @@ class MixMemory:
 
     @property
     def end_ns(self) -> int:
-        """When the last frame is heard; 0 while there is none."""
+        """Capture clock of the last frame; 0 while there is none."""
         if not self._blocks:
             return 0
         last = self._blocks[-1]
         return last.captured_ns + len(last.samples) * NS_PER_S // self.rate_hz
 
     def samples(self) -> NDArray[np.float32]:
-        """All of it, shape (frames, channels); not to be asked of an empty memory."""
+        """All samples, shape (frames, channels); needs at least one block."""
         return np.concatenate([block.samples for block in self._blocks])
 
 
 @dataclass(frozen=True, slots=True)
 class _Fit:
-    """The captured beginning is ``mix[at:] * gain``."""
+    """A position and gains at which the mix equals the captured beginning."""
 
     at: int
     gain: NDArray[np.float64]
-    """For each channel."""
+    """One factor for each channel."""
 
 
 def comparable(mix: MixMemory, head: NDArray[np.float32], head_ns: int) -> int | None:
-    """How many frames of a head the mix covers wherever it may lie; ``None``: too few to tell.
+    """Frames of a head that the mix covers wherever it may lie; ``None``: too few to decide.
 
     Too few are less than 20 ms, or less than that of sound, if there is any.
     """
@@ -110,14 +110,14 @@ def join(
     since_ns: int,
     silent_gain: float | None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
-    """What was heard before a captured beginning, and the beginning as it joins on.
+    """The sound before a captured beginning, and the beginning as it continues it.
 
     Args:
         mix: Of the output that the stream plays to.
         head: The captured beginning, shape (frames, channels).
         head_ns: Stamp of its first frame.
         since_ns: The mix before this is not looked at: another may have played.
-        silent_gain: Of the mix, where the beginning is silent in both and so says nothing.
+        silent_gain: Of the mix, where the beginning is silent in both and gives no gain.
 
     Returns:
         The lead, shape (frames, channels), from its first sound on, and the head, changed in its
@@ -154,7 +154,7 @@ def _fit(
     search: int,
     silent_gain: float | None,
 ) -> _Fit | None:
-    """Where in the mix the head lies, by least squares; the nearest of equally good places."""
+    """The position of the head in the mix by least squares; the nearest of equal ones."""
     low = max(expected - search, 0)
     high = min(expected + search, len(whole) - len(head))
     if high < low:
@@ -170,7 +170,7 @@ def _fit(
         at = int(silent[np.argmin(np.abs(silent - expected))])
         return _Fit(at, np.full(head.shape[1], silent_gain))
     products = _correlate(part, wanted)
-    # Where the mix is silent it explains nothing, and dividing by that would say that it does.
+    # Where the mix is silent it explains nothing, and a division would pretend that it does.
     is_heard = energies > SILENT * energies.max()
     explained = np.where(is_heard, products**2 / np.where(is_heard, energies, 1.0), 0.0)
     residuals = 1.0 - explained.sum(axis=1) / (wanted**2).sum()
@@ -180,7 +180,7 @@ def _fit(
     here = whole[at : at + len(head)].astype(np.float64)
     energy = (here**2).sum(axis=0)
     gain = (here * wanted).sum(axis=0) / np.maximum(energy, np.finfo(np.float64).tiny)
-    gain = np.where(energy > 0, gain, gain.max())  # a channel that is silent says nothing
+    gain = np.where(energy > 0, gain, gain.max())  # a silent channel gives none
     residual = ((wanted - here * gain) ** 2).sum() / (wanted**2).sum()
     if residual > MAX_RESIDUAL or gain.max() > MAX_GAIN or gain.min() <= 0:
         return None
@@ -188,7 +188,7 @@ def _fit(
 
 
 def _correlate(part: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sum of products for every place of ``wanted`` in ``part``, for each channel."""
+    """Sums of products for every position of ``wanted`` in ``part``, for each channel."""
     size = 1 << (len(part) - 1).bit_length()
     spectrum = np.fft.rfft(part, size, axis=0) * np.conj(np.fft.rfft(wanted, size, axis=0))
     places = len(part) - len(wanted) + 1

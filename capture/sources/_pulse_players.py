@@ -25,7 +25,7 @@ from capture.model.signal import AudioBlock
 from capture.sources._pulse_lead import MixMemory, comparable, join
 from capture.sources._pulse_server import View, app_name, is_silenced, process_id
 from capture.sources._pulse_source import PulseSource
-from capture.sources._pulse_stream import Want
+from capture.sources._pulse_stream import StreamRequest
 from capture.sources.base import MIX_STREAM, PlayerSource
 from capture.sources.matching import match
 from capture.units import NS_PER_S
@@ -47,7 +47,7 @@ UNSEEN_NS = NS_PER_S // 10
 TAIL_NS = NS_PER_S // 2
 """Another stream may be heard for so long after it ended: what was rendered, and the device."""
 OTHERS_NS = 3 * NS_PER_S
-"""How long streams that ended are remembered."""
+"""Time for which ended streams are remembered."""
 
 
 @dataclass(slots=True)
@@ -58,13 +58,13 @@ class _Player:
     app: str
     details: dict[str, Any]
     created_ns: int | None
-    """When the server made it; ``None``: before anyone looked."""
+    """When the server made it; ``None``: before the first look."""
     is_started: bool = False
     lead_frames: int = 0
     held: list[AudioBlock] = field(default_factory=list)
-    """Captured, but waiting for the mix that tells what came before."""
+    """Captured blocks that wait until the mix has the sound before them."""
     held_ns: int = 0
-    """Since when."""
+    """Capture clock at which the first held block came."""
 
 
 class PulseApp(PulseSource, PlayerSource):
@@ -81,8 +81,8 @@ class PulseApp(PulseSource, PlayerSource):
     someone listens to it, the server renders no further ahead than a fragment.
 
     Args:
-        name: The application's name, id or program, or a part of these; else part of what it says
-            it plays, where none is called so; case ignored. A number is a process id. Streams of
+        name: The application's name, id or program, or a part of these; else part of the title
+            of what it plays, where no name fits; case ignored. A number is a process id. Streams of
             child processes of a program of exactly this name belong to it. A stream that was
             followed once is followed until it ends. ``None``: all applications.
         server: As in PULSE_SERVER; ``None`` is the environment's.
@@ -118,14 +118,14 @@ class PulseApp(PulseSource, PlayerSource):
         super().__init__(server=server, rate_hz=rate_hz)
 
     def playing(self) -> dict[int, tuple[str, bool, bool]]:
-        """As of the last look at the server; see ``PlayerSource``."""
+        """The followed streams at the last look at the server; see ``PlayerSource``."""
         return self._playing
 
     def _find(self, view: View) -> str:  # noqa: ARG002 - it may start later
         return "applications" if self._name is None else f"app {self._name}"
 
     def _matching(self, view: View) -> list[Any]:
-        """The streams to follow: those already followed, then the oldest, up to ``MAX_STREAMS``."""
+        """The streams to follow: present ones, then the oldest, up to ``MAX_STREAMS``."""
         found = None if self._wished is None else match(self._wished, view.app_streams)
         streams = [
             each
@@ -145,11 +145,11 @@ class PulseApp(PulseSource, PlayerSource):
     def _streams(self, view: View) -> list[Any] | None:
         return self._matching(view)
 
-    def _plan(self, view: View) -> frozenset[Want]:
+    def _plan(self, view: View) -> frozenset[StreamRequest]:
         sinks = {sink.index: sink for sink in view.sinks}
         streams = [each for each in self._matching(view) if each.sink in sinks]
         wanted = {
-            Want(each.index, sinks[each.sink].monitor_source_name, each.sink, each.index)
+            StreamRequest(each.index, sinks[each.sink].monitor_source_name, each.sink, each.index)
             for each in streams
         }
         default = view.server.default_sink_name
@@ -161,7 +161,9 @@ class PulseApp(PulseSource, PlayerSource):
             stream = MIX_STREAM if sink.name == default else MIX_STREAM - 1 - sink.index
             planned[stream] = sink.index
             wanted.add(
-                Want(stream, sink.monitor_source_name, sink.index, fragment_s=MIX_FRAGMENT_S)
+                StreamRequest(
+                    stream, sink.monitor_source_name, sink.index, fragment_s=MIX_FRAGMENT_S
+                )
             )
         with self._turn:  # what still comes of another output must not be taken for this one's
             for stream, sink_index in list(self._mix_sinks.items()):
@@ -176,7 +178,7 @@ class PulseApp(PulseSource, PlayerSource):
         return None
 
     def _connected(self) -> None:
-        """Another server counts its streams anew."""
+        """Forget the streams of an earlier server, which counts differently."""
         self._end(self._players.keys())
         with self._turn:
             self._looked_ns = 0
@@ -186,7 +188,7 @@ class PulseApp(PulseSource, PlayerSource):
             self._mix_sinks.clear()
 
     def _planned(
-        self, view: View, wanted: frozenset[Want], began_ns: int, heard_all_ns: int
+        self, view: View, wanted: frozenset[StreamRequest], began_ns: int, heard_all_ns: int
     ) -> bool:
         self._back()  # only the server can be lost
         streams = _streams_of(wanted)
@@ -234,7 +236,7 @@ class PulseApp(PulseSource, PlayerSource):
         self._is_waiting = True
         return is_news
 
-    def _looked(self, view: View, wanted: frozenset[Want]) -> None:  # noqa: ARG002 - all is in the plan
+    def _looked(self, view: View, wanted: frozenset[StreamRequest]) -> None:  # noqa: ARG002 - all is in the plan
         self._end(self._players.keys() - _streams_of(wanted))
 
     def _player(self, sink_input: Any, view: View, created_ns: int | None) -> _Player:
@@ -260,10 +262,10 @@ class PulseApp(PulseSource, PlayerSource):
             if player.is_started:
                 self._emit(EventKind.STREAM_ENDED, f"{player.app} stopped playing", stream=stream)
 
-    def _stream_changed(self, want: Want, is_running: bool) -> None:  # noqa: FBT001
-        """A mix begins to be remembered; on the reader's thread, before its first block.
+    def _stream_changed(self, want: StreamRequest, is_running: bool) -> None:  # noqa: FBT001
+        """Begin the memory of a mix, on the reader's thread, before its first block.
 
-        An application's stream that fails has ended or moved, as the watch will see.
+        An application's stream that fails has ended or moved; the watching thread notices that.
         """
         if want.sink_input is not None or want.device_index is None:
             return
@@ -306,7 +308,7 @@ class PulseApp(PulseSource, PlayerSource):
         self._try_to_begin(player)
 
     def _try_to_begin(self, player: _Player) -> None:
-        """Begin to deliver, once it is known what came before, or that it can't be known."""
+        """Begin to deliver once the lead is known, or cannot be known."""
         first = player.held[0]
         if player.created_ns is not None and self._alone_since(player, first) is not None:
             mix = self._mixes.get(player.sink)
@@ -322,7 +324,7 @@ class PulseApp(PulseSource, PlayerSource):
         self._begin(player)
 
     def _alone_since(self, player: _Player, first: AudioBlock) -> int | None:
-        """Since when what its output plays can only be this player; ``None``: it is not alone."""
+        """Time since which this player's output plays nothing else; ``None``: it is not alone."""
         assert player.created_ns is not None
         if any(sink == player.sink and stream != first.stream for sink, stream in self._sounding):
             return None
@@ -333,7 +335,7 @@ class PulseApp(PulseSource, PlayerSource):
         return since_ns if since_ns < first.captured_ns else None
 
     def _begin(self, player: _Player) -> None:
-        """Tell of the stream, and deliver its lead, if there is one, and what was held."""
+        """Publish the start of the stream; deliver its lead and the held blocks."""
         held, player.held, player.is_started = player.held, [], True
         first, created_ns = held[0], player.created_ns
         missing_ms: float | None = None
@@ -365,12 +367,12 @@ class PulseApp(PulseSource, PlayerSource):
             self._deliver(player, block)
 
     def _deliver(self, player: _Player, block: AudioBlock) -> None:
-        """Hand a block on, counted from the first frame of the lead."""
+        """Deliver a block, counted from the first frame of the lead."""
         if player.lead_frames:
             block = replace(block, position_frames=block.position_frames + player.lead_frames)
         self._put(block)
 
 
-def _streams_of(wanted: frozenset[Want]) -> set[int]:
+def _streams_of(wanted: frozenset[StreamRequest]) -> set[int]:
     """Ids of the applications' streams in a plan."""
     return {want.stream for want in wanted if want.sink_input is not None}

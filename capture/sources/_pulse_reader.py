@@ -1,8 +1,8 @@
 """Reads record streams from a PulseAudio server, on a thread of its own.
 
-Owns one connection, its streams and the thread that drives them. What to record is told by
-``want()``; the thread opens, re-opens and closes streams until they fit. The thread polls,
-dispatches, then looks at its streams (see ``_libpulse``): no C thread ever calls Python.
+Owns one connection, its streams and the thread that drives them. ``want()`` sets the streams to
+record; the thread opens, re-opens and closes streams until they fit. The thread polls, dispatches,
+then looks at its streams (see ``_libpulse``): no C thread ever calls Python.
 """
 
 import threading
@@ -13,7 +13,7 @@ from typing import Any
 from capture.clock import now_ns
 from capture.model.signal import AudioBlock
 from capture.sources import _libpulse
-from capture.sources._pulse_stream import CATCH_UP_NS, Position, RecordStream, Want
+from capture.sources._pulse_stream import CATCH_UP_NS, Position, RecordStream, StreamRequest
 from capture.units import NS_PER_S
 
 __all__ = ["BACK_OFF_S", "PulseReader"]
@@ -23,9 +23,9 @@ BACK_OFF_S = (0.5, 1.0, 2.0, 3.0)
 GUESS_NS = NS_PER_S
 """A new stream is known to be wanted, or not, within some 10 ms, on a busy machine 100 ms."""
 POLL_US = 100_000
-"""How long a round waits at most; data, answers and ``want()`` end it earlier."""
+"""Longest wait of a round; data, answers and ``want()`` end it earlier."""
 DRAIN_TURNS = 64
-"""At most so many messages of the server are taken at once; a second of sound is about 100."""
+"""Most messages of the server that are read at once; a second of sound is about 100."""
 OVERSLEPT_NS = 150_000_000
 """A longer round, rests apart, is this thread not having run (a busy machine, SIGSTOP), not the
 server silent; with a fragment on top it is less than ``SILENCE_NS``."""
@@ -45,15 +45,15 @@ class PulseReader:
     another one, with the same ``positions``, so that frame counts go on.
 
     Attributes:
-        heard_all_ns: All that the server had to say by then has been taken; any thread may ask.
+        heard_all_ns: All messages of the server before that have been read; any thread may read it.
 
     Args:
         server: As in PULSE_SERVER; ``None`` is the environment's.
         rate_hz: Of the blocks; the server resamples.
         positions: Where every stream id stands; the reader's own while it lives.
         put: Takes a block, on the reader's thread.
-        on_state: Told on the reader's thread when a stream runs (True) or failed (False).
-        on_new: Told on the reader's thread of a playback stream that has just been made, and
+        on_state: Called on the reader's thread when a stream runs (True) or failed (False).
+        on_new: Called on the reader's thread with a playback stream that has just been made, and
             when, or since when it may have been, where this thread did not run for a while. With
             it such a stream is opened at once, before it is known whose it is: the question would
             cost the first milliseconds of its sound. What comes of it is delivered if it is wanted
@@ -66,7 +66,7 @@ class PulseReader:
         rate_hz: int,
         positions: dict[int, Position],
         put: Callable[[AudioBlock], None],
-        on_state: Callable[[Want, bool], None],
+        on_state: Callable[[StreamRequest, bool], None],
         *,
         on_new: Callable[[int, int], None] | None = None,
     ) -> None:
@@ -82,27 +82,27 @@ class PulseReader:
         self._lib = _libpulse.load()
         self._lock = threading.Lock()  # guards _loop against its end, and _wanted
         self._loop: Any = self._lib.pa_mainloop_new()
-        self._wanted: frozenset[Want] = frozenset()
+        self._wanted: frozenset[StreamRequest] = frozenset()
         self._is_stopping = False
-        self._streams: dict[Want, RecordStream] = {}
-        self._running: set[Want] = set()
-        self._failures: dict[Want, tuple[int, float]] = {}  # count, when to try again
+        self._streams: dict[StreamRequest, RecordStream] = {}
+        self._running: set[StreamRequest] = set()
+        self._failures: dict[StreamRequest, tuple[int, float]] = {}  # count, when to try again
         self._guesses: dict[int, RecordStream] = {}  # by sink input: opened before they are wanted
         self._is_subscribed = False
         self._poll_us = POLL_US
         self._awake_until_ns = 0
         self.heard_all_ns = now_ns()
-        self._caught_up_ns = 0  # until then the server may still hold back what it has to say
+        self._caught_up_ns = 0  # until then the server may hold back messages
         self._thread = threading.Thread(target=self._run, name="capture-audio-read", daemon=True)
         self._thread.start()
 
     @property
     def is_alive(self) -> bool:
-        """False once the server is gone."""
+        """Whether the server still answers."""
         return self._thread.is_alive()
 
-    def want(self, wanted: frozenset[Want]) -> None:
-        """Record these and no others, from now on. Any thread."""
+    def want(self, wanted: frozenset[StreamRequest]) -> None:
+        """Set the streams to record from now on. Any thread."""
         with self._lock:
             if wanted == self._wanted:
                 return
@@ -111,7 +111,7 @@ class PulseReader:
             self._wake()
 
     def wait_for_change(self, timeout_s: float) -> None:
-        """Wait until what is wanted no more has been closed, and the last of it delivered."""
+        """Wait until unwanted streams are closed, and their last blocks delivered."""
         self._has_changed.wait(timeout_s)
 
     def close(self) -> None:
@@ -121,8 +121,8 @@ class PulseReader:
             self._wake()
         self._thread.join()
 
-    def hurry(self) -> None:
-        """Look at what the server has to say now, where the reader rests. Any thread."""
+    def wake(self) -> None:
+        """Wake the reader to read the server's messages now. Any thread."""
         self._hurried.set()
 
     def _wake(self) -> None:
@@ -171,7 +171,7 @@ class PulseReader:
 
     @property
     def _is_settled(self) -> bool:
-        """Whether all that is wanted runs and has its times, and nothing else is under way."""
+        """Whether all wanted streams run and have their times, and nothing is pending."""
         return (
             now_ns() > self._awake_until_ns
             and not self._guesses
@@ -180,14 +180,15 @@ class PulseReader:
         )
 
     def _rest(self) -> None:
-        """Let sound gather, and take it.
+        """Sleep while sound gathers, then read it.
 
-        What the poll then waits for is fresh: the server is asked while that is as old as it says.
+        The following poll has fresh data: the server's timing is requested when the data is that
+        old.
         """
         self._drain()  # sends the questions: not a rest later
         begun_ns = now_ns()
         if self._hurried.wait(REST_S):
-            # Somebody rang for something: libpulse's own bell is silenced by the drain.
+            # ``wake()`` was called: libpulse's own wake-up is cleared by the drain.
             self._poll_us, self._awake_until_ns = 0, now_ns() + AWAKE_NS
         self._hurried.clear()
         rested_ns = now_ns() - begun_ns
@@ -196,7 +197,7 @@ class PulseReader:
             stream.rested(rested_ns)
 
     def _drain(self) -> bool:
-        """Take what else has come, without giving the GIL away; whether that was all.
+        """Read all other messages without releasing the GIL; whether none was left.
 
         A poll takes one message; beside busy Python threads each costs 10 ms of waiting for the
         GIL, and blocks of 12 ms pile up in the server.
@@ -216,7 +217,7 @@ class PulseReader:
         return False
 
     def _note_silence(self, at_ns: int) -> None:
-        """The server had nothing more to say: that is all, unless it could not send for a while."""
+        """Update ``heard_all_ns`` after the last message, unless the server was blocked."""
         is_late = at_ns - self.heard_all_ns > OVERSLEPT_NS
         if is_late and not self._caught_up_ns:
             self._caught_up_ns = at_ns + CATCH_UP_NS
@@ -233,7 +234,7 @@ class PulseReader:
             lib.pa_operation_unref(operation)
 
     def _changed(self, context: Any, event: int, index: int, _data: Any) -> None:
-        """A new playback stream: open it before anything else, for its sound may begin now."""
+        """Handle a new playback stream: open it first, since its sound may begin now."""
         assert self._on_new is not None
         if (
             event & _libpulse.EVENT_FACILITY_MASK != _libpulse.EVENT_SINK_INPUT
@@ -247,11 +248,11 @@ class PulseReader:
             want.sink_input == index for want in self._streams
         ):
             position = self._positions.setdefault(index, Position())
-            want = Want(index, None, None, index)
+            want = StreamRequest(index, None, None, index)
             self._guesses[index] = RecordStream(context, want, self._rate_hz, position)
 
-    def _read_guesses(self, wanted: frozenset[Want]) -> None:
-        """Take over those that are wanted; forget those that nobody wants, or that failed."""
+    def _read_guesses(self, wanted: frozenset[StreamRequest]) -> None:
+        """Adopt early opened streams that are wanted; close the others."""
         for want in wanted:
             if want.sink_input in self._guesses and want not in self._streams:
                 stream = self._guesses.pop(want.sink_input)
@@ -268,7 +269,7 @@ class PulseReader:
         self._guesses.pop(index).close()
 
     def _round(self, context: Any, took_ns: int) -> None:
-        """Make the streams fit what is wanted, then read them all.
+        """Open and close streams as wanted, then read them all.
 
         Args:
             context: The connection.
@@ -302,8 +303,8 @@ class PulseReader:
                 self._failures[want] = (count + 1, time.monotonic() + pause_s)
                 self._on_state(want, False)  # noqa: FBT003
 
-    def _close_unwanted(self, wanted: frozenset[Want], took_ns: int) -> None:
-        """Close what is wanted no more, and what this thread slept through."""
+    def _close_unwanted(self, wanted: frozenset[StreamRequest], took_ns: int) -> None:
+        """Close unwanted streams, and those that changed while this thread slept."""
         for want, stream in list(self._streams.items()):
             if want not in wanted or took_ns > STALL_NS:
                 stream.deliver(self._put, is_last=True)
@@ -314,6 +315,6 @@ class PulseReader:
             if wanted is self._wanted:
                 self._has_changed.set()
 
-    def _drop(self, want: Want) -> None:
+    def _drop(self, want: StreamRequest) -> None:
         self._streams.pop(want).close()
         self._running.discard(want)

@@ -1,7 +1,7 @@
-"""What a PulseAudio or PipeWire server has: devices, applications, and which stream is whose.
+"""Lists what a PulseAudio or PipeWire server has: devices, applications, streams.
 
-Owns the look around through pulsectl, which is imported when it is used, since it loads libpulse.
-Nothing is kept between looks.
+Uses pulsectl, which is imported when it is needed, since it loads libpulse. Nothing is kept between
+calls.
 """
 
 import ctypes
@@ -35,7 +35,7 @@ _LOOSE_KEYS = ("application.icon_name", "window.name")
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a server has at one moment; the lists hold pulsectl's objects."""
+    """The lists of a server at one moment, of pulsectl's objects."""
 
     server: Any
     sinks: list[Any]
@@ -45,11 +45,11 @@ class View:
 
     @property
     def microphones(self) -> list[Any]:
-        """Sources that are not the monitor of an output."""
+        """Sources that are not monitors of outputs."""
         return [source for source in self.sources if not _is_monitor(source)]
 
     def properties(self, sink_input: Any) -> dict[str, str]:
-        """What an application says of itself: of its stream first, then of its connection.
+        """Properties of an application: of its stream first, then of its connection.
 
         Native PipeWire streams carry no process id; their client does.
         """
@@ -60,7 +60,7 @@ class View:
 
     @property
     def app_streams(self) -> list[AppStream]:
-        """All streams to outputs, as ``matching`` compares them."""
+        """All streams to outputs, in the form that ``matching`` takes."""
         return [self._app_stream(each) for each in self.sink_inputs]
 
     def _app_stream(self, sink_input: Any) -> AppStream:
@@ -86,7 +86,7 @@ def is_silenced(device: Any) -> bool:
 
 
 def look(pulse: Any) -> View:
-    """List everything there is now."""
+    """List all devices, streams and clients of the server."""
     return View(
         server=pulse.server_info(),
         sinks=pulse.sink_list(),
@@ -97,7 +97,7 @@ def look(pulse: Any) -> View:
 
 
 def load_pulsectl() -> Any:
-    """The Python module of libpulse.
+    """Import pulsectl, the Python module of libpulse.
 
     Raises:
         LibraryMissingError: If libpulse or pulsectl is not installed.
@@ -109,7 +109,7 @@ def load_pulsectl() -> Any:
 
 @contextmanager
 def connect(server: str | None) -> Iterator[Any]:
-    """A pulsectl connection.
+    """Open a pulsectl connection.
 
     Raises:
         BackendUnavailableError: If libpulse, pulsectl or the server is not there.
@@ -136,7 +136,7 @@ def connect(server: str | None) -> Iterator[Any]:
 
 
 def _complete(info: Any, struct: Any) -> None:
-    """Add to a device, a stream or a client what pulsectl leaves out; while libpulse has it."""
+    """Add fields that pulsectl leaves out to a device, a stream or a client."""
     spec = getattr(struct, "sample_spec", None)
     if spec is not None:
         info.rate_hz = int(spec.rate)  # pulsectl keeps a view of memory that is freed
@@ -149,7 +149,7 @@ def _complete(info: Any, struct: Any) -> None:
 
 
 def _raw_property(proplist: Any, key: str) -> str | None:
-    """A name that is no UTF-8, taken for Latin-1; ``None`` for what is no text, as pictures are."""
+    """A text that is no UTF-8, read as Latin-1; ``None`` for binary data, such as pictures."""
     if key not in {*_NAME_KEYS, *_LOOSE_KEYS, "media.name", "device.description"}:
         return None
     data, size = ctypes.c_void_p(), ctypes.c_size_t()
@@ -160,7 +160,7 @@ def _raw_property(proplist: Any, key: str) -> str | None:
 
 
 def server_name(server: str | None = None) -> str:
-    """What answers: ``pulseaudio 16.1``, ``PulseAudio (on PipeWire 1.4.2) 15.0.0``.
+    """Name and version: ``pulseaudio 16.1``, ``PulseAudio (on PipeWire 1.4.2) 15.0.0``.
 
     Raises:
         BackendUnavailableError: If there is no server.
@@ -171,7 +171,7 @@ def server_name(server: str | None = None) -> str:
 
 
 def list_devices(server: str | None = None) -> tuple[AudioDevice, ...]:
-    """Outputs first, then microphones; the monitors of the outputs are not listed apart.
+    """Outputs first, then microphones; monitors of outputs are left out.
 
     Raises:
         BackendUnavailableError: If there is no server.
@@ -229,13 +229,13 @@ def list_apps(server: str | None = None) -> tuple[AudioApp, ...]:
 
 
 def process_id(properties: dict[str, str]) -> int | None:
-    """Of whoever plays; ``None`` if it does not say."""
+    """Number of the playing process; ``None`` if it is not known."""
     pid = properties.get("application.process.id", "")
     return int(pid) if pid.isdecimal() else None
 
 
 def app_name(sink_input: Any, view: View) -> str:
-    """What an application is called, for people."""
+    """The name of an application for people."""
     properties = view.properties(sink_input)
     return (
         properties.get("application.name")

@@ -1,9 +1,9 @@
-"""What all sources of a PulseAudio or PipeWire server share: watching it, losing it, coming back.
+"""The base of all sources of a PulseAudio or PipeWire server: watching, losing, reconnecting.
 
-Watches the server (pulsectl) and tells a ``PulseReader``, which owns the streams and their time.
-Every event of the server leads to the same step: list what there is, plan the streams from it,
-hand the plan over. So a device that is lost, back or replaced, and an application that starts,
-moves or ends, are one code path.
+Watches the server (pulsectl) and passes plans to a ``PulseReader``, which owns the streams and
+their time. Every event of the server leads to the same step: list what there is, plan the streams
+from it, hand the plan over. So a device that is lost, back or replaced, and an application that
+starts, moves or ends, are one code path.
 
 Two threads a source: ``capture-audio-watch`` here, ``capture-audio-read`` in the reader. Both are
 daemons, and ``atexit`` closes what was left open: no C code may call into a dying interpreter.
@@ -22,13 +22,13 @@ from capture.model.events import Event, EventKind
 from capture.model.signal import AudioBlock, SoundState
 from capture.sources._pulse_reader import BACK_OFF_S, PulseReader
 from capture.sources._pulse_server import View, connect, is_silenced, look
-from capture.sources._pulse_stream import CHANNELS, Want
+from capture.sources._pulse_stream import CHANNELS, StreamRequest
 from capture.sources.base import AudioSource
 
 __all__ = ["PulseSource"]
 
 LISTEN_S = 0.2
-"""How long the watch sleeps at most: it bounds ``close()`` and the reaction to a lost reader."""
+"""Longest sleep of the watch: it bounds ``close()`` and the reaction to a lost reader."""
 WARN_AFTER_S = 0.3
 """A new stream on PipeWire is muted for a moment while it is set up."""
 SETTLE_S = 0.03
@@ -36,7 +36,7 @@ SETTLE_S = 0.03
 
 
 class PulseSource(AudioSource):
-    """What the three kinds share: watching the server, losing it, and coming back.
+    """The base of the three kinds of sources: watching the server, losing it, reconnecting.
 
     Args:
         server: As in PULSE_SERVER; ``None`` is the environment's.
@@ -68,27 +68,27 @@ class PulseSource(AudioSource):
 
     @abstractmethod
     def _find(self, view: View) -> str:
-        """The source's label.
+        """Check the name of the source; gives its label.
 
         Raises:
             DeviceNotFoundError: If there is nothing to record, now or later.
         """
 
     @abstractmethod
-    def _plan(self, view: View) -> frozenset[Want]:
-        """What to record now; nothing while the device is not there."""
+    def _plan(self, view: View) -> frozenset[StreamRequest]:
+        """The streams to record now; empty while the device is missing."""
 
     @abstractmethod
     def _silenced(self, view: View) -> str | None:
-        """Why all that is recorded is silence, or ``None``."""
+        """The reason why everything recorded is silent; ``None``: it is not."""
 
     @abstractmethod
     def _streams(self, view: View) -> list[Any] | None:
-        """What plays into all that is recorded, paused or not; ``None``: it always sounds."""
+        """The streams into what is recorded, paused or not; ``None``: it always sounds."""
 
     @property
     def sound_state(self) -> SoundState:
-        """As of the last look at the server; see ``AudioSource``."""
+        """The state at the last look at the server; see ``AudioSource``."""
         return SoundState.LOST if self._is_lost else self._sound_state
 
     def _state_in(self, view: View) -> SoundState:
@@ -121,7 +121,7 @@ class PulseSource(AudioSource):
     # ------------------------------------------------------------------------ the watching thread
 
     def _watch(self) -> None:
-        """Serve one connection after the other until closed."""
+        """Serve one connection after another until closed."""
         failures = 0
         while not self._closing.is_set():
             try:
@@ -137,12 +137,12 @@ class PulseSource(AudioSource):
             failures += 1
 
     def _serve(self, pulse: Any) -> None:
-        """Keep the plan fitting to the server; returns when it is gone or when closed."""
+        """Keep the plan up to date; returns when the server is lost or the source closed."""
         import pulsectl  # noqa: PLC0415 - it loads libpulse
 
         def note(_: Any) -> None:
             self._is_dirty = True
-            reader.hurry()
+            reader.wake()
             raise pulsectl.PulseLoopStop
 
         self._connected()
@@ -164,7 +164,7 @@ class PulseSource(AudioSource):
                 wanted = self._plan(view)
                 is_news = self._planned(view, wanted, began_ns, reader.heard_all_ns)
                 reader.want(wanted)
-                # The end of a stream is told after the last of its sound.
+                # The end of a stream is published after the last of its sound.
                 reader.wait_for_change(SETTLE_S)
                 self._looked(view, wanted)
                 self._sound_state = self._state_in(view)
@@ -181,12 +181,12 @@ class PulseSource(AudioSource):
             reader.close()
 
     def _connected(self) -> None:
-        """A server was found, perhaps another one than before."""
+        """Called after every connection, perhaps to another server."""
 
     def _planned(
         self,
         view: View,  # noqa: ARG002
-        wanted: frozenset[Want],  # noqa: ARG002
+        wanted: frozenset[StreamRequest],  # noqa: ARG002
         began_ns: int,  # noqa: ARG002
         heard_all_ns: int,  # noqa: ARG002
     ) -> bool:
@@ -196,32 +196,32 @@ class PulseSource(AudioSource):
             view: The look that it was made from.
             wanted: The plan.
             began_ns: When the look began.
-            heard_all_ns: What the reader has not told of was made after this.
+            heard_all_ns: Streams that the reader has not reported were made after this.
 
         Returns:
             Whether to look again soon.
         """
         return False
 
-    def _looked(self, view: View, wanted: frozenset[Want]) -> None:
-        """Tell what changed since the last look."""
+    def _looked(self, view: View, wanted: frozenset[StreamRequest]) -> None:
+        """Publish changes since the last look."""
 
     def _new_streams(self) -> Callable[[int, int], None] | None:
-        """Who is told of new playback streams, on the reader's thread."""
+        """The callback for new playback streams, called on the reader's thread."""
         return None
 
     def _take(self, block: AudioBlock) -> None:
-        """A block was read; on the reader's thread."""
+        """Deliver a block; on the reader's thread."""
         self._put(block)
 
-    def _stream_changed(self, want: Want, is_running: bool) -> None:  # noqa: FBT001
-        """A stream runs or failed; on the reader's thread."""
+    def _stream_changed(self, want: StreamRequest, is_running: bool) -> None:  # noqa: FBT001
+        """Handle a stream that runs or failed; on the reader's thread."""
         if is_running:
             self._back()
         else:
             self._lost(f"{want.device} went away")
 
-    # ------------------------------------------------------------------------------- what to tell
+    # ------------------------------------------------------------------------------------- events
 
     def _emit(self, kind: EventKind, message: str, **details: Any) -> None:
         self._on_event(Event(kind, message, now_ns(), self.label, details))

@@ -1,6 +1,6 @@
 """One record stream of a PulseAudio server, and when each of its frames was heard.
 
-When was a frame heard? Every answer to ``pa_stream_update_timing_info`` says: at ``timestamp`` the
+When was a frame heard? By every answer to ``pa_stream_update_timing_info``, at ``timestamp`` the
 server had written ``write_index``, the source lags by ``source_usec`` and, of a monitor, the sink
 by ``sink_usec``. What the server holds back, because it could still be rewound, is in none of
 these, but in ``buffer_usec`` of the source output (10 ms with a player of 100 ms latency; as much
@@ -33,7 +33,7 @@ from capture.sources import _libpulse
 from capture.sources._pulse_clock import ENOUGH_NS, OriginClock
 from capture.units import NS_PER_S
 
-__all__ = ["CATCH_UP_NS", "CHANNELS", "Position", "RecordStream", "Want"]
+__all__ = ["CATCH_UP_NS", "CHANNELS", "Position", "RecordStream", "StreamRequest"]
 
 CHANNELS = 2
 FRAME_BYTES = 4 * CHANNELS
@@ -43,7 +43,7 @@ PipeWire takes its cycle from it: 1024 frames."""
 SETTLED_NS = 3 * NS_PER_S
 """After this long without a break the server is asked less often."""
 ASK_EVERY_NS = NS_PER_S // 10
-"""How often then: ten answers a second follow a player that joins or leaves just as well."""
+"""Time between answers then: ten a second follow a player that joins or leaves as well."""
 NO_ANSWER_NS = NS_PER_S // 2
 """The first blocks wait this long for an answer, which takes 1 ms; then arrival must do."""
 SILENCE_NS = NS_PER_S // 5
@@ -57,24 +57,24 @@ CATCH_UP_NS = NS_PER_S // 2
 
 
 @dataclass(frozen=True, slots=True)
-class Want:
-    """One stream to record."""
+class StreamRequest:
+    """The description of a stream to record."""
 
     stream: int
-    """Id on the blocks."""
+    """Id of the stream on its blocks."""
     device: str | None
     """The source's name; ``None``: the monitor that ``sink_input`` plays to."""
     device_index: int | None
-    """The source's index: a device that was removed and loaded again is another one."""
+    """The source's index: a device that was removed and loaded again has another one."""
     sink_input: int | None = None
     """Only this stream of the monitored sink; ``None``: the mix, or a microphone."""
     fragment_s: float = FRAGMENT_S
-    """What the server is asked to send at once; it also renders no further ahead than that."""
+    """Length of sound that the server sends at once; it renders no further ahead than that."""
 
 
 @dataclass(slots=True)
 class Position:
-    """Where a stream id stands, across re-opened streams."""
+    """The next frame of a stream id, across re-opened streams."""
 
     next_frames: int = 0
     end_ns: int | None = None
@@ -83,7 +83,7 @@ class Position:
 class RecordStream:
     """A pa_stream and the clock of its frames. Used by the reader's thread only."""
 
-    def __init__(self, context: Any, want: Want, rate_hz: int, position: Position) -> None:
+    def __init__(self, context: Any, want: StreamRequest, rate_hz: int, position: Position) -> None:
         lib = self._lib = _libpulse.load()
         self._context = context
         self.want = want
@@ -118,7 +118,7 @@ class RecordStream:
 
     @property
     def state(self) -> int:
-        """pa_stream_state_t."""
+        """The state of the stream, as pa_stream_state_t."""
         if self._refused:
             return _libpulse.STREAM_FAILED
         return int(self._lib.pa_stream_get_state(self._stream))
@@ -130,7 +130,7 @@ class RecordStream:
         self._lib.pa_stream_unref(self._stream)
 
     def _ask(self) -> None:
-        """Ask where the server stands; both answers come within about 1 ms, in this order."""
+        """Request the server's timing; both answers come within about 1 ms, in this order."""
         lib = self._lib
         index = lib.pa_stream_get_index(self._stream)
         info = lib.pa_context_get_source_output_info(self._context, index, self._on_info, None)
@@ -150,9 +150,9 @@ class RecordStream:
         self._operations = []
 
     def overslept(self, slept_ns: int) -> None:
-        """This thread did not run for a while: what comes now goes on where it stopped.
+        """Note that this thread did not run for a while; frames are counted on.
 
-        The frames that waited are counted on, with the origin known from before.
+        The frames that waited get times from the origin known before.
         """
         self._last_data_ns = min(self._last_data_ns + slept_ns, now_ns())
         if self._clock:
@@ -160,26 +160,27 @@ class RecordStream:
             self._ask_from_ns = now_ns() + CATCH_UP_NS
 
     def rested(self, for_ns: int) -> None:
-        """Nobody listened for so long: what has arrived meanwhile was not silent before.
+        """Note that nothing was read for so long; what arrived meanwhile followed no silence.
 
-        If nothing has, it may be: on PipeWire a pause must be noticed after ``SILENCE_NS``.
+        If nothing arrived there may be silence: on PipeWire it must be noticed after
+        ``SILENCE_NS``.
         """
         if self._arrivals:
             self._last_data_ns = min(self._last_data_ns + for_ns, now_ns())
 
     @property
     def is_settled(self) -> bool:
-        """Whether there are answers enough, and nothing to catch up with."""
+        """Whether there are enough answers, and nothing to catch up with."""
         is_caught_up = now_ns() > self._ask_from_ns
         return is_caught_up and self._last_data_ns - self._begun_ns > ENOUGH_NS
 
     @property
     def age_ns(self) -> int:
-        """Since it was opened."""
+        """Time since the stream was opened."""
         return now_ns() - self._opened_ns
 
     def deliver(self, put: Callable[[AudioBlock], None], *, is_last: bool = False) -> None:
-        """Hand over what has arrived and has a time.
+        """Deliver all arrived blocks that have a time.
 
         Args:
             put: Takes the blocks.
@@ -189,7 +190,7 @@ class RecordStream:
         self._deliver(put, is_last=is_last)
 
     def look(self) -> None:
-        """Place what has arrived, and keep it."""
+        """Compute the position of arrived data, and hold it."""
         if not any(
             self._lib.pa_operation_get_state(each) == _libpulse.OPERATION_RUNNING
             for each in self._operations
@@ -203,7 +204,7 @@ class RecordStream:
             self._arrived(samples, arrival_ns)
 
     def _take_data(self, _stream: Any, _size: int, _data: Any) -> None:
-        """Take all that has arrived, in the middle of a dispatch.
+        """Take all arrived data, within a dispatch.
 
         What it means is for ``look``: whether this thread overslept is known after the dispatch.
         """
@@ -220,7 +221,7 @@ class RecordStream:
             self._arrivals.append((samples, arrival_ns))
 
     def _notice_silence(self, arrival_ns: int) -> None:
-        """Begin anew with this block, if for long there was none before it."""
+        """Begin anew with this block, if there was no data before it for long."""
         if arrival_ns - self._last_data_ns > SILENCE_NS and not self._is_fresh:
             self._is_fresh = self._was_silent = True
             self._begun_ns = arrival_ns

@@ -1,4 +1,4 @@
-"""What was drawn on an X11 screen or window since it was asked last."""
+"""Damage of X11: what was drawn on a screen or window since the last look."""
 
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ _READ_COST_PX: Final = 64 * 1024
 
 
 def merged(rects: list[Rect], cost_px: int = _READ_COST_PX) -> tuple[Rect, ...]:
-    """Fewer rectangles covering the same, where reading more pixels costs less than more reads.
+    """Fewer rectangles that cover the same, where more pixels cost less than more reads.
 
     Args:
         rects: In any order; the server sends them from top to bottom.
@@ -36,7 +36,7 @@ def merged(rects: list[Rect], cost_px: int = _READ_COST_PX) -> tuple[Rect, ...]:
 
 
 class Damage:
-    """What was drawn into a drawable and all that lies in it.
+    """Collects the changes of a drawable and of all windows in it.
 
     Of the report levels, non-empty sends one event until it is subtracted, however much is
     drawn; what was drawn is then fetched as one region (0.04 ms, even of 180 rectangles).
@@ -65,9 +65,9 @@ class Damage:
             return cls(display, damage, fixes, drawable)
 
     def take(self, origin_px: tuple[int, int], area: Rect) -> tuple[Rect, ...]:
-        """What was drawn since the last call, inside the area, in desktop coordinates.
+        """The changes since the last call, inside the area, in desktop coordinates.
 
-        It is taken off before anything is read: what is drawn in between is in the pixels
+        The server forgets them before anything is read: what is drawn in between is in the pixels
         already and reported once more, never lost.
         """
         if not self.is_pending:
@@ -77,7 +77,7 @@ class Damage:
         try:
             found = self._fixes.FetchRegion(self._region).reply().rectangles
         except xcffib.Error:
-            return ()  # the window is going; the next look says so
+            return ()  # the window is going; the next look raises that
         rects = (Rect(r.x, r.y, r.width, r.height).moved(*origin_px) for r in found)
         return merged([inside for rect in rects if (inside := rect.intersect(area))])
 

@@ -56,7 +56,7 @@ class X11Display(Closing):
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
-        """Turn the death of the display into ``DeviceLostError``; a refused request passes."""
+        """Turn a lost connection into ``DeviceLostError``; a refused request is raised as it is."""
         try:
             yield
         except xcffib.Error:
@@ -69,7 +69,7 @@ class X11Display(Closing):
             ) from error
 
     def extension(self, module: ModuleType, *version: int) -> Any | None:
-        """An extension ready for use, or ``None`` where the server has none.
+        """Open an extension; ``None`` where the server has none.
 
         Args:
             module: Like ``xcffib.damage``.
@@ -89,22 +89,22 @@ class X11Display(Closing):
             return extension
 
     def new_id(self) -> int:
-        """A fresh resource id."""
+        """An unused resource id of this connection."""
         with self.guarded():
             return int(self.connection.generate_id())
 
     def listen(self, on_event: Callable[[Any], None]) -> None:
-        """Have every event passed to ``on_event`` by ``drain()``."""
+        """Add a function that ``drain()`` calls with every event."""
         self._listeners.append(on_event)
 
     def drain(self) -> None:
-        """Handle all events that have arrived, without waiting for more."""
+        """Handle all events that have arrived, without waiting."""
         while True:
             with self.guarded():
                 try:
                     event = self.connection.poll_for_event()
                 except xcffib.Error:
-                    continue  # about something that was just closed; whoever asks for it will hear
+                    continue  # about a window that was just closed; its next use raises
             if event is None:
                 return
             for on_event in self._listeners:
@@ -130,7 +130,7 @@ class X11Display(Closing):
 
 
 def _refusal(name: str, error: Exception) -> AccessDeniedError | BackendUnavailableError:
-    """Why no connection came about: libxcb doesn't tell a locked door from a missing house."""
+    """The error for a failed connection: libxcb reports a refusal like a missing server."""
     details = {"error": str(error)}
     number = re.fullmatch(r"(?:unix)?:(\d+)(?:\.\d+)?", name)
     if number and sys.platform != "win32":

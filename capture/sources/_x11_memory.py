@@ -41,7 +41,7 @@ class SharedMemory:
 
     @classmethod
     def open(cls, display: X11Display, area_px: int) -> "SharedMemory | None":
-        """Memory for so many pixels; ``None`` where display and program share none."""
+        """Shared memory for so many pixels; ``None`` where display and program share none."""
         extension = display.extension(xcffib.shm)
         if extension is None:
             return None
@@ -52,7 +52,7 @@ class SharedMemory:
                 return None
 
     def read(self, drawable: int, rect: Rect) -> NDArray[np.uint8]:
-        """BGRA pixels of a part of a drawable, which must hold it; valid until the next call."""
+        """BGRA pixels of a part of a drawable, which must contain it; valid until the next call."""
         with self._display.guarded():
             try:
                 if rect.area_px * 4 > self._bytes.size:
@@ -78,7 +78,7 @@ class SharedMemory:
         return pixels.reshape(rect.height_px, rect.width_px, 4)
 
     def close(self) -> None:
-        """Let go of the memory; idempotent."""
+        """Detach the memory; idempotent."""
         self._bytes = np.empty(0, np.uint8)
 
     def _make_room(self, area_px: int) -> None:

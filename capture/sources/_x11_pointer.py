@@ -1,4 +1,4 @@
-"""The pointer of an X11 screen: where it is, what it looks like, whether it moves."""
+"""The pointer of an X11 screen: its place, its picture, and whether it moves."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["PointerTracker"]
 
 
 class PointerTracker:
-    """The pointer: its picture is fetched again only when it changes."""
+    """The pointer of a screen; its picture is fetched again only when it changes."""
 
     def __init__(self, display: X11Display, fixes: Any) -> None:
         self._display, self._fixes = display, fixes
@@ -42,15 +42,15 @@ class PointerTracker:
             return cls(display, fixes)
 
     def watch(self) -> bool:
-        """Have it told when the pointer moves or looks different; whether neither was told yet."""
+        """Request events of motion and of a new shape; true if none came since the last call."""
         return self._motion is not None and self._motion.watch() and not self._is_stale
 
     def ask(self) -> Any:
-        """Send the question where it is."""
+        """Send the request for the pointer's position."""
         return self._display.core.QueryPointer(self._display.root)
 
     def answer(self, question: Any) -> Pointer | None:
-        """The pointer, placed on the desktop; ``None``: it is on another screen.
+        """The pointer in desktop coordinates; ``None``: it is on another screen.
 
         The same object as long as nothing changes.
         """
@@ -82,7 +82,7 @@ class PointerTracker:
 
 
 class _Motion:
-    """Tells that the pointer begins to move: one event, however fast a mouse sends them."""
+    """Notices that the pointer begins to move: one event, however many a mouse sends."""
 
     _MASTERS: Final = 1  # XIAllMasterDevices
 
@@ -98,7 +98,7 @@ class _Motion:
         return None if extension is None else cls(display, extension)
 
     def watch(self) -> bool:
-        """Ask to be told; whether that was done before, and nothing has moved since."""
+        """Request an event of the next motion; true if one was requested and has not come."""
         if self._is_watching:
             return True
         self._select(xcffib.xinput.XIEventMask.RawMotion)

@@ -29,7 +29,7 @@ _PIECE: Final = re.compile(
 
 
 def decode_text(raw: bytes, *, is_compound: bool) -> str:
-    """What a property says.
+    """The text of a window property.
 
     Args:
         raw: Its bytes.

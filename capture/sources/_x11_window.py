@@ -1,4 +1,4 @@
-"""Windows of an X11 desktop: which there are, and one of them followed.
+"""Windows of an X11 desktop: lists them, and follows one.
 
 Owns what ``screen_x11`` knows of windows. A followed window gives its own pixels where the server
 has Composite: whatever lies over it is not in the film.
@@ -32,7 +32,7 @@ _REPAINT_NS: Final = 100_000_000
 
 
 def list_windows(display: X11Display) -> tuple[WindowInfo, ...]:
-    """All windows a person would call one, as the window manager lists them.
+    """All windows that people call so, from the window manager's list.
 
     Without a window manager: the mapped windows on the root, or inside a frame, that have a name.
 
@@ -76,7 +76,7 @@ def find_window(display: X11Display, wanted: str) -> WindowInfo:
 
 
 class FollowedWindow:
-    """Where a window is, and its own pixels if wanted and possible.
+    """Tracks the place of a window, and its own pixels if wanted and possible.
 
     Args:
         display: Its display; stays the caller's.
@@ -102,7 +102,7 @@ class FollowedWindow:
         self.pixmap_origin_px = (0, 0)
         self._pixmap_size: tuple[int, int] | None = None
         self._coming_size: tuple[int, int] | None = None
-        self._drawn_ns = self._patience_ns = 0
+        self._drawn_ns = self._wait_ns = 0
         display.listen(self._on_event)
         self._composite = display.extension(xcffib.composite, 0, 4) if has_own_pixels else None
         if self._composite is not None:
@@ -116,7 +116,7 @@ class FollowedWindow:
                 self._composite = None
         self.has_own_pixels = self._composite is not None
         if not self.has_own_pixels:
-            self.notes.append("no Composite: whatever lies over the window is in the picture, too")
+            self.notes.append("without Composite, windows over the filmed one are recorded, too")
         try:
             with display.guarded():
                 area, _ = self.locate()
@@ -128,12 +128,12 @@ class FollowedWindow:
                 hint="bring it up before the recording starts; later it may be minimised",
             )
         self.first_area = area
-        self._patience_ns = _REPAINT_NS
+        self._wait_ns = _REPAINT_NS
         if self.has_own_pixels:
             time.sleep(_REPAINT_NS / NS_PER_S)  # or the film begins in black
 
     def locate(self) -> tuple[Rect | None, bool]:
-        """Where the window's content is now.
+        """Find the place of the window's content now.
 
         Returns:
             Its place on the desktop (``None``: hidden, or not drawn yet), and whether its pixels
@@ -165,7 +165,7 @@ class FollowedWindow:
         is_replaced = False
         if self.has_own_pixels and size != self._pixmap_size:
             if size != self._coming_size:
-                self._coming_size, self._drawn_ns = size, now_ns() + self._patience_ns
+                self._coming_size, self._drawn_ns = size, now_ns() + self._wait_ns
             named = self._name_pixmap() if now_ns() >= self._drawn_ns else None
             if named is None:
                 return None, False
@@ -177,7 +177,7 @@ class FollowedWindow:
         return Rect(left, top, *size), is_replaced
 
     def _name_pixmap(self) -> tuple[int, int] | None:
-        """Take hold of the window's present pixmap.
+        """Get the window's present pixmap.
 
         Returns:
             The size of its content; ``None`` if the window has just gone.
@@ -195,16 +195,17 @@ class FollowedWindow:
         return size.width - 2 * self._border_px, size.height - 2 * self._border_px
 
     def _on_event(self, event: Any) -> None:
-        """Gone and back between two looks, it has another pixmap."""
+        """Note a window that was unmapped: it gets another pixmap."""
         is_gone = isinstance(event, xcffib.xproto.UnmapNotifyEvent)
         if is_gone and event.window == self._window.id:
             self._pixmap_size = self._coming_size = None
 
     def _redirect(self, window: WindowInfo) -> None:
-        """Give the window a pixmap of its own, without the pixels of what lies over it.
+        """Give the window a pixmap of its own, without the windows over it.
 
-        The server puts those there at first, and a window without a background leaves them until
-        it draws. So all is blackened and asked to draw itself, before anyone else gets a turn.
+        The server puts their pixels there at first, and a window without a background leaves them
+        until it draws. So all is blackened and asked to draw itself, in one step for other
+        programs.
         """
         core, gc = self._display.core, self._display.new_id()
         black = xcffib.xproto.GC.Foreground | xcffib.xproto.GC.SubwindowMode
@@ -226,7 +227,7 @@ class FollowedWindow:
 
 
 def _describe(display: X11Display, id_: int) -> WindowInfo | None:
-    """A window's facts, or ``None`` if it is gone."""
+    """The facts about a window; ``None`` if it is gone."""
     core = display.core
     try:
         geometry = core.GetGeometry(id_).reply()
@@ -257,14 +258,14 @@ def _named_windows(display: X11Display, parent: int, depth: int) -> Iterator[int
 
 
 def _family(display: X11Display, id_: int) -> Iterator[int]:
-    """A window and all that lies in it, outermost first."""
+    """A window and all its descendants, outermost first."""
     yield id_
     for child in display.core.QueryTree(id_).reply().children:
         yield from _family(display, child)
 
 
 def _title(display: X11Display, id_: int) -> str:
-    """_NET_WM_NAME, or the older WM_NAME in whatever encoding it says."""
+    """_NET_WM_NAME, or the older WM_NAME in the encoding of its type."""
     modern, _ = _property(display, id_, "_NET_WM_NAME")
     if modern:
         return modern.decode("utf-8", "replace")
@@ -278,7 +279,7 @@ def _property_ids(display: X11Display, id_: int, name: str) -> list[int]:
 
 
 def _property(display: X11Display, id_: int, name: str) -> tuple[bytes, int]:
-    """A property's bytes and type; empty where it isn't set."""
+    """Bytes and type of a property; empty where it isn't set."""
     atom = _atom(display, name)
     kind = xcffib.xproto.GetPropertyType.Any
     reply: Any = display.core.GetProperty(False, id_, atom, kind, 0, _PROPERTY_LENGTH).reply()  # noqa: FBT003
@@ -286,7 +287,7 @@ def _property(display: X11Display, id_: int, name: str) -> tuple[bytes, int]:
 
 
 def _atom(display: X11Display, name: str) -> int:
-    """The number of a name; the server's, and the same as long as it runs."""
+    """The number of a name, which stays the same as long as the server runs."""
     return int(display.core.InternAtom(False, len(name), name).reply().atom)  # noqa: FBT003
 
 

@@ -32,11 +32,11 @@ IMPLAUSIBLE_S = 3.0
 BACK_OFF_S = (0.5, 1.0, 2.0, 3.0)
 """Between attempts to open a lost device; the last one repeats (OBS retries every 3 s)."""
 NO_DATA_S = 2.0
-"""A microphone delivers all the time; PortAudio itself does not tell when one was unplugged."""
+"""A microphone delivers all the time; PortAudio itself does not report that one was unplugged."""
 
 
 def load_sounddevice() -> Any:
-    """PortAudio, through its Python module.
+    """Import sounddevice, the Python module of PortAudio.
 
     Raises:
         LibraryMissingError: If PortAudio is not installed.
@@ -47,7 +47,7 @@ def load_sounddevice() -> Any:
 
 
 def list_devices() -> tuple[AudioDevice, ...]:
-    """Microphones of PortAudio's default host API, as they were when it was first loaded.
+    """Microphones of PortAudio's default host API, as of its first loading.
 
     Raises:
         LibraryMissingError: If PortAudio is not installed.
@@ -123,7 +123,7 @@ class PortAudioMicrophone(AudioSource):
         self._thread.start()
 
     def close(self) -> None:
-        """Stop and give the device back; idempotent."""
+        """Stop and close the device; idempotent."""
         self._closing.set()
         if self._thread is not None:
             self._thread.join()
@@ -151,7 +151,7 @@ class PortAudioMicrophone(AudioSource):
             stream.close(ignore_errors=True)
 
     def _arrived(self, data: Any, frames: int, timing: Any, status: Any) -> None:
-        """Copy, stamp, put; on PortAudio's thread."""
+        """Copy, stamp and deliver a block; on PortAudio's thread."""
         now = now_ns()
         try:
             self._last_ns = now
@@ -174,7 +174,7 @@ class PortAudioMicrophone(AudioSource):
             self._emit(EventKind.WARNING, f"{self.label}: {error}")
 
     def _watch(self) -> None:
-        """Open the device again whenever it stopped to deliver."""
+        """Open the device again whenever it stops to deliver."""
         while not self._closing.wait(0.1):
             stream = self._stream
             is_stale = now_ns() - self._last_ns > NO_DATA_S * NS_PER_S
@@ -216,14 +216,14 @@ def _choose(inputs: list[tuple[int, AudioDevice]], name: str | None) -> tuple[in
     if not chosen:
         there = ", ".join(device.name for _, device in inputs)
         raise DeviceNotFoundError(
-            f"no microphone is called {name}" if name else "no microphone",
+            f"no microphone is called {name}" if name else "this machine has no microphone",
             hint=f"there is {there}" if there else "connect one",
         )
     return chosen[0]
 
 
 def _delay_s(timing: Any) -> float | None:
-    """How long ago the first frame reached the microphone; ``None`` where that is not known.
+    """Age of a block's first frame in seconds; ``None`` where it is not known.
 
     Only the difference of two times is used: what clock they are on depends on the host API.
     """

@@ -1,7 +1,7 @@
-"""Sound of a PulseAudio or PipeWire server: an output, a microphone, or one application.
+"""Sound of a PulseAudio or PipeWire server: outputs and microphones.
 
-Owns the devices: which one is meant by a name, and what to record of it. How the server is watched
-is in ``_pulse_source``, applications are in ``_pulse_players``.
+Owns the choice of a device by its name, and the stream that records it. Watching the server is in
+``_pulse_source``, applications are in ``_pulse_players``.
 """
 
 from abc import abstractmethod
@@ -12,7 +12,7 @@ from capture.model.events import EventKind
 from capture.sources._pulse_players import PulseApp
 from capture.sources._pulse_server import View, is_silenced, list_apps, list_devices, server_name
 from capture.sources._pulse_source import PulseSource
-from capture.sources._pulse_stream import Want
+from capture.sources._pulse_stream import StreamRequest
 
 __all__ = ["PulseApp", "PulseMicrophone", "PulseOutput", "list_apps", "list_devices", "server_name"]
 
@@ -37,14 +37,14 @@ class _PulseDevice(PulseSource):
 
     @abstractmethod
     def _devices(self, view: View) -> list[Any]:
-        """What there is to choose from."""
+        """All devices of this kind."""
 
     @abstractmethod
     def _default(self, view: View) -> Any:
-        """The default one, or ``None``."""
+        """The default device; ``None``: there is none."""
 
     @abstractmethod
-    def _want(self, device: Any) -> Want:
+    def _want(self, device: Any) -> StreamRequest:
         """The stream that records a device."""
 
     def _device(self, view: View) -> Any:
@@ -64,14 +64,16 @@ class _PulseDevice(PulseSource):
         if device is None:
             there = ", ".join(f"{each.name} ({each.description})" for each in devices)
             raise DeviceNotFoundError(
-                f"no {self._what} is called {self._name}" if self._name else f"no {self._what}",
-                hint=f"there is {there}" if there else f"this machine has no {self._what}",
+                f"no {self._what} is called {self._name}"
+                if self._name
+                else f"the sound server has no {self._what}",
+                hint=f"there is {there}" if there else "connect one",
             )
         if self._name is not None or not self._follow_default:
             self._name = device.name
         return f"{self._what} ({device.description})"
 
-    def _plan(self, view: View) -> frozenset[Want]:
+    def _plan(self, view: View) -> frozenset[StreamRequest]:
         device = self._device(view)
         return frozenset() if device is None else frozenset({self._want(device)})
 
@@ -81,7 +83,7 @@ class _PulseDevice(PulseSource):
             return None
         return f"{device.description} is muted: it records silence"
 
-    def _looked(self, view: View, wanted: frozenset[Want]) -> None:
+    def _looked(self, view: View, wanted: frozenset[StreamRequest]) -> None:
         if not wanted:
             self._lost(f"no {self._what} is left" if self._name is None else "it went away")
             return
@@ -99,7 +101,7 @@ class _PulseDevice(PulseSource):
 class PulseOutput(_PulseDevice):
     """All that an output plays: the stream of its monitor.
 
-    A muted output gives silence on some servers and cards: a WARNING event says so.
+    A muted output gives silence on some servers and cards: a WARNING event reports that.
 
     Args:
         name: The output's name or part of its description; ``None``: the default one.
@@ -117,8 +119,8 @@ class PulseOutput(_PulseDevice):
         name = view.server.default_sink_name
         return next((sink for sink in view.sinks if sink.name == name), None)
 
-    def _want(self, device: Any) -> Want:
-        return Want(0, device.monitor_source_name, device.index)
+    def _want(self, device: Any) -> StreamRequest:
+        return StreamRequest(0, device.monitor_source_name, device.index)
 
     def _streams(self, view: View) -> list[Any] | None:
         device = self._device(view)
@@ -145,8 +147,8 @@ class PulseMicrophone(_PulseDevice):
             microphones[0] if microphones else None,
         )
 
-    def _want(self, device: Any) -> Want:
-        return Want(0, device.name, device.index)
+    def _want(self, device: Any) -> StreamRequest:
+        return StreamRequest(0, device.name, device.index)
 
     def _streams(self, view: View) -> list[Any] | None:  # noqa: ARG002
         return None  # a room is never exactly silent

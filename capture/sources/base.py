@@ -1,4 +1,4 @@
-"""The contracts that every backend keeps; ``tests/contract`` holds all of them to these."""
+"""The contracts of all backends, tested in ``tests/contract``."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -30,7 +30,7 @@ class ScreenSource(Closing):
 
     @abstractmethod
     def grab(self) -> ScreenPicture:
-        """The screen as it is now; the first picture says that all of it changed.
+        """The present picture; the first one is marked as changed all over.
 
         Returns:
             A picture in memory that the source keeps: valid until the next call.
@@ -41,14 +41,14 @@ class ScreenSource(Closing):
         """
 
     def rest(self, until_ns: int) -> bool:
-        """Sleep as long as nothing at all happens on the screen.
+        """Sleep as long as nothing changes on the screen.
 
         Args:
             until_ns: Capture clock at which to come back at the latest.
 
         Returns:
             Whether nothing had happened up to now, or up to what ended the sleep; false at once
-            if something has, or if that cannot be told.
+            if something has, or if that cannot be known.
 
         Raises:
             DeviceLostError: The display went away.
@@ -56,8 +56,8 @@ class ScreenSource(Closing):
         del until_ns
         return False
 
-    def hurry(self) -> None:
-        """Have ``rest()`` return, now and from now on. Any thread."""
+    def wake(self) -> None:
+        """Make ``rest()`` return now, and at once in the future. Any thread."""
 
 
 class AudioSource(Closing):
@@ -95,20 +95,20 @@ class AudioSource(Closing):
 
     @property
     def sound_state(self) -> SoundState:
-        """Whether sound is to be expected now; any thread may ask."""
+        """Whether sound should come now; any thread may ask."""
         return SoundState.UNKNOWN
 
 
 class PlayerSource(AudioSource):
-    """The sound of applications, each stream of theirs alone: ``AudioBlock.stream`` says whose.
+    """The sound of applications, each stream alone, with its id in ``AudioBlock.stream``.
 
-    Whoever opens it keeps the streams apart. An event STREAM_STARTED comes before a stream's first
-    block, with the details ``stream``, ``app`` (for people), ``pid``, ``binary``, ``title`` (each
-    ``None`` if unknown), ``lead_ms`` and ``missing_ms``: how much of its beginning was taken from
-    before the capture, and how much may be missing at most (``None``: it played already).
-    STREAM_ENDED has the same ``stream``, and comes after the last block.
+    Its owner keeps the streams apart. An event STREAM_STARTED comes before a stream's first block,
+    with the details ``stream``, ``app`` (for people), ``pid``, ``binary``, ``title`` (each ``None``
+    if unknown), ``lead_ms`` and ``missing_ms``: how much of its beginning was taken from before the
+    capture, and how much may be missing at most (``None``: it played already). STREAM_ENDED has the
+    same ``stream``, and comes after the last block.
     """
 
     @abstractmethod
     def playing(self) -> dict[int, tuple[str, bool, bool]]:
-        """The streams that are followed now: application, is it paused, is it muted."""
+        """The followed streams: application, whether it is paused, whether it is muted."""

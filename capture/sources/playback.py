@@ -1,4 +1,4 @@
-"""Plays sound on the default output: what is written is heard, and it is known how far it is.
+"""Plays sound on the default output, and gives the position of what is heard.
 
 Owns the choice between PortAudio, on every system, and PulseAudio or PipeWire directly where
 PortAudio has no way to them (it knows ALSA only, and many Linux systems have no such bridge).
@@ -28,15 +28,15 @@ from capture.sources.player_pulse import PulseStream
 __all__ = ["Playback", "open_playback"]
 
 BUFFER_S = 0.5
-"""So much is taken ahead: a decoder that is held up for a moment is not heard."""
+"""Length of sound that is taken ahead: a short delay of the decoder is not heard."""
 LATENCY_S = 0.15
-"""Of the device or the server: the time after which a pause is heard, at most."""
+"""Latency of the device or the server: longest time until a pause is heard."""
 TURN_US = 10_000
 """The server is looked after this often; it holds fifteen times as much."""
 
 
 def open_playback(rate_hz: int, channels: int) -> "Playback":
-    """A way to the default output; closing it is the caller's.
+    """Open the default output; the caller closes it.
 
     Args:
         rate_hz: Of what will be written.
@@ -63,7 +63,7 @@ def open_playback(rate_hz: int, channels: int) -> "Playback":
 
 
 class Playback(Closing):
-    """What is written is played, from when there is something. Any thread may call.
+    """Plays written samples as soon as there are any. Any thread may call its methods.
 
     Attributes:
         rate_hz: Of what is written.
@@ -85,7 +85,7 @@ class Playback(Closing):
         self._error: CaptureError | None = None
 
     def write(self, samples: NDArray[np.float32]) -> int:
-        """Take what there is room for; gives how many frames that was, and never waits.
+        """Queue as many frames as fit; gives their number, and never waits.
 
         Args:
             samples: Float32 of shape ``(frames, channels)``, -1..1; not to be changed afterwards.
@@ -105,13 +105,13 @@ class Playback(Closing):
             return len(taken)
 
     def end(self) -> None:
-        """Nothing more will be written: what there is, however little, is to be heard."""
+        """End the sound: the rest, however short, is played."""
         with self._lock:
             self._is_ended = True
 
     @property
     def is_over(self) -> bool:
-        """Whether the end has been heard.
+        """Whether the last frame was heard.
 
         Raises:
             DeviceError: The output has gone: it will not be.
@@ -124,21 +124,21 @@ class Playback(Closing):
 
     @property
     def position_frames(self) -> int:
-        """How many of the frames that were written have been heard."""
+        """Number of written frames that were heard."""
         heard = self._heard_frames()
         with self._lock:
             return max(0, min(heard, self._written_frames))
 
     def pause(self) -> None:
-        """Be silent, until ``resume``."""
+        """Play silence until ``resume()``."""
         self.is_paused = True
 
     def resume(self) -> None:
-        """Go on where it was."""
+        """Continue at the frame where it was paused."""
         self.is_paused = False
 
     def restart(self) -> None:
-        """Forget what was written and not heard; the next frame that is written is frame 0."""
+        """Drop frames that were not heard; the next written frame is frame 0."""
         with self._lock:
             self._waiting.clear()
             self._waiting_frames = self._written_frames = 0
@@ -147,14 +147,14 @@ class Playback(Closing):
 
     @abstractmethod
     def _heard_frames(self) -> int:
-        """How many frames have been heard since the last beginning; may be more than there were."""
+        """Frames heard since the last beginning; may exceed the written ones."""
 
     @abstractmethod
     def _begin_again(self) -> None:
-        """The next frame that is pulled is the first one. Called with the lock held."""
+        """Count the next pulled frame as frame 0. Called with the lock held."""
 
     def _pull(self, frames: int) -> NDArray[np.float32]:
-        """Up to so many frames of what waits. Call with the lock held."""
+        """Remove up to so many waiting frames. Called with the lock held."""
         pieces: list[NDArray[np.float32]] = []
         while frames and self._waiting:
             piece = self._waiting.popleft()
@@ -168,7 +168,7 @@ class Playback(Closing):
 
 
 class _PulsePlayback(Playback):
-    """Through libpulse, from a thread of its own."""
+    """Playback through libpulse, from a thread of its own."""
 
     def __init__(self, rate_hz: int, channels: int) -> None:
         from capture.sources.player_pulse import PulseStream  # noqa: PLC0415 - it loads libpulse
@@ -183,7 +183,7 @@ class _PulsePlayback(Playback):
         self._thread.start()
 
     def close(self) -> None:
-        """Stop at once."""
+        """Stop at once, without the frames that are not played yet, and disconnect."""
         self._closing.set()
         self._thread.join()
 
@@ -240,7 +240,7 @@ class _PulsePlayback(Playback):
 
 
 class _PortAudioPlayback(Playback):
-    """Through PortAudio, which asks for sound from a thread of its own."""
+    """Playback through PortAudio, which pulls sound from a thread of its own."""
 
     def __init__(self, rate_hz: int, channels: int) -> None:
         from capture.sources.audio_portaudio import load_sounddevice  # noqa: PLC0415 - loads PortAudio
@@ -266,7 +266,7 @@ class _PortAudioPlayback(Playback):
             ) from error
 
     def close(self) -> None:
-        """Stop at once."""
+        """Stop at once, without the frames that are not played yet, and close the device."""
         with contextlib.suppress(self._sd.PortAudioError):
             self._stream.abort()
             self._stream.close()
@@ -289,7 +289,7 @@ class _PortAudioPlayback(Playback):
         self._mark = None
 
     def _on_frames(self, out: Any, frames: int, times: Any, _status: Any) -> None:
-        """PortAudio's thread: fill what it asks for."""
+        """Fill PortAudio's buffer, on its thread."""
         with self._lock:
             piece = self._pull(0 if self.is_paused else frames)
             if len(piece):

@@ -1,9 +1,9 @@
-"""Plays sound through libpulse and knows when each of its frames is heard.
+"""Plays sound through libpulse, and gives the time at which each frame is heard.
 
-When that is comes from the server's raw timing: what is heard at an answer's ``timestamp`` is
-``read_index`` less the sink's latency. A stream without underruns is one straight line on the
-capture clock, so the median of all answers so far says when any frame was or will be heard.
-(``pa_stream_get_time`` never goes back, and so stands still for seconds after a sink has woken.)
+The time comes from the server's raw timing: at an answer's ``timestamp``, ``read_index`` less the
+sink's latency is heard. A stream without underruns is one straight line on the capture clock, so
+the time of any frame follows from the median of all answers so far. (``pa_stream_get_time`` never
+goes back, and so stands still for seconds after a sink has woken.)
 """
 
 import ctypes
@@ -29,7 +29,7 @@ LATENCY_S = 0.1
 """Asked of the server: long enough for a busy machine, short enough to start soon."""
 CONNECT_TIMEOUT_S = 5.0
 TURN_US = 2_000
-"""How long a turn may wait: a picture that follows the sound is late by half of it."""
+"""Longest wait of a turn: a picture that follows the sound is late by half of it."""
 ASK_EVERY_S = 0.02
 ANSWERS_KEPT = 100
 ANSWERS_NEEDED = 5
@@ -83,22 +83,22 @@ class PulseStream(Closing):
 
     @property
     def room_frames(self) -> int:
-        """How much the server takes now."""
+        """Number of frames that the server takes now."""
         room = int(self._lib.pa_stream_writable_size(self._stream))
         return room // (_BYTES * self._channels) if room < lp.ANY else 0
 
     @property
     def is_alive(self) -> bool:
-        """False when the server, or the stream, has gone."""
+        """Whether the server and the stream still exist."""
         return bool(self._lib.pa_stream_get_state(self._stream) == lp.STREAM_READY)
 
     def put(self, samples: NDArray[np.float32]) -> None:
-        """Hand over frames, no more than there is room for; shape (frames, channels)."""
+        """Write frames, at most ``room_frames``; shape (frames, channels)."""
         data = samples.tobytes()
         self._lib.pa_stream_write(self._stream, data, len(data), None, 0, 0)
 
     def turn(self, wait_us: int = TURN_US) -> None:
-        """Talk with the server; call at least every 50 ms. It waits so long for an answer."""
+        """Run the main loop; call at least every 50 ms. Waits so long for an answer."""
         self._ask()
         self._go_on(wait_us)
 
@@ -117,20 +117,20 @@ class PulseStream(Closing):
         return round(statistics.median(self._starts_ns)) + frame * NS_PER_S // self._rate_hz
 
     def heard_frames(self) -> int | None:
-        """How many frames have been heard, by the last answer; ``None`` until there is one."""
+        """Number of frames heard, by the last answer; ``None`` until there is one."""
         if not self._starts_ns:
             return None
         return (now_ns() - self._starts_ns[-1]) * self._rate_hz // NS_PER_S
 
     def set_paused(self, *, is_paused: bool) -> None:
-        """Stop and go on, at once and without a loss; what was said about time is forgotten."""
+        """Pause or continue, at once and without a loss; earlier answers are forgotten."""
         lib = self._lib
         lib.pa_operation_unref(lib.pa_stream_cork(self._stream, int(is_paused), None, None))
         self._forget()
         self._is_paused = is_paused
 
     def restart(self) -> None:
-        """Drop what has not been heard, and begin again at frame 0.
+        """Drop frames that were not heard, and begin again at frame 0.
 
         Raises:
             BackendUnavailableError: The server has gone.
@@ -139,7 +139,7 @@ class PulseStream(Closing):
         self._connect()
 
     def close(self) -> None:
-        """Stop at once."""
+        """Stop at once, without the frames that are not played yet, and disconnect."""
         if self._loop is None:
             return
         lib = self._lib
@@ -169,7 +169,7 @@ class PulseStream(Closing):
             self._stream = None
 
     def _forget(self) -> None:
-        """Take no answer any more to what was asked before."""
+        """Ignore answers to earlier requests."""
         if self._question is not None:
             self._lib.pa_operation_cancel(self._question)
             self._lib.pa_operation_unref(self._question)
@@ -177,7 +177,7 @@ class PulseStream(Closing):
         self._starts_ns.clear()
 
     def _ask(self) -> None:
-        """Take the answer to the last question, if there is one, and ask again."""
+        """Take the answer to the last request, if there is one, and request again."""
         lib = self._lib
         if self._question is not None:
             if lib.pa_operation_get_state(self._question) == lp.OPERATION_RUNNING:
@@ -192,7 +192,7 @@ class PulseStream(Closing):
             self._question = lib.pa_stream_update_timing_info(self._stream, None, None)
 
     def _start_ns(self, info: Any) -> int:
-        """When the first frame was heard, after this answer."""
+        """Capture clock of the first frame, by this answer."""
         # The server stamps with wall time; both clocks read together turn it into ours.
         wall_to_capture_ns = now_ns() - time.time_ns()
         at_ns = (info.sec * 1_000_000 + info.usec) * 1000 + wall_to_capture_ns
@@ -228,7 +228,7 @@ class PulsePlayer(PulseStream):
         super().__init__(name, rate_hz)
 
     def turn(self, wait_us: int = TURN_US) -> None:
-        """Give the server what it has room for and take its answers; call at least every 50 ms."""
+        """Write as much as the server takes and read its answers; call at least every 50 ms."""
         if (room := self.room_frames) > 0:
             piece = self._samples[self._written : self._written + room]
             # Silence after the end: the server's clock goes on, and nothing clicks.

@@ -1,7 +1,7 @@
 """Screens and regions through mss, on every system; windows where a helper follows them.
 
 Owns what is filmed, in memory that lives as long as the source. A ``Helper`` of the window system
-says where to look, what changed and where the pointer is, and may read pixels faster. Without one
+finds the area, the changes and the pointer, and may read pixels faster. Without one
 the whole area is read every time and compared with the picture before.
 """
 
@@ -44,7 +44,7 @@ else:
 
 
 class Helper(Protocol):
-    """What a window system adds to bare pixels. All places are in desktop coordinates.
+    """The features of a window system beyond pixels. All places are in desktop coordinates.
 
     Attributes:
         can_read: Whether ``read`` and ``read_kept`` may be used; otherwise mss reads.
@@ -55,7 +55,7 @@ class Helper(Protocol):
     notes: list[str]
 
     def look(self) -> tuple[Rect | None, tuple[Rect, ...] | None, Pointer | None]:
-        """What happened since the last call.
+        """Find the changes since the last call.
 
         Returns:
             Where the filmed area is (``None``: hidden, keep the last picture); what changed inside
@@ -70,16 +70,16 @@ class Helper(Protocol):
         """BGRA pixels, shape ``(height, width, 4)``; valid until the next call."""
 
     def read_kept(self, area: Rect) -> NDArray[np.uint8]:
-        """The same of the whole area, the caller's to keep until the next call."""
+        """BGRA pixels of the whole area, valid until the next call of ``read_kept``."""
 
     def rest(self, until_ns: int) -> bool:
-        """See ``ScreenSource.rest``."""
+        """Sleep while nothing changes; see ``ScreenSource.rest``."""
 
-    def hurry(self) -> None:
-        """See ``ScreenSource.hurry``."""
+    def wake(self) -> None:
+        """Wake ``rest()``; see ``ScreenSource.wake``."""
 
     def close(self) -> None:
-        """Give everything back; idempotent."""
+        """Release all resources; idempotent."""
 
 
 class MssScreen(ScreenSource):
@@ -92,7 +92,7 @@ class MssScreen(ScreenSource):
         label: What to call it.
         helper: Owned from now on: closed with the source, or if making it fails.
         display: X11 display, for mss; ``None``: this process's own. Ignored elsewhere.
-        notes: Said before the helper's own.
+        notes: Put before the helper's own.
 
     Raises:
         BackendUnavailableError: If the system gives no pixels.
@@ -125,7 +125,7 @@ class MssScreen(ScreenSource):
         self.size_px = (self._kept.shape[1], self._kept.shape[0])
 
     def grab(self) -> ScreenPicture:
-        """The area as it is now; see ``ScreenSource.grab``."""
+        """The present picture of the area; see ``ScreenSource.grab``."""
         begun_ns = now_ns()
         area: Rect | None = self._area
         changed: tuple[Rect, ...] | None = None
@@ -146,16 +146,16 @@ class MssScreen(ScreenSource):
         return ScreenPicture(self._kept, tuple(dirty), captured_ns, self._placed(pointer))
 
     def rest(self, until_ns: int) -> bool:
-        """See ``ScreenSource.rest``."""
+        """Sleep while nothing changes; see ``ScreenSource.rest``."""
         return self._helper is not None and self._helper.rest(until_ns)
 
-    def hurry(self) -> None:
-        """See ``ScreenSource.hurry``."""
+    def wake(self) -> None:
+        """Wake ``rest()``; see ``ScreenSource.wake``."""
         if self._helper:
-            self._helper.hurry()
+            self._helper.wake()
 
     def close(self) -> None:
-        """Disconnect; idempotent."""
+        """Close the helper and the connection of mss; idempotent."""
         if self._helper:
             self._helper.close()
         screen, self._mss = self._mss, None  # a second close of a dead display would crash
@@ -181,7 +181,7 @@ class MssScreen(ScreenSource):
             )
         except (ScreenShotError, OSError, AssertionError) as error:  # mss asserts an answer
             raise DeviceLostError(
-                f"cannot read the screen any more: {error}",
+                f"the screen cannot be read any more: {error}",
                 hint="see whether the display still runs, then start again",
                 details=dict(getattr(error, "details", {})),
             ) from error
@@ -189,18 +189,18 @@ class MssScreen(ScreenSource):
         return pixels.reshape(shot.height, shot.width, 4)
 
     def _read_kept(self) -> NDArray[np.uint8]:
-        """Pixels of the whole area, to be kept; what was kept before may be overwritten."""
+        """Pixels of the whole area, for the kept picture; the previous ones may be overwritten."""
         if self._helper and self._helper.can_read:
             return self._helper.read_kept(self._area)
         return self._read(self._area).copy()
 
     def _replace(self) -> list[Rect]:
-        """Take everything, at whatever size it has now."""
+        """Read the whole area at its present size."""
         self._kept = self._read_kept()
         return [self._bounds]
 
     def _refresh(self, changed: Iterable[Rect]) -> list[Rect]:
-        """Read what is said to have changed."""
+        """Read the parts that have changed."""
         left, top = self._area.left_px, self._area.top_px
         inside = (rect.moved(-left, -top).intersect(self._bounds) for rect in changed)
         dirty = [rect for rect in inside if rect]
@@ -211,7 +211,7 @@ class MssScreen(ScreenSource):
         return dirty
 
     def _compare(self) -> list[Rect]:
-        """Read everything and find out what changed."""
+        """Read the whole area and find the changes."""
         pixels = self._read(self._area)
         if pixels.shape != self._kept.shape:
             self._kept = pixels.copy()
@@ -222,7 +222,7 @@ class MssScreen(ScreenSource):
         return dirty
 
     def _placed(self, pointer: Pointer | None) -> Pointer | None:
-        """The pointer in picture coordinates, or ``None`` if none of it is inside."""
+        """The pointer in picture coordinates; ``None`` if no part of it is inside."""
         if pointer is None:
             return None
         place = pointer.place.moved(-self._area.left_px, -self._area.top_px)
@@ -238,7 +238,7 @@ class MssScreen(ScreenSource):
 
 
 def differing(before: NDArray[np.uint8], now: NDArray[np.uint8]) -> list[Rect]:
-    """Where two pictures of one size differ, as bands of rows, each as wide as its changes.
+    """Bands of rows in which two pictures differ, each as wide as its changes.
 
     Args:
         before: BGRA, shape ``(height, width, 4)``.
@@ -283,7 +283,7 @@ def list_monitors(display: str | None = None) -> tuple[Monitor, ...]:
 
 
 def find_area(monitors: Sequence[Monitor], target: Screen | Desktop | Region) -> tuple[Rect, str]:
-    """What to film, and what to call it.
+    """The rectangle of a target, and its label.
 
     Args:
         monitors: As ``list_monitors()`` gives them.

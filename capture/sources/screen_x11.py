@@ -3,10 +3,10 @@
 Owns the helper that ``MssScreen`` takes. Each part is used where the server has it and leaves a
 note where it hasn't:
 
-* XDamage says what changed (``_x11_damage``), so that a still screen costs nothing.
+* XDamage reports changes (``_x11_damage``), so that a still screen costs nothing.
 * MIT-SHM gives pixels without the copies that mss makes (``_x11_memory``): the whole area straight
   into the kept picture, parts of it into memory beside it.
-* XFixes gives the pointer's picture, which screenshots lack; XInput says that it moves, so that a
+* XFixes gives the pointer's picture, which screenshots lack; XInput reports motion, so that a
   still screen is not even asked (``_x11_pointer``).
 * Composite gives a window's own pixels, whatever lies over it (``_x11_window``).
 """
@@ -36,11 +36,11 @@ __all__ = ["X11Display", "X11Helper", "find_window", "list_windows"]
 REST_AFTER_NS: Final = NS_PER_S // 4
 """A screen on which nothing has happened for so long is at rest: what happens next is an event."""
 GLANCE_NS: Final = NS_PER_S // 5
-"""How often it is asked all the same: a pointer that a program or a touch moves sends no event."""
+"""Time between looks at a still pointer: a program or a touch moves it without an event."""
 
 
 class X11Helper:
-    """Looks after one area of an X11 desktop, or one window. A ``screen_mss.Helper``.
+    """Watches one area of an X11 desktop, or one window. A ``screen_mss.Helper``.
 
     Args:
         display: Owned from now on, and closed if making this fails.
@@ -73,17 +73,17 @@ class X11Helper:
         self._parts = SharedMemory.open(display, area.area_px)
         self.can_read = self._whole is not None and self._parts is not None
         if not self.can_read:
-            self.notes.append("no shared memory with the display: pixels are read more slowly")
+            self.notes.append("the display shares no memory: pixels are read more slowly")
         self._window: FollowedWindow | None = None
         self._damage: Damage | None = None
         self._tracker: PointerTracker | None = None
         self._pointer: Pointer | None = None
         self._news_ns = self._asked_ns = 0
-        # What is written to the rope can be read at the bell.
-        self._bell, self._rope = socket.socketpair()
-        self._ears = selectors.DefaultSelector()
-        for heard in (display.connection.get_file_descriptor(), self._bell):
-            self._ears.register(heard, selectors.EVENT_READ)
+        # A byte that is written to the one end wakes a thread that waits for the other.
+        self._wake_read, self._wake_write = socket.socketpair()
+        self._selector = selectors.DefaultSelector()
+        for heard in (display.connection.get_file_descriptor(), self._wake_read):
+            self._selector.register(heard, selectors.EVENT_READ)
         try:
             self._look_around(window, with_cursor=with_cursor)
         except BaseException:
@@ -91,7 +91,7 @@ class X11Helper:
             raise
 
     def _look_around(self, window: WindowInfo | None, *, with_cursor: bool) -> None:
-        """Take into use what the server has."""
+        """Set up the extensions that the server has."""
         if window:
             # Only shared memory can read a pixmap.
             self._window = FollowedWindow(self._display, window, has_own_pixels=self.can_read)
@@ -100,14 +100,14 @@ class X11Helper:
         drawable = window.id if window and self._has_own_pixels else self._display.root
         self._damage = Damage.open(self._display, drawable)
         if self._damage is None:
-            self.notes.append("no XDamage: the picture is read and compared every time")
+            self.notes.append("the display has no XDamage: every picture is read and compared")
         if with_cursor:
             self._tracker = PointerTracker.open(self._display)
             if self._tracker is None:
-                self.notes.append("no XFixes: the pointer is not in the picture")
+                self.notes.append("the display has no XFixes: the pointer is not in the picture")
 
     def look(self) -> tuple[Rect | None, tuple[Rect, ...] | None, Pointer | None]:
-        """What happened since the last call; see ``screen_mss.Helper``."""
+        """Find the changes since the last call; see ``screen_mss.Helper``."""
         at_ns = now_ns()
         with self._display.guarded():
             if self._is_at_rest(at_ns):
@@ -138,30 +138,30 @@ class X11Helper:
             return area, changed, pointer
 
     def rest(self, until_ns: int) -> bool:
-        """Sleep until the server has something to say; see ``ScreenSource.rest``."""
+        """Sleep until the server sends an event; see ``ScreenSource.rest``."""
         at_ns = now_ns()
         with self._display.guarded():
             if not self._is_at_rest(at_ns):
                 return False
             wait_s = (min(until_ns, self._asked_ns + GLANCE_NS) - at_ns) / NS_PER_S
-            self._ears.select(max(0.0, wait_s))
+            self._selector.select(max(0.0, wait_s))
             return True
 
-    def hurry(self) -> None:
-        """Ring; it is never read, so that nobody rests any more."""
+    def wake(self) -> None:
+        """Wake ``rest()`` for good: the byte in the socket is never read. Any thread."""
         with suppress(OSError):  # closed already
-            self._rope.send(b"!")
+            self._wake_write.send(b"!")
 
     def _is_at_rest(self, at_ns: int) -> bool:
-        """Whether nothing happens on this screen, as far as the server tells without being asked.
+        """Whether no event of a change has come for a while, without a question to the server.
 
-        Only after a while: a server that is drawing tells late, and an answer waits for it.
+        A server that is drawing sends events late, and an answer would wait for it.
         """
         if self._window or self._damage is None or at_ns - self._news_ns < REST_AFTER_NS:
             return False
         self._display.drain()
         if self._tracker and not self._tracker.watch():
-            self._asked_ns = 0  # it is told of what comes now, not of what was
+            self._asked_ns = 0  # events come for new motion, not for past
         return (
             at_ns - self._asked_ns < GLANCE_NS
             and not self._damage.is_pending
@@ -198,11 +198,11 @@ class X11Helper:
         return whole
 
     def close(self) -> None:
-        """Disconnect; idempotent."""
+        """Disconnect from the X server; idempotent."""
         self._display.close()
-        self._ears.close()
-        self._bell.close()
-        self._rope.close()
+        self._selector.close()
+        self._wake_read.close()
+        self._wake_write.close()
         for memory in (self._whole, self._parts):
             if memory:
                 memory.close()

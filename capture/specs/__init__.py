@@ -1,5 +1,5 @@
-"""What to record, to keep or to take out, and how: frozen values that are sound once they are made.
+"""Specs: what to record, to keep or to extract, and how; frozen and checked values.
 
-A value that makes no sense is a ``ConfigError`` when it is made, not when its time has come. Paths
+A value that makes no sense is a ``ConfigError`` when the spec is made, not when it is used. Paths
 may be given as text. Units are in the names, as in ``capture.model``.
 """

@@ -1,8 +1,8 @@
-"""A spec as a JSON object, to be kept or handed to another process, and back.
+"""Specs as JSON objects, to be stored or handed to another process.
 
 ``{"kind": "recording", "version": 1, "spec": {...}}``: every field by its name, so that a default
-that changes later changes nothing that was kept. Within a version fields may be added, which have
-their defaults where they are missing; whoever renames or removes one counts ``VERSION`` up.
+that changes later changes nothing that was stored. Within a version fields may be added, which have
+their defaults where they are missing; a change that renames or removes one increases ``VERSION``.
 """
 
 import json
@@ -44,7 +44,7 @@ _PARTS: dict[str, Callable[..., Any]] = {
 
 
 def to_json(spec: RecordingSpec | VoiceSpec) -> dict[str, Any]:
-    """The object: nothing but what ``json`` gives back as it was."""
+    """The object of a spec, of values that ``json`` returns unchanged."""
     kind = next(name for name, known in _KINDS.items() if isinstance(spec, known))
     values = json.loads(json.dumps(asdict(spec), default=os.fspath))
     if isinstance(spec, RecordingSpec) and spec.video is not None:
@@ -71,7 +71,7 @@ def from_json(values: Any) -> RecordingSpec | VoiceSpec:
     except ConfigError:
         raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"that is no spec: {error!r}", hint="make it anew") from error
+        raise ConfigError(f"the JSON object is no spec: {error!r}", hint="make it anew") from error
 
 
 def _value(name: str, value: Any) -> Any:

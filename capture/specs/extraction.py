@@ -1,4 +1,4 @@
-"""What sound to take out of a file, and how."""
+"""``ExtractJob``: which sound to extract from a file, and how."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ __all__ = ["ExtractJob"]
 
 @dataclass(frozen=True, slots=True)
 class ExtractJob:
-    """What sound to take out of one file, and how; goes to a worker process as it is.
+    """Which sound to extract from one file, and how; can be sent to a worker process.
 
     Raises:
         ConfigError: One of the values makes no sense.
@@ -24,7 +24,7 @@ class ExtractJob:
     """A folder, made where it is missing; or the very file, if ``is_target_file``."""
     is_target_file: bool = False
     name: str | None = None
-    """What results in a folder are called; ``None``: as the source."""
+    """Name of the results in a folder; ``None``: that of the source."""
     number: int = 1
     """Put behind that name from 2 on: another source's sound has the name without it."""
     spec: SoundFileSpec | None = None
@@ -42,7 +42,7 @@ class ExtractJob:
     is_trim: bool = False
     """Leave silence out at both ends."""
     is_split: bool = False
-    """A file for every message."""
+    """Write a file for every message."""
     is_speech_only: bool = False
     """Leave everything out that is not speech, also in the middle."""
     loudness_lufs: float | None = None
@@ -50,12 +50,12 @@ class ExtractJob:
     keep_offset: bool = False
     """A track that begins after the file does begins as late; otherwise at once."""
     by_chapter: bool = False
-    """A file for every chapter."""
+    """Write a file for every chapter."""
     with_picture: bool = False
     """A picture of the waveform beside every file."""
     overwrite: bool = False
     library: bool = False
-    """Whoever runs it writes its files down as messages (``capture.messages.extracted``)."""
+    """Record its files as messages (``capture.messages.extracted``)."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "source", as_path("the source", self.source))

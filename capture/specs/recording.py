@@ -1,4 +1,4 @@
-"""What to record, and how: the screen, its sound, when it begins and ends."""
+"""``RecordingSpec``: the screen, the sound, the start and the end of a recording."""
 
 import enum
 from collections.abc import Iterable, Mapping
@@ -16,7 +16,7 @@ MIN_SPLIT_S = 1.0
 QUALITIES = ("low", "medium", "high", "lossless")
 AUDIO_CODECS = (None, "aac", "opus", "flac", "pcm")
 RATES_HZ = (8000, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000, 192_000)
-"""What sound servers and encoders have in common."""
+"""Rates that sound servers and encoders have in common."""
 START_RULES = ("sound", "window", "app")
 STOP_RULES = ("silence", "window-closed", "app-ended", "size", "duration")
 
@@ -38,7 +38,7 @@ class TrackMode(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class VideoSpec:
-    """What to film and how.
+    """Which target to film, and how.
 
     Raises:
         ConfigError: One of the values makes no sense.
@@ -71,7 +71,7 @@ class VideoSpec:
 
 @dataclass(frozen=True, slots=True)
 class AudioSpec:
-    """One sound source."""
+    """A sound source, such as ``system``, ``mic:NAME`` or ``app:NAME``, and its gain."""
 
     source: str
     """``system``, ``system:ID``, ``mic``, ``mic:ID``, ``app:NAME`` or ``synthetic``."""
@@ -82,23 +82,23 @@ class AudioSpec:
 
     @property
     def kind(self) -> str:
-        """The word before the colon."""
+        """The part before the colon: ``system``, ``mic``, ``app`` or ``synthetic``."""
         return self.source.partition(":")[0]
 
     @property
     def name(self) -> str | None:
-        """What follows the colon, or ``None``."""
+        """The part after the colon; ``None``: there is none."""
         return self.source.partition(":")[2] or None
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A condition on which recording, or listening, starts or stops (``capture.live.rules``)."""
+    """A condition that starts or stops a recording or a listening; see ``capture.live.rules``."""
 
     kind: str
     """To start: sound, window, app; to stop: silence, window-closed, app-ended, size, duration."""
     name: str | None = None
-    """Of the window or the application; ``None`` where the kind has none."""
+    """Name of the window or the application; ``None`` where the kind has none."""
     amount: float = 0.0
     """Seconds or bytes, for the kinds that count."""
 
@@ -108,7 +108,7 @@ class Rule:
 
     @property
     def is_of_windows(self) -> bool:
-        """Whether it is about which windows there are."""
+        """Whether the rule needs the list of windows."""
         return self.kind in {"window", "window-closed"}
 
     def __str__(self) -> str:
@@ -117,7 +117,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class RecordingSpec:
-    """All that a session needs to know. CLI, schedule and Python callers build the same one.
+    """Everything that a session needs to know.
 
     Raises:
         ConfigError: One of the values makes no sense.
@@ -131,7 +131,7 @@ class RecordingSpec:
     audio_codec: str | None = None
     """aac, opus, flac or pcm; ``None`` is what fits the container."""
     duration_s: float | None = None
-    """Stop after this much recorded time; ``None``: until told."""
+    """Stop after so many seconds of media time; ``None``: at ``stop()``."""
     delay_s: float = 0.0
     begin_at_s: float | None = None
     """Wall time in s since 1970 at which the recording begins, or the start rules begin to count;
@@ -139,7 +139,7 @@ class RecordingSpec:
     start_when: "tuple[Rule, ...]" = ()
     """All of them have to hold; the recording begins with the last one."""
     start_within_s: float | None = None
-    """How long the start rules have; ``None``: as long as it takes."""
+    """Time for the start rules to hold; ``None``: no limit."""
     stop_when: "tuple[Rule, ...]" = ()
     """The first one that holds ends the recording."""
     max_size_bytes: int | None = None
@@ -158,7 +158,7 @@ class RecordingSpec:
     """Width and height of a screen of the recording's own, with a sound server, that nobody sees:
     for a command, on a server without a desktop. Linux only."""
     environment: Mapping[str, str] | None = None
-    """Where another desktop is, as ``PrivateDesktop.environment`` says it: DISPLAY, XAUTHORITY and
+    """Where another desktop is, as in ``PrivateDesktop.environment``: DISPLAY, XAUTHORITY and
     PULSE_SERVER; ``None``: the desktop of this process."""
     min_free_bytes: int = 200_000_000
     """The recording ends cleanly before the disk has less."""

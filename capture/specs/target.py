@@ -1,4 +1,4 @@
-"""What to film: a screen, all of them, a part of them, a window, or a test card.
+"""Targets of a film: a screen, all of them, a part of them, a window, or a test card.
 
 What makes no sense is a ``ConfigError`` when it is made.
 """
@@ -15,7 +15,7 @@ __all__ = ["Desktop", "Region", "Screen", "Target", "TestCard", "Window"]
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """One monitor."""
+    """One monitor, by its number from 1 or as the primary one."""
 
     number: int | None = None
     """From 1, as ``list_monitors()`` has it; ``None`` is the primary one."""
@@ -30,12 +30,12 @@ class Screen:
 
 @dataclass(frozen=True, slots=True)
 class Desktop:
-    """All monitors together."""
+    """All monitors together, as one picture."""
 
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A part of the desktop."""
+    """A rectangle of the desktop, in pixels."""
 
     rect: Rect
 
@@ -46,7 +46,7 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One window, followed when it moves."""
+    """One window by its title or id, followed when it moves."""
 
     title: str
     """A part of its title, case ignored, or its id as ``0x...``."""
@@ -58,7 +58,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class TestCard:
-    """A moving test card instead of a screen."""
+    """A moving test card in place of a screen."""
 
     width_px: int
     height_px: int

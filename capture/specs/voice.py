@@ -1,4 +1,4 @@
-"""Which sounds are voice messages, and what is made of them."""
+"""``VoiceSpec``: which sounds are voice messages, and how they are saved."""
 
 import dataclasses
 from dataclasses import dataclass, field
@@ -29,13 +29,13 @@ class GateSpec:
     """A pause inside a message may last this long; a longer one ends it. ``None``: 1.5 s, and 3 s
     where a ``VoiceSpec`` listens to a microphone."""
     pad_s: float = 0.1
-    """So much silence is left at both ends."""
+    """Length of the silence that is left at both ends."""
     min_length_s: float = 0.5
     """Shorter messages, without their padding, are dropped."""
     max_length_s: float = 4 * 3600.0
     """Longer ones are cut in parts that follow on each other to the sample."""
     is_any_sound: bool = False
-    """Keep all that sounds, not only speech."""
+    """Keep all sound, not only speech."""
 
     def __post_init__(self) -> None:
         check_number("a hold", self.hold_s, least=0)
@@ -51,19 +51,19 @@ class GateSpec:
         threshold = self.threshold_dbfs
         if threshold is not None and not (is_number(threshold) and threshold < 0):
             raise ConfigError(
-                f"nothing can be louder than {shown(threshold)} dBFS",
+                f"a threshold of {shown(threshold)} dBFS is not below 0, the loudest sound",
                 hint="a threshold is below 0, often between -60 and -30",
             )
 
     @property
     def pause_s(self) -> float:
-        """``hold_s``, or what it is by default."""
+        """``hold_s``, or the default of it, in seconds."""
         return HOLD_S if self.hold_s is None else self.hold_s
 
 
 @dataclass(frozen=True, slots=True)
 class SoundFileSpec:
-    """How a file of nothing but sound is encoded."""
+    """The encoding of a sound file: format, quality or messenger."""
 
     format: str = "opus"
     """opus, m4a, mp3, flac, wav or ogg."""
@@ -76,14 +76,14 @@ class SoundFileSpec:
 
 @dataclass(frozen=True, slots=True)
 class VoiceSpec:
-    """What a ``VoiceKeeper`` listens to, and what it makes of it.
+    """What a ``VoiceKeeper`` listens to, and how messages are saved.
 
     Raises:
         ConfigError: One of the values makes no sense.
     """
 
     folder: Path
-    """Where the files go; text and any other path are taken too, and become one."""
+    """Folder of the files; a text is taken, too, and becomes a path."""
     source: str = "auto"
     """``auto`` (every application apart), or as in ``AudioSpec``."""
     file: SoundFileSpec = field(default_factory=SoundFileSpec)
@@ -93,19 +93,19 @@ class VoiceSpec:
     count: int | None = None
     """Stop after so many messages."""
     duration_s: float | None = None
-    """Listen for so long in all."""
+    """Listen for so many seconds in all."""
     idle_s: float | None = None
     """Give up when nothing was heard for so long."""
     start_when: tuple[Rule, ...] = ()
     """Windows and applications that all have to be there before it listens."""
     start_within_s: float | None = None
-    """How long the start rules have; ``None``: as long as it takes."""
+    """Time for the start rules to hold; ``None``: no limit."""
     stop_when: tuple[Rule, ...] = ()
     """The first one that holds ends the listening; an open message is kept."""
     max_size_bytes: int | None = None
     """Stop when the files together are so large."""
     keep_last_s: float = 120.0
-    """So much of what sounded last is held in memory, for ``save_last``; 0: nothing is."""
+    """Seconds of the last sound held in memory for ``save_last``; 0: none."""
     with_picture: bool = False
     """A picture of the waveform beside each file."""
     library: bool = True
@@ -117,7 +117,7 @@ class VoiceSpec:
         object.__setattr__(self, "folder", as_path("the folder", self.folder))
         check_number("the count of messages", self.count, least=1)
         check_limits(self, "duration_s", "idle_s", "start_within_s", "max_size_bytes")
-        check_number("what is held in memory", self.keep_last_s, least=0)
+        check_number("the length of sound in memory", self.keep_last_s, least=0)
         check_number("the space that is left free", self.min_free_bytes, least=0)
         check_rules(self.start_when, self.stop_when)
         if self.gate.hold_s is None:

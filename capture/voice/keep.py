@@ -1,4 +1,4 @@
-"""Voice messages kept in one call."""
+"""``keep_messages()``: a listening in one call."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ __all__ = ["keep_messages"]
 
 
 def keep_messages(spec: VoiceSpec, on_event: Callable[[Event], None] | None = None) -> VoiceResult:
-    """Keep messages until the spec's count or time is over, or ^C; gives what was kept.
+    """Keep messages until the spec's count or time is over, or ^C; gives the result.
 
     Raises:
         CaptureError: It could not start, or failed on the way.

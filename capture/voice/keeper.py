@@ -1,7 +1,7 @@
-"""``VoiceKeeper``: opens the source, runs the lanes, saves what they find, knows when to stop.
+"""``VoiceKeeper``: opens the source, runs the lanes, saves messages, decides when to stop.
 
 Two threads besides those of the source: ``capture-voice`` moves sound from the blocks to the
-growing file, ``capture-voice-save`` makes named files of what is over, so that encoding a long
+growing file, ``capture-voice-save`` makes named files of finished messages, so that encoding a long
 message never keeps the next one waiting.
 """
 
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from capture.clock import now_ns
 from capture.errors import ConfigError, OutputError
 from capture.gate import GateEvent, GateEventKind, GateState, Verdict
-from capture.live.disk import check_room
-from capture.live.lookout import Ear, Patience, check_rules, watch_for_end
+from capture.live.disk import check_free_space
+from capture.live.rule_watch import SoundDetector, StartWait, check_rules, watch_for_end
 from capture.live.rules import with_rules
 from capture.live.running import Running
 from capture.media.formats import MESSENGERS
@@ -56,9 +56,9 @@ TICK_S = 0.4
 BLOCKS_WAITING_FRAMES = 240 * RATE_HZ
 """Between source and gate, over all streams: a disk may stand still for a minute or more."""
 LAST_SOUND_WITHIN_S = 0.4
-"""How long the end waits for sound that is on its way from the server."""
+"""Longest wait at the end for sound that is on its way from the server."""
 LOOK_EVERY_S = 2.0
-"""How often the disk is looked at."""
+"""Time between two checks of the disk."""
 
 
 class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
@@ -91,7 +91,9 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
         )
         self._saving: Mailbox[Callable[[], None]] = Mailbox(1)  # forced in: it never waits
         self._source: AudioSource | None = None
-        self._ear = Ear(RATE_HZ) if any(r.kind == "silence" for r in spec.stop_when) else None
+        self._sound_detector = (
+            SoundDetector(RATE_HZ) if any(r.kind == "silence" for r in spec.stop_when) else None
+        )
         # What follows belongs to the capture-voice thread.
         self._lanes = Lanes(spec, self._finish_message, self._message_changed)
         self._replay = Recent(round(spec.keep_last_s * RATE_HZ))
@@ -105,25 +107,25 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
     # ------------------------------------------------------------------------------ for the owner
 
     def start(self) -> None:
-        """Wait for what the start rules name, open the source and listen.
+        """Wait for the start rules, open the source and listen.
 
         Raises:
             NothingRecordedError: It was stopped before it began.
             CaptureError: Something that is needed is not there. Nothing is left behind.
         """
-        patience = Patience(self.spec, self._events, self.wait_for_stop)
+        start_wait = StartWait(self.spec, self._events, self.wait_for_stop)
         try:
-            patience.check()
+            start_wait.check()
             check_rules((*self.spec.start_when, *self.spec.stop_when))
             check_folder(self.spec.folder)
-            check_room(self.spec.folder, self.spec.min_free_bytes)
+            check_free_space(self.spec.folder, self.spec.min_free_bytes)
             self._lanes.load()
             if self.spec.start_when:
                 self._state = VoiceState.WAITING
-                patience.wait_for_others(self.spec.start_when)
-            patience.check()
+                start_wait.wait_for_others(self.spec.start_when)
+            start_wait.check()
             self._source = self._lanes.open_source()
-            patience.check()
+            start_wait.check()
             self._started_ns = self._heard_ns = now_ns()
             self._lanes.begin(self._started_ns)
             self._pipeline.add("voice", self._run, self._saving.close)
@@ -144,16 +146,16 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
         began_at_s = time.time() - (now_ns() - self._started_ns) / NS_PER_S
         message = f"listening to {self._source.label}"
         self._events.emit(EventKind.STARTED, message, began_at_s=began_at_s, notes=self.notes)
-        watch_for_end(self, self.spec, self._ear, self._started_ns, self._events)
+        watch_for_end(self, self.spec, self._sound_detector, self._started_ns, self._events)
 
     def abort(self) -> None:
-        """Stop without waiting for sound that is on its way; what was heard is kept."""
+        """Stop without waiting for sound in queues; the messages so far are kept."""
         self._is_in_haste = True
         self.stop("abort")
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the source has to say about itself, and what a messenger will make of the files."""
+        """Notes of the source, and what a messenger will do to the files."""
         messenger = self.spec.file.messenger
         return (
             *(self._source.notes if self._source is not None else ()),
@@ -162,11 +164,11 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
 
     @property
     def state(self) -> VoiceState:
-        """Where it stands; while it listens, ``snapshot()`` says more."""
+        """The present state; ``snapshot()`` has more while it listens."""
         return self._state
 
     def pause(self) -> None:
-        """Leave out what comes from now on; an open message stays open."""
+        """Leave out all sound from now on; an open message stays open."""
         if self._state is VoiceState.LISTENING:
             self._state = VoiceState.PAUSED
             at_ns = now_ns()
@@ -174,7 +176,7 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
             self._events.emit(EventKind.PAUSED, "paused")
 
     def resume(self) -> None:
-        """Listen on; what comes is joined to what was open."""
+        """End the pause; new sound continues the open message."""
         if self._state is VoiceState.PAUSED:
             self._state = VoiceState.LISTENING
             at_ns = now_ns()
@@ -182,11 +184,11 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
             self._events.emit(EventKind.RESUMED, "listening")
 
     def keep(self) -> None:
-        """The open message is over, now; without one: nothing."""
+        """End the open message now and keep it; does nothing without one."""
         self._do(self._lanes.cut)
 
     def throw_away(self, number: int) -> None:
-        """Drop an open message, also what of it is still to come.
+        """Drop an open message, with the rest of it that is still to come.
 
         Args:
             number: Which, as in a snapshot; one that is over by now stays as it is.
@@ -194,9 +196,9 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
         self._do(lambda: self._lanes.reject(number))
 
     def delete(self, message: VoiceMessage) -> None:
-        """Delete a message that was kept, with its picture and all that is known of it, for good.
+        """Delete a kept message, its picture and its entry in the library, for good.
 
-        Nothing happens if it is deleted by now.
+        A second time changes nothing.
 
         Raises:
             OutputError: The system refuses.
@@ -217,14 +219,18 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
         )
 
     def save_last(self) -> None:
-        """Keep what sounded in the last ``spec.keep_last_s``, message or not, as a file.
+        """Save the sound of the last ``spec.keep_last_s``, message or not, as a file.
 
         May be called from a signal handler: it takes no lock.
         """
         self._is_save_asked = True
 
+    def actions(self) -> dict[str, Callable[[], object]]:
+        """As of all that runs; ``keep`` the open message, ``save`` what sounded last."""
+        return super().actions() | {"keep": self.keep, "save": self.save_last}
+
     def snapshot(self) -> VoiceSnapshot:
-        """The keeper at this moment; cheap, made to be polled."""
+        """The values of this moment; cheap, made to be polled 10-20 times a second."""
         lane = max(self._open_lanes, key=lambda each: each.open_s, default=None)
         state = self._state
         if state is VoiceState.LISTENING and lane is not None:
@@ -244,8 +250,8 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
     # ---------------------------------------------------------------------------- from the source
 
     def _take(self, block: AudioBlock) -> None:
-        if self._ear is not None and block.stream != MIX_STREAM:
-            self._ear.take(block)
+        if self._sound_detector is not None and block.stream != MIX_STREAM:
+            self._sound_detector.take(block)
         with contextlib.suppress(MailboxClosedError):
             if not self._box.put(block):
                 self._events.warn("sound was lost: this machine is too busy to keep up")
@@ -261,7 +267,7 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
         return list(self._lanes.lanes.values())
 
     def _do(self, action: Callable[[], object]) -> None:
-        """Have the capture-voice thread do something."""
+        """Call a function on the capture-voice thread."""
         with contextlib.suppress(MailboxClosedError):
             self._box.put(action, force=True)
 
@@ -285,14 +291,14 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
                 self._source.close()
 
     def _step(self) -> None:
-        """Take what came, and move all lanes on."""
+        """Take the waiting blocks, and advance all lanes."""
         with contextlib.suppress(TimeoutError):
             for item in self._box.get_all(TICK_S, gather_s=TICK_S):
                 if isinstance(item, AudioBlock):
                     self._lanes.push(item)
                 elif isinstance(item, Event):
                     if item.kind is EventKind.STREAM_STARTED:
-                        self._quiet.meet()
+                        self._quiet.note_stream()
                     self._lanes.change(item)
                 else:
                     item()
@@ -304,7 +310,7 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
             self._save_replay()
 
     def _end(self, end_ns: int) -> None:
-        """What was heard until the end goes to where it belongs."""
+        """Finish all lanes with the sound up to the end."""
         deadline_ns = end_ns + round(LAST_SOUND_WITHIN_S * NS_PER_S)
         while not self._is_in_haste and now_ns() < deadline_ns:
             if self._lanes.are_at(end_ns):
@@ -313,7 +319,7 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
         self._lanes.finish(end_ns, is_enough=self._stopped_by == "count")
 
     def _watch(self, at_ns: int) -> None:
-        """Whether it is time to stop."""
+        """Stop when the count, the time, the disk or an error requires it."""
         spec = self.spec
         if any(lane.state is not GateState.LISTENING for lane in self._open_lanes):
             self._heard_ns = at_ns
@@ -328,7 +334,7 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
         if at_ns >= self._look_ns:
             self._look_ns = at_ns + round(LOOK_EVERY_S * NS_PER_S)
             try:
-                check_room(spec.folder, spec.min_free_bytes)
+                check_free_space(spec.folder, spec.min_free_bytes)
             except OutputError as error:
                 self._fail(error, "disk")  # what is left is enough for what is open
 
@@ -336,7 +342,7 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
 
     def _message_changed(self, lane: Lane, event: GateEvent) -> None:
         if event.kind is GateEventKind.OPENED:
-            self._quiet.hear()
+            self._quiet.note_sound()
             if event.part == 1:
                 self._opened += 1
                 lane.number = self._opened
@@ -356,7 +362,7 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
             )
 
     def _finish_message(self, lane: Lane, finished: Finished) -> None:
-        """Hand a message over to be saved, unless those that were asked for are there."""
+        """Queue a message for saving, unless the wanted number is reached."""
         if finished.heard.part in {None, 1}:  # the others belong to one that was counted
             if self._is_enough:
                 finished.growing.discard()
@@ -372,7 +378,7 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
     def _save_replay(self) -> None:
         blocks = list(self._replay.between(self._replay.start_frame, self._replay.end_frame))
         if not blocks:
-            self._events.warn("nothing is held that could be saved")
+            self._events.warn("no recent sound is in memory to be saved")
             return
         assert self._source is not None
         label = self._source.label
@@ -383,7 +389,7 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
     # ---------------------------------------------------------------- the capture-voice-save thread
 
     def _save_all(self) -> None:
-        """One that can't be saved ends the listening, and keeps no other from being saved."""
+        """Save queued messages; after an error the others are saved, and it ends."""
         while True:
             save_one = self._saving.get()
             try:
@@ -392,7 +398,7 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
                 self._fail(error, "error")
 
     def _fail(self, error: Exception, reason: str) -> None:
-        """Have it end, cleanly, and ``wait()`` raise."""
+        """End in order, and make ``wait()`` raise."""
         self._failures.append(error)
         self.stop(reason)
 
@@ -419,7 +425,7 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
             self._events.warn(f"{message.path.name}: {warning}")
 
     def _conclude(self) -> None:
-        """The last step of the last thread."""
+        """Compute the result; the last step of the last thread."""
         errors = [*self._failures, *(s.error for s in self._pipeline.stages if s.error is not None)]
         self._error = errors[0] if errors else None
         self._result = VoiceResult(

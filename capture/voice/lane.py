@@ -1,7 +1,7 @@
-"""One stream of sound that may hold voice messages: an application, an output, or a microphone.
+"""A lane: one stream of sound that may hold voice messages, from blocks to messages.
 
-From blocks to finished messages: a gapless timeline, the gate that finds where messages begin and
-end, and the file that grows while one is open. All of it belongs to the keeper's one thread.
+A lane has a gapless timeline, the gate that finds where messages begin and end, and the file that
+grows while one is open. It belongs to the keeper's one thread.
 """
 
 import itertools
@@ -36,26 +36,26 @@ __all__ = ["Finished", "Lane"]
 ON_DISK_AFTER_S = 0.25
 """An open message goes to disk when it is so long: a click in the loudspeaker writes nothing."""
 MOVED_S = 30.0
-"""So much of what turned out not to belong to a message may stand at the head of its file."""
+"""So much sound before a message may stand at the head of its growing file."""
 STEM = "{date} {time} {app}"
-"""What a growing file is called."""
+"""Name of a growing file, without its ending."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A message that is over, on its way to its own file."""
+    """A message that has ended, on its way to its own file."""
 
     growing: GrowingSound
     first_frame: int
-    """Of the growing file."""
+    """First frame in the growing file."""
     frames: int
     heard: Heard
     is_continued: bool
-    """It was so long that it was cut here; the next part follows."""
+    """It was cut here at the longest length; the next part follows."""
 
 
 class Lane:
-    """Blocks of one stream in, finished messages out.
+    """Takes the blocks of one application or device, gives finished messages.
 
     Args:
         label: The source's label, or the application's name.
@@ -64,9 +64,9 @@ class Lane:
         start_ns: Capture clock at which it begins.
         rate_hz: Of all blocks.
         channels: Of the file.
-        judge: Tells speech from other sound; ``None``: everything is kept.
+        judge: The speech detector; ``None``: all sound is kept.
         on_finished: Takes a message that is to be kept.
-        on_change: Told of every gate event.
+        on_change: Called with every gate event.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Lane:
         self.app = app
         self.clock = SessionClock(start_ns)
         self.streams: set[int] = set()
-        """Those that play into it now."""
+        """Streams that play into it now."""
         self._spec = spec
         self._rate_hz = rate_hz
         self._channels = channels
@@ -107,26 +107,26 @@ class Lane:
         self._growing: GrowingSound | None = None
         self._grown_from = 0  # frame of the lane at which the growing file begins
         self.is_rejected = False
-        """The open message is not wanted."""
+        """The open message is to be dropped."""
         self.number = 0
-        """Of the message that was opened last, for whoever numbers them."""
+        """Number of the message that was opened last; set by the keeper."""
         self._is_part = False  # what is open is not the first part of its message
         self.heard_ns = start_ns
-        """When something sounded last."""
+        """Capture clock at which something sounded last."""
 
     # ------------------------------------------------------------------------------- what it takes
 
     def push(self, block: AudioBlock) -> None:
-        """Take a block in; its stream is one of several that may play at once."""
+        """Add a block of any of its streams."""
         self._mixer.push(0, block)
 
     def end_stream(self, stream: int) -> None:
-        """No more will come of a stream."""
+        """End a stream: no more blocks of it will come."""
         self.streams.discard(stream)
         self._mixer.end_stream(0, stream)
 
     def advance(self, now_ns: int) -> NDArray[np.float32] | None:
-        """Move on as far as there is sound; gives what that was, if anything.
+        """Advance as far as there is sound; gives that sound.
 
         Raises:
             OutputError: The growing file cannot be written.
@@ -135,11 +135,11 @@ class Lane:
         return self._take(tracks[0]) if tracks else None
 
     def is_at(self, at_ns: int) -> bool:
-        """Whether everything heard before a moment has been taken."""
+        """Whether all sound before a moment has been processed."""
         return self._mixer.is_at(self._frame_of(at_ns))
 
     def finish(self, end_ns: int) -> None:
-        """The last of it: what is open ends here.
+        """Process the last sound; an open message ends here.
 
         Raises:
             OutputError: The growing file cannot be written.
@@ -148,12 +148,12 @@ class Lane:
         self.cut()
 
     def reject(self) -> None:
-        """Throw the open message away, also what of it is still to come; without one: nothing."""
+        """Drop the open message with the rest that is still to come; does nothing without one."""
         self.is_rejected = self._start_frame is not None
         self._discard()
 
     def cut(self) -> None:
-        """End the open message now, whatever the gate thinks; listen on anew.
+        """End the open message now, and listen anew.
 
         Raises:
             OutputError: The growing file cannot be written.
@@ -163,7 +163,7 @@ class Lane:
         self._gate = SoundGate(self._spec.gate, self._rate_hz, self.judge)
 
     def give_up(self) -> None:
-        """Leave what is open to ``capture recover``."""
+        """Leave the open message for ``recover_message``."""
         if self._growing is not None:
             self._growing.give_up()
             self._growing = None
@@ -172,26 +172,26 @@ class Lane:
 
     @property
     def state(self) -> GateState:
-        """Listening, hearing or holding."""
+        """The state of its gate: listening, hearing or holding."""
         return self._gate.state
 
     @property
     def is_continuing(self) -> bool:
-        """Whether a part of the open message was handed over, and the rest is wanted."""
+        """Whether the open message is the rest of one of which a part was handed over."""
         return self._is_part and not self.is_rejected
 
     @property
     def threshold_dbfs(self) -> float:
-        """Above this it counts as sound."""
+        """RMS in dBFS at which the gate opens."""
         return self._gate.threshold_dbfs
 
     def level(self) -> Level:
-        """Loudness since the last look; see ``LevelMeter.take``."""
+        """Loudness since the last call; see ``LevelMeter.take``."""
         return next(iter(self._mixer.levels().values()))
 
     @property
     def open_s(self) -> float:
-        """Length of the open message so far; 0 while none is that is wanted."""
+        """Length of the open message in seconds; 0 while none is open, or it is rejected."""
         if self._start_frame is None or self.is_rejected:
             return 0.0
         return (self._recent.end_frame - self._start_frame) / self._rate_hz
@@ -227,7 +227,7 @@ class Lane:
                 self.is_rejected = False
 
     def _write(self, until_frame: int) -> None:
-        """Have everything of the open message up to a frame on disk."""
+        """Write the open message up to a frame to its growing file."""
         if self._start_frame is None or self.is_rejected:
             return
         if self._growing is None:
@@ -272,7 +272,7 @@ class Lane:
         self._start_frame = None
 
     def _go_on(self, before: GrowingSound, cut_frame: int, first_frame: int) -> None:
-        """Begin the file of the next part with what the one before has of it already.
+        """Begin the file of the next part with the end of the one before.
 
         A message is cut when it is known to go on, which may be some seconds later.
         """

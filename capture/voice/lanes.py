@@ -1,4 +1,4 @@
-"""Which stream of sound goes into which lane: one an application, or one for all of a device."""
+"""All lanes of a listening: one for each application, or one for a device."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -68,12 +68,12 @@ class Lanes:
         return self.spec.source == AUTO
 
     def load(self) -> None:
-        """Load the speech detector now, while nothing can be missed."""
+        """Load the speech detector now, before there is sound to miss."""
         if not self.spec.gate.is_any_sound:
             self._judges.append(SpeechDetector())
 
     def open_source(self) -> AudioSource:
-        """The source that the spec names, checked but not started.
+        """Open the source of the spec, checked but not started.
 
         Raises:
             CaptureError: It is not there.
@@ -99,39 +99,39 @@ class Lanes:
             self._open("", self._source.label, None, start_ns)
 
     def pause(self, at_ns: int) -> None:
-        """Leave out what comes from a moment on, in every lane."""
+        """Leave out the sound from a moment on, in every lane."""
         self._is_paused = True
         for lane in self.lanes.values():
             lane.clock.pause(at_ns)
 
     def resume(self, at_ns: int) -> None:
-        """Go on at a moment, in every lane."""
+        """End the pause at a moment, in every lane."""
         self._is_paused = False
         for lane in self.lanes.values():
             lane.clock.resume(at_ns)
 
     def cut(self) -> None:
-        """End the messages that are open, now."""
+        """End all open messages now."""
         for lane in self.lanes.values():
             lane.cut()
 
     def reject(self, number: int) -> None:
-        """Drop the open message of this number, with what of it is still to come."""
+        """Drop the open message with this number, and the rest that is still to come."""
         for lane in self.lanes.values():
             if lane.number == number:
                 lane.reject()
 
     def give_up(self) -> None:
-        """After an error: leave what is open to ``capture.voice.recover_message``."""
+        """Leave open messages for ``capture.voice.recover_message``, after an error."""
         for lane in self.lanes.values():
             lane.give_up()
 
     def are_at(self, end_ns: int) -> bool:
-        """Whether every lane has got to a moment."""
+        """Whether every lane has processed the sound before a moment."""
         return all(lane.is_at(end_ns) for lane in self.lanes.values())
 
     def finish(self, end_ns: int, *, is_enough: bool) -> None:
-        """End what is open; ``is_enough``: what does not go on from a part before is dropped."""
+        """End open messages; ``is_enough``: drop those that do not continue an earlier part."""
         for lane in self.lanes.values():
             if is_enough and not lane.is_continuing:
                 lane.reject()
@@ -140,7 +140,7 @@ class Lanes:
                 lane.finish(end_ns)
 
     def push(self, block: AudioBlock) -> None:
-        """Take a block of any stream."""
+        """Put a block into the lane of its stream."""
         if block.stream == MIX_STREAM and self._mix is not None:
             self._mix.push(0, block)
         elif not self.is_apart:
@@ -152,7 +152,7 @@ class Lanes:
             self._early[block.stream].append(block)
 
     def change(self, event: Event) -> None:
-        """An application's stream began or ended."""
+        """Handle an event: an application's stream began or ended."""
         stream = event.details["stream"]
         if event.kind is EventKind.STREAM_STARTED:
             app = app_label(event.details)
@@ -169,7 +169,7 @@ class Lanes:
             lane.end_stream(stream)
 
     def advance(self, at_ns: int) -> Iterator[NDArray[np.float32]]:
-        """Move all lanes on; gives what is heard of all together, gapless."""
+        """Advance all lanes; gives their sound mixed together, gapless."""
         for app, lane in list(self.lanes.items()):
             heard = lane.advance(at_ns)
             if self.is_apart:
@@ -209,7 +209,7 @@ class Lanes:
         return lane
 
     def _rest(self, app: str, lane: Lane, at_ns: int) -> None:
-        """Close a lane into which nothing plays any more."""
+        """Close a lane that no stream plays into."""
         is_over = not lane.streams and lane.state is GateState.LISTENING
         if is_over and at_ns - lane.heard_ns > LANE_REST_S * NS_PER_S:
             del self.lanes[app]

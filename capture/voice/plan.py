@@ -1,10 +1,10 @@
-"""Whether a spec can be listened to, as far as that can be said without a device."""
+"""Checks a spec of a listening, as far as possible without a device."""
 
 import tempfile
 from pathlib import Path
 
 from capture.errors import ConfigError, OutputError
-from capture.live.lookout import require_rules
+from capture.live.rule_watch import check_rules, require_rules
 from capture.live.rules import with_rules
 from capture.media.formats import check_sound_spec
 from capture.media.output import as_output_error
@@ -12,17 +12,27 @@ from capture.messages import check_name
 from capture.naming import clear_parts
 from capture.specs.voice import VoiceSpec
 
-__all__ = ["check_folder", "check_spec"]
+__all__ = ["check_folder", "check_listening", "check_spec"]
 
 MIN_HOLD_S, MIN_MAX_LENGTH_S = 0.3, 5.0
 
 
+def check_listening(spec: VoiceSpec) -> None:
+    """Whether a spec makes sense on this machine, before its time has come.
+
+    Raises:
+        CaptureError: As ``VoiceKeeper.start`` would for what can be known now.
+    """
+    check_spec(spec)
+    check_rules(rule for rule in (*spec.start_when, *spec.stop_when) if rule.is_of_windows)
+
+
 def check_spec(spec: VoiceSpec) -> None:
-    """Whether a spec makes sense.
+    """Refuse a spec that makes no sense, before any device is opened.
 
     Raises:
         ConfigError: It does not.
-        UnsupportedError: This system cannot say what a rule asks for.
+        UnsupportedError: This system cannot check one of the rules.
         LibraryMissingError: What it takes for that is not installed.
     """
     check_sound_spec(spec.file)
@@ -32,12 +42,13 @@ def check_spec(spec: VoiceSpec) -> None:
     gate = spec.gate
     if gate.threshold_dbfs is not None and not -90 <= gate.threshold_dbfs < 0:  # noqa: PLR2004
         raise ConfigError(
-            f"a threshold cannot be {gate.threshold_dbfs:g} dBFS",
+            f"a threshold of {gate.threshold_dbfs:g} dBFS is below the lowest possible, -90",
             hint="write a level from -90 to -1",
         )
     if gate.max_length_s < MIN_MAX_LENGTH_S:
         raise ConfigError(
-            f"messages cannot be cut into parts of {gate.max_length_s:g} s",
+            f"a greatest length of {gate.max_length_s:g} s is below the least possible, "
+            f"{MIN_MAX_LENGTH_S:g} s",
             hint=f"write {MIN_MAX_LENGTH_S:g}s or more",
         )
     if gate.pause_s < MIN_HOLD_S:

@@ -1,9 +1,10 @@
-"""Kept messages are played while it is listened on, without being heard and kept once more."""
+"""Plays a kept message during a listening, without keeping it once more."""
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
-from capture.model.voice import VoiceMessage, VoiceState
+from capture.model.voice import VoiceState
 from capture.player import Player
 from capture.voice.keeper import VoiceKeeper
 
@@ -11,10 +12,10 @@ __all__ = ["preview"]
 
 
 @contextlib.contextmanager
-def preview(keeper: VoiceKeeper, message: VoiceMessage) -> Iterator[Player]:
-    """A player of a kept message; what listens to an output or a microphone is paused meanwhile.
+def preview(keeper: VoiceKeeper, path: Path) -> Iterator[Player]:
+    """A player of a kept message; a listening to an output or microphone is paused meanwhile.
 
-    Applications are followed each alone, and this one never: there nothing is missed.
+    A listening to applications needs no pause: each is followed alone, and this one never.
 
     Raises:
         CaptureError: The file cannot be read, or there is no output.
@@ -24,7 +25,7 @@ def preview(keeper: VoiceKeeper, message: VoiceMessage) -> Iterator[Player]:
     if is_pausing:
         keeper.pause()
     try:
-        with Player(message.path) as player:
+        with Player(path) as player:
             yield player
     finally:
         if is_pausing:

@@ -1,7 +1,7 @@
-"""Says why nothing is heard: the application does not play, or plays nothing but silence."""
+"""Finds why no sound comes: the application does not play, or plays silence."""
 
 from capture.live.event_log import EventLog
-from capture.live.lookout import name_players
+from capture.live.rule_watch import name_players
 from capture.model.events import EventKind
 from capture.model.signal import SoundState
 from capture.sources.base import AudioSource
@@ -16,11 +16,11 @@ SILENT_AFTER_S = 10.0
 
 
 class QuietWatch:
-    """Watches a source of which nothing may come. Used from one thread.
+    """Watches a source that may give no sound. Used from one thread.
 
     Args:
         app: The application that is waited for; ``None`` where it may be any.
-        events: Told, once each.
+        events: Gets each finding once.
     """
 
     def __init__(self, app: str | None, events: EventLog) -> None:
@@ -30,21 +30,21 @@ class QuietWatch:
         self._silent_ns = 0
         self._has_heard = False
 
-    def meet(self) -> None:
-        """A stream began: the application is there."""
+    def note_stream(self) -> None:
+        """Note that a stream began."""
         self._awaited = None
 
-    def hear(self) -> None:
-        """Something sounds: it is not quiet."""
+    def note_sound(self) -> None:
+        """Note that something sounds."""
         self._has_heard = True
 
     def step(self, source: AudioSource, at_ns: int) -> None:
-        """Look at what is listened to; asks the sound server once at most."""
+        """Check the source; asks the sound server once at most."""
         if self._since_ns is None:
             self._since_ns = self._silent_ns = at_ns
         is_late = at_ns - self._since_ns >= NOT_THERE_AFTER_S * NS_PER_S
         if self._awaited is not None and is_late:
-            # Told, and not kept as a warning: it may come yet.
+            # An event, but no warning of the result: the sound may come yet.
             self._events.emit(
                 EventKind.WARNING,
                 f"no application named {self._awaited} is playing; {name_players()}; still waiting",
@@ -53,4 +53,4 @@ class QuietWatch:
         if source.sound_state is not SoundState.PLAYING or self._has_heard:
             self._silent_ns = at_ns
         elif at_ns - self._silent_ns >= SILENT_AFTER_S * NS_PER_S:
-            self._events.warn(f"{source.label} plays, but all that comes of it is silence")
+            self._events.warn(f"{source.label} plays, but gives only silence")

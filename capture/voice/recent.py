@@ -1,4 +1,4 @@
-"""The sound of the last seconds or minutes, in memory, and nowhere else."""
+"""The sound of the last seconds or minutes, in memory only."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ __all__ = ["Recent"]
 
 
 class Recent:
-    """A bounded run of blocks of one stream; used from one thread.
+    """The last blocks of one stream, up to a length; used from one thread.
 
     Args:
         keep_frames: How much is held at least, once there was so much; a block more at most.
@@ -20,16 +20,16 @@ class Recent:
         self._keep_frames = keep_frames
         self._blocks: deque[NDArray[Any]] = deque()
         self.end_frame = 0
-        """Frames that were ever added."""
+        """Number of frames that were ever added."""
         self._held_frames = 0
 
     @property
     def start_frame(self) -> int:
-        """The oldest frame that is still held."""
+        """Index of the oldest frame in memory."""
         return self.end_frame - self._held_frames
 
     def add(self, samples: NDArray[Any]) -> None:
-        """Append a block of shape (frames, channels); kept as it is, not copied."""
+        """Append a block of shape (frames, channels); it is not copied."""
         if not len(samples):
             return
         self._blocks.append(samples)
@@ -39,7 +39,7 @@ class Recent:
             self._held_frames -= len(self._blocks.popleft())
 
     def between(self, first_frame: int, end_frame: int) -> Iterator[NDArray[Any]]:
-        """What is held of a stretch, in its blocks."""
+        """The blocks between two frames, as far as they are in memory."""
         at = self.start_frame
         for block in self._blocks:
             first, last = max(first_frame - at, 0), min(end_frame - at, len(block))

@@ -1,8 +1,8 @@
-"""The file of a finished message: cut, encoded, named, tagged; also of one that a crash left.
+"""Saves a finished message: cut, encoded, named, tagged; also one that a crash interrupted.
 
-Everything that the file says of itself is known by now, so its length is in its name and its tags,
-and sound whose channels are the same becomes mono. Nothing has the final name before it is whole,
-and the growing file goes last.
+All facts about the message are known by now, so its length is in its name and its tags, and sound
+whose channels are the same becomes mono. Nothing has the final name before it is whole, and the
+growing file is deleted last.
 """
 
 import functools
@@ -23,7 +23,7 @@ from capture.hints import Advice
 from capture.journal import MESSAGE_RECIPE, is_message, read_journal, require_ended
 from capture.levels import LevelMeter, Loudness
 from capture.media.formats import size_warning, suffix_of
-from capture.media.output import as_output_error, keep
+from capture.media.output import as_output_error, sync
 from capture.media.write.export import open_sound
 from capture.media.write.growing import discard_growing, rate_of, read_growing
 from capture.media.write.sndfile import as_float32
@@ -39,7 +39,7 @@ from capture.units import NS_PER_S
 __all__ = ["Heard", "app_label", "facts_of", "recipe_of", "recover_message", "save", "wall_time"]
 
 MESSENGERS = ("WhatsApp", "Telegram", "Signal", "Messenger", "Threema", "Viber", "Discord")
-"""Looked for in an application's name, and in what a browser says it plays."""
+"""Looked for in an application's name, and in the page title of a browser."""
 BROWSERS = ("firefox", "librewolf", "chrom", "edge", "brave", "opera", "vivaldi", "safari", "web")
 """Parts of what browsers call themselves; Epiphany's sound is WebKit's."""
 SAME_CHANNELS = 2
@@ -48,14 +48,14 @@ FAINT_DBFS = -45.0
 """A message that is never louder than this is hard to understand: 10 dB below the softest that
 ``tests/scenes.py`` makes."""
 CLIPPED_S = 0.3
-"""So much in pieces with a run of samples at full scale is distortion that is heard."""
+"""So much sound in pieces with a run of samples at full scale is audible distortion."""
 PIECE_S = 0.04
 """Length of such a piece, as of the blocks that the watchdog of a recording looks at."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What is known of a message besides its sound."""
+    """The facts about a message besides its sound."""
 
     source: str
     """Label of the source."""
@@ -71,7 +71,7 @@ def wall_time(captured_ns: int) -> float:
 
 
 def recipe_of(spec: VoiceSpec, heard: Heard) -> dict[str, Any]:
-    """What the journal of a growing message says, so that another process can finish it."""
+    """The entry in a growing file's journal from which another process can finish it."""
     return {
         "kind": MESSAGE_RECIPE,
         "file": asdict(spec.file),
@@ -87,10 +87,10 @@ def recipe_of(spec: VoiceSpec, heard: Heard) -> dict[str, Any]:
 
 
 def app_label(details: Mapping[str, Any]) -> str:
-    """What to call an application in a file's name: the messenger, where it is known to be one.
+    """The name of an application for a file name: the messenger's, where it is a known one.
 
-    A messenger in a browser is a page of it; its title tells. In a player it is a song's: there are
-    songs of signals.
+    A messenger in a browser is known by the page title. The title of a player does not count: it
+    may be that of a song, and there are songs of the name Signal.
     """
     app = str(details.get("app") or "")
     words = app.casefold()
@@ -101,7 +101,7 @@ def app_label(details: Mapping[str, Any]) -> str:
 
 
 def facts_of(heard: Heard, length_s: float) -> Facts:
-    """What is known of a heard message, as of all kept messages."""
+    """The facts of a heard message, in the form of all kept messages."""
     return Facts(
         origin=Origin.HEARD,
         length_s=length_s,
@@ -115,8 +115,8 @@ def facts_of(heard: Heard, length_s: float) -> Facts:
 # ------------------------------------------------------------------------------------------ saving
 
 
-class _Look:
-    """What a message sounds like; gathered in one pass, before it is encoded."""
+class _Analysis:
+    """Properties of a message's sound, found in one pass before it is encoded."""
 
     def __init__(self, rate_hz: int) -> None:
         self.frames = 0
@@ -140,11 +140,11 @@ class _Look:
 
     @property
     def is_mono(self) -> bool:
-        """Whether one channel holds all of it; opposite ones would cancel in one loudspeaker."""
+        """Whether one channel has all sound; opposite ones would cancel in one loudspeaker."""
         return self._is_same or self._is_opposite
 
     def warnings(self) -> tuple[str, ...]:
-        """What is worth knowing about its level."""
+        """Warnings about its level."""
         if self.loudness.clipped_s >= CLIPPED_S:
             return ("it is clipped: turn the player down and play it again",)
         if self.loudness.peak_dbfs < FAINT_DBFS:
@@ -155,7 +155,7 @@ class _Look:
 def save(
     blocks: Callable[[], Iterable[NDArray[np.int16]]], rate_hz: int, heard: Heard, spec: VoiceSpec
 ) -> VoiceMessage:
-    """Make the file of a message.
+    """Encode a message into its file, and record it in the library.
 
     Args:
         blocks: Gives its sound from the beginning, int16 of shape (frames, channels); called twice.
@@ -168,7 +168,7 @@ def save(
     Raises:
         OutputError: It cannot be written; nothing is left of it.
     """
-    look = _Look(rate_hz)
+    look = _Analysis(rate_hz)
     channels = 1
     for block in blocks():
         look.add(block)
@@ -188,7 +188,7 @@ def save(
             ) as writer:
                 for block in blocks():
                     writer.write(block[:, :1] if look.is_mono else block)
-            keep(part)
+            sync(part)
             path = publish(part, target, number=True)
         except BaseException:
             part.unlink(missing_ok=True)
@@ -208,11 +208,11 @@ def save(
         picture=_draw(path, blocks, length_s) if spec.with_picture else None,
         warnings=(*look.warnings(), *((too_large,) if too_large else ())),
     )
-    return _remember(message, facts, look) if spec.library and is_enabled() else message
+    return _record(message, facts, look) if spec.library and is_enabled() else message
 
 
-def _remember(message: VoiceMessage, facts: Facts, look: _Look) -> VoiceMessage:
-    """Write a message down as a kept one; where that fails its file is kept all the same."""
+def _record(message: VoiceMessage, facts: Facts, look: _Analysis) -> VoiceMessage:
+    """Record a message in the library; if that fails its file is kept all the same."""
     try:
         kept = describe(message.path, facts, peaks=pack(look.peaks.take()), picture=message.picture)
         record([kept])
@@ -241,7 +241,7 @@ def _iso(moment_s: float) -> str:
 def _draw(
     path: Path, blocks: Callable[[], Iterable[NDArray[np.int16]]], length_s: float
 ) -> Path | None:
-    """The waveform's picture beside a message; ``None`` where it cannot be written."""
+    """Draw the waveform beside a message; ``None`` where it cannot be written."""
     from capture.media.write.waveform import Peaks, bar_count, save_waveform  # noqa: PLC0415 - OpenCV
 
     peaks = Peaks(bar_count(duration_s=length_s))
@@ -261,7 +261,7 @@ def _draw(
 
 
 def recover_message(path: Path) -> tuple[VoiceMessage, ...]:
-    """Finish what a crash left of a message: cut, encode and name it as its keeper would have.
+    """Finish a message that a crash interrupted: cut, encode and name it as usual.
 
     The growing file and its journal are removed when all is saved.
 
@@ -306,7 +306,7 @@ def recover_message(path: Path) -> tuple[VoiceMessage, ...]:
 
 
 def _spans(path: Path, gate: GateSpec, rate_hz: int) -> list[tuple[int, int]]:
-    """First and last frame of the messages in a growing file; of all that sounds, if none is.
+    """First and last frame of the messages in a growing file; if there are none, of all sound.
 
     What was cut off in its first second may be too short to be known as speech: better a ping too
     many than a message lost.

@@ -15,7 +15,7 @@ from capture.media.write.encode import VideoEncoder
 from capture.media.write.mux import open_file
 from capture.media.write.picture import kept_picture
 from capture.opencv import cv2
-from capture.recording.lanes import KEY_PICTURE_EVERY_NS
+from capture.recording.segments import KEY_PICTURE_EVERY_NS
 from scripts.benchmark.desktops import show, tone
 from scripts.benchmark.recorders import RECORDERS, SIZE_PX, Run
 from scripts.benchmark.report import say, table

@@ -238,7 +238,7 @@ def _start(
 ) -> subprocess.Popen[str]:
     # OpenCV, once imported, points every Qt program to its own plugins.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("QT_")}
-    # Not under the desktop's keeper, whose CPU time would be counted as well.
+    # Not under the desktop's supervisor, whose CPU time would be counted as well.
     return subprocess.Popen(
         command,
         env=inherited | variables,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import ctypes
+import importlib
 import re
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 
 import capture
 from capture.cli.app import app, run
-from capture.cli.record import DEFAULTS, check
+from capture.cli.record import DEFAULTS
 from capture.errors import ConfigError, OutputError
 
 COMMANDS = (
@@ -124,10 +125,10 @@ def test_a_file_for_sound_alone_gets_no_pictures_unless_they_are_asked_for(
     _, bound, _ = app.parse_args(arguments, print_error=False, exit_on_error=False)
     options = bound.arguments.get("options", DEFAULTS)
     if not wrong:
-        check(options.spec(bound.arguments["output"], ()))
+        capture.check_recording(options.spec(bound.arguments["output"], ()))
         return
     with pytest.raises(ConfigError, match=re.escape(wrong)):
-        check(options.spec(bound.arguments["output"], ()))
+        capture.check_recording(options.spec(bound.arguments["output"], ()))
 
 
 def test_without_screen_and_sound_server_record_names_the_private_desktop(
@@ -188,12 +189,13 @@ def test_the_public_names_are_those_listed() -> None:
 
 def test_type_checkers_see_the_same_public_names() -> None:
     tree = ast.parse(Path(capture.__file__).read_text(encoding="utf-8"))
-    seen = {
-        (node.module, alias.asname)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-        if alias.asname is not None
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    seen = {(node.module, alias.asname) for node in imports for alias in node.names if alias.asname}
+    seen |= {
+        (node.module, name)
+        for node in imports
+        if node.module and node.names[0].name == "*"
+        for name in importlib.import_module(node.module).__all__
     }
     assert seen == {(place, name) for name, place in capture._PLACE_OF.items()}
 

@@ -417,9 +417,9 @@ def test_an_output_folder_is_made(film: Path, capsys: pytest.CaptureFixture[str]
 
 def test_a_cut_says_where_it_is(film: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["extract", str(film), "--start", "0.5", "--end", "1.0"]) == 0
-    told = re.search(r"([\d.]+) to +([\d.]+) s", capsys.readouterr().err)
-    assert told is not None
-    start_s, end_s = map(float, told.groups())
+    span = re.search(r"([\d.]+) to +([\d.]+) s", capsys.readouterr().err)
+    assert span is not None
+    start_s, end_s = map(float, span.groups())
     assert start_s == pytest.approx(0.5, abs=0.025)  # packets have 21 ms
     assert end_s == pytest.approx(1.0, abs=0.025)
     assert run(["extract", str(film)]) == 0

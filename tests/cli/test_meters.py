@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from capture.cli.keys import legend
 from capture.cli.meters import PeakHold, plain_line, render
 from capture.model.recording import Snapshot, State
 from capture.model.signal import Level
@@ -27,7 +28,7 @@ SNAPSHOT = Snapshot(
 
 def shown(snapshot: Snapshot) -> list[str]:
     console = Console(file=io.StringIO(), width=100, color_system=None)
-    console.print(render(snapshot, PeakHold()))
+    console.print(render(snapshot, PeakHold(), legend({"pause", "resume", "stop", "mark"})))
     assert isinstance(console.file, io.StringIO)
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 

@@ -41,7 +41,7 @@ def schedule(*words: str) -> int:
     return run(["schedule", *words])
 
 
-def told(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
+def run_as_json(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
     capsys.readouterr()
     assert schedule(*words, "--json") == 0
     return json.loads(capsys.readouterr().out)
@@ -107,20 +107,20 @@ def test_a_job_from_its_addition_to_its_removal(
 ) -> None:
     words = ("--for", "45m", "--name", "standup", "--to", str(tmp_path / "out"), "--runs", "5")
     assert schedule("add", "weekdays 09:00", *words, "--", "--screen", "1", "--audio", "mic") == 0
-    (job,) = told(capsys, "list")["jobs"]
+    (job,) = run_as_json(capsys, "list")["jobs"]
     spec = job["spec"]["spec"]
     assert (job["spec"]["kind"], spec["duration_s"], job["runs_left"]) == ("recording", 2700, 5)
     assert (spec["video"]["target"]["number"], spec["audio"][0]["source"]) == (1, "mic")
     assert spec["output"] == str(tmp_path / "out" / "standup.mp4")
-    assert len(told(capsys, "next", "20")["runs"]) == 5
+    assert len(run_as_json(capsys, "next", "20")["runs"]) == 5
     assert (
         schedule("edit", "standup", "--when", "daily 10:00", "--for", "5m", "--clear", "runs") == 0
     )
-    (job,) = told(capsys, "list")["jobs"]
+    (job,) = run_as_json(capsys, "list")["jobs"]
     assert (job["when"], job["runs_left"]) == ("daily 10:00", None)
     assert job["spec"]["spec"] == spec | {"duration_s": 300}
     assert schedule("edit", "standup", "--", "--no-video") == 0
-    (job,) = told(capsys, "list")["jobs"]
+    (job,) = run_as_json(capsys, "list")["jobs"]
     assert job["spec"]["spec"] == spec | {
         "duration_s": 300,
         "output": str(tmp_path / "out" / "standup.m4a"),
@@ -129,13 +129,13 @@ def test_a_job_from_its_addition_to_its_removal(
     }
     assert schedule("edit", "standup", "--", "--fps", "900") == 2
     assert schedule("pause", "standup") == 0
-    assert told(capsys, "list")["jobs"][0]["next"] is None
-    assert told(capsys, "next")["runs"] == []
+    assert run_as_json(capsys, "list")["jobs"][0]["next"] is None
+    assert run_as_json(capsys, "next")["runs"] == []
     assert schedule("resume", "standup") == 0
-    assert told(capsys, "list")["jobs"][0]["next"]
-    assert told(capsys, "log", "standup")["runs"] == []
+    assert run_as_json(capsys, "list")["jobs"][0]["next"]
+    assert run_as_json(capsys, "log", "standup")["runs"] == []
     assert schedule("remove", "standup") == 0
-    assert told(capsys, "list")["jobs"] == []
+    assert run_as_json(capsys, "list")["jobs"] == []
     for command in ("remove", "pause", "resume", "run", "log", "edit"):
         capsys.readouterr()
         assert schedule(command, "standup") == 2
@@ -190,10 +190,10 @@ def test_a_run_by_hand_records_and_is_in_the_log(
     first = Path(capsys.readouterr().out.strip())
     assert first.name.startswith("card 20")
     assert measure(first).length_s == pytest.approx(1.0, abs=0.05)
-    done = told(capsys, "run", "card")
+    done = run_as_json(capsys, "run", "card")
     assert (done["status"], done["exit_code"]) == ("done", 0)
     assert [*target.parent.iterdir()] == [Path(done["paths"][0])]  # --keep 1
-    assert len(told(capsys, "log", "card")["runs"]) == 2
+    assert len(run_as_json(capsys, "log", "card")["runs"]) == 2
     assert schedule("log", "card", "--text") == 0
     said = capsys.readouterr().err
     assert '"width_px": 320, "height_px": 240' in said
@@ -273,13 +273,13 @@ def test_what_may_keep_a_job_from_recording_is_warned_of(
         lines = capsys.readouterr().err.splitlines()
         said[name] = [line for line in lines if line.startswith("warning: ")]
     assert "there is no screen to read" in said["film"][0]
-    assert "no sound server answers (--audio mic)" in said["film"][1]
+    assert "no sound server answers (mic)" in said["film"][1]
     assert "nothing ends these recordings" in said["film"][2]
     assert [line.partition(": ")[2] for line in said["sound"]] == [
-        "not there now: no sound server answers (--audio system)"
+        "not there now: no sound server answers (system)"
     ]
     assert [line.partition(": ")[2] for line in said["voice"]] == [
-        "not there now: no sound server answers (--from mic)"
+        "not there now: no sound server answers (mic)"
     ]
     assert said["alone"] == said["card"] == []
     assert schedule("list") == 0
@@ -396,8 +396,8 @@ def test_a_damaged_schedule_is_one_sentence(
     [
         (["--at", "2020-01-01 09:00"], "in the past"),
         (["--at", "soon"], "is no time"),
-        (["--at", "23:59", "--delay", "5s"], "both say when to begin"),
-        (["--start-within", "5s"], "nothing to wait for"),
+        (["--at", "23:59", "--delay", "5s"], "cannot both be set"),
+        (["--start-within", "5s"], "no rule to wait for"),
         (["--audio", "none", "--stop-when", "silence:5s"], "no sound is recorded"),
     ],
 )

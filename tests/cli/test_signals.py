@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from capture.cli.signals import StopSignals
+from capture.errors import BackendUnavailableError, NothingRecordedError
 
 if sys.platform == "win32":
     pytest.skip("signals as they are elsewhere", allow_module_level=True)
@@ -86,6 +87,19 @@ def test_the_first_one_stops_and_a_second_deliberate_one_aborts(
         assert until(lambda: work.reasons)
         assert until(lambda: work.aborted) if aborted else not work.aborted
     assert work.reasons == [reason]
+
+
+def test_an_error_of_a_start_that_was_interrupted_is_no_error() -> None:
+    lacking = BackendUnavailableError("its helper was interrupted too")
+    with StopSignals() as signals:
+        signals.is_starting = True
+        assert not signals.explains(lacking)
+        send(signal.SIGINT)
+        assert signals.wait(WITHIN_S)
+        assert signals.explains(lacking)
+        signals.is_starting = False
+        assert not signals.explains(lacking)
+        assert signals.explains(NothingRecordedError("stopped at once"))
 
 
 def test_the_main_thread_may_hold_the_lock_that_ending_needs() -> None:

@@ -6,20 +6,18 @@ from typing import Any
 
 import pytest
 
-from capture.cli.values import (
-    as_target,
+from capture.cli.values import as_target, parse_dimensions, parse_rect
+from capture.errors import ConfigError
+from capture.geometry import Rect
+from capture.specs.target import Desktop, Region, Screen, TestCard, Window
+from capture.units import (
     format_clock,
     format_dbfs,
     format_duration,
     format_size,
-    parse_dimensions,
     parse_duration,
-    parse_rect,
     parse_size,
 )
-from capture.errors import ConfigError
-from capture.geometry import Rect
-from capture.specs.target import Desktop, Region, Screen, TestCard, Window
 
 CORNER = Rect(0, 0, 2, 2)
 

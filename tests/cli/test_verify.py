@@ -68,7 +68,7 @@ def test_json_is_an_object_a_file(
 
 
 @pytest.mark.parametrize(
-    ("content", "code", "told"),
+    ("content", "code", "message"),
     [
         (None, 2, "there is no "),
         ("folder", 2, " is a folder"),
@@ -79,7 +79,7 @@ def test_json_is_an_object_a_file(
 def test_what_is_no_recording_is_one_sentence_and_a_hint(
     content: bytes | str | None,
     code: int,
-    told: str,
+    message: str,
     *,
     tmp_path: Path,
     clip: Path,
@@ -92,7 +92,7 @@ def test_what_is_no_recording_is_one_sentence_and_a_hint(
         path.mkdir()
     assert run(["verify", str(path), str(clip)]) == code
     shown = capsys.readouterr()
-    assert told in shown.err
+    assert message in shown.err
     assert path.name in shown.err
     assert shown.err.startswith("error: ")
     assert "\nhint: " in shown.err

@@ -31,6 +31,9 @@ class Asked:
     def keep(self) -> None:
         self.calls.append("keep")
 
+    def actions(self) -> dict[str, Any]:
+        return {"keep": self.keep}
+
 
 def message(name: str) -> VoiceMessage:
     return VoiceMessage(Path(name), "system", None, "", 1.0, 1, -20.0, -30.0)
@@ -65,5 +68,8 @@ def test_the_answer_is_about_what_was_asked(
 
 def test_a_key_without_a_name_does_nothing() -> None:
     view, keeper = LiveView(), Asked()
-    view._press("", cast("Any", keeper), OPEN)
+    for key in ("", "s", "x"):
+        view._press(key, cast("Any", keeper), OPEN)
     assert keeper.calls == []
+    view._press("\r", cast("Any", keeper), OPEN)
+    assert keeper.calls == ["keep"]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.device
 
-OpenPlayback: TypeAlias = "Callable[[], AbstractContextManager[tuple[Playback, Ear]]]"
+OpenPlayback: TypeAlias = "Callable[[], AbstractContextManager[tuple[Playback, Listener]]]"
 
 LENGTH = RATE_HZ + 77
 """Frames: twice the buffer, and no whole number of blocks."""
@@ -46,7 +46,7 @@ def portaudio() -> Playback:
 WAYS = {"pulse": lambda: _PulsePlayback(RATE_HZ, 2), "portaudio": portaudio}
 
 
-class Ear:
+class Listener:
     """What the output plays."""
 
     def __init__(self, server: str) -> None:
@@ -83,14 +83,14 @@ def open_way(request: pytest.FixtureRequest) -> OpenPlayback:
     address: str = request.getfixturevalue(server)
 
     @contextmanager
-    def opened() -> Iterator[tuple[Playback, Ear]]:
-        ear = Ear(server)
+    def opened() -> Iterator[tuple[Playback, Listener]]:
+        listener = Listener(server)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PULSE_SERVER", address)
             with open_audio(AudioSpec("system")) as output, WAYS[way]() as playback:
-                output.start(ear.blocks.append, lambda _: None)
-                until(lambda: ear.blocks)
-                yield playback, ear
+                output.start(listener.blocks.append, lambda _: None)
+                until(lambda: listener.blocks)
+                yield playback, listener
 
     return opened
 
@@ -107,7 +107,7 @@ def write_all(playback: Playback, samples: NDArray[np.float32]) -> None:
 
 
 def test_what_is_written_is_heard_and_it_is_known_how_far(open_way: OpenPlayback) -> None:
-    with open_way() as (playback, ear):
+    with open_way() as (playback, listener):
         assert (playback.rate_hz, playback.channels) == (RATE_HZ, 2)
         assert playback.position_frames == 0
         write_all(playback, counted(0, LENGTH))
@@ -119,7 +119,7 @@ def test_what_is_written_is_heard_and_it_is_known_how_far(open_way: OpenPlayback
             time.sleep(0.01)
         assert positions == sorted(positions)
         assert playback.position_frames == LENGTH
-        ear.check(0, LENGTH)
+        listener.check(0, LENGTH)
 
 
 def test_no_more_is_taken_than_there_is_room_for(open_way: OpenPlayback) -> None:
@@ -133,7 +133,7 @@ def test_no_more_is_taken_than_there_is_room_for(open_way: OpenPlayback) -> None
 
 def test_a_pause_is_silent_and_what_follows_is_whole(open_way: OpenPlayback) -> None:
     frames = round(BUFFER_S * RATE_HZ)
-    with open_way() as (playback, ear):
+    with open_way() as (playback, listener):
         playback.pause()
         assert playback.is_paused
         assert playback.write(counted(0, frames)) == frames
@@ -141,15 +141,15 @@ def test_a_pause_is_silent_and_what_follows_is_whole(open_way: OpenPlayback) -> 
         time.sleep(HELD_S)  # for twice as long as it is
         assert playback.position_frames < frames
         assert not playback.is_over
-        assert len(ear.frames()) < frames
+        assert len(listener.frames()) < frames
         playback.resume()
         assert not playback.is_paused
         until(lambda: playback.is_over)
-        ear.check(0, frames)
+        listener.check(0, frames)
 
 
 def test_a_new_beginning_forgets_what_was_not_heard(open_way: OpenPlayback) -> None:
-    with open_way() as (playback, ear):
+    with open_way() as (playback, listener):
         playback.pause()
         playback.write(counted(0, RATE_HZ // 2))
         playback.end()
@@ -161,8 +161,8 @@ def test_a_new_beginning_forgets_what_was_not_heard(open_way: OpenPlayback) -> N
         playback.end()
         until(lambda: playback.is_over)
         assert playback.position_frames == LENGTH
-        ear.check(RATE_HZ, LENGTH)
-        assert len(ear.frames()) < LENGTH + RATE_HZ // 2
+        listener.check(RATE_HZ, LENGTH)
+        assert len(listener.frames()) < LENGTH + RATE_HZ // 2
 
 
 def test_it_may_be_closed_twice_and_in_the_middle(open_way: OpenPlayback) -> None:

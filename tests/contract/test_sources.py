@@ -240,7 +240,7 @@ def test_a_hurried_screen_does_not_rest(open_screen: OpenScreen) -> None:
     with open_screen() as (screen, _):
         screen.grab()
         until_ns = now_ns() + round(PATIENCE_S * NS_PER_S)
-        screen.hurry()
+        screen.wake()
         screen.rest(until_ns)
         assert now_ns() < until_ns
 

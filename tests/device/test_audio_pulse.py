@@ -373,7 +373,7 @@ def test_names_that_do_not_exist() -> None:
     with pytest.raises(DeviceNotFoundError) as unknown:
         pulse.PulseOutput("kitchen")
     assert "spk" in str(unknown.value.hint)
-    with pytest.raises(DeviceNotFoundError, match="no microphone"):
+    with pytest.raises(DeviceNotFoundError, match="has no microphone"):
         pulse.PulseMicrophone()  # monitors are no microphones
 
 

@@ -188,7 +188,7 @@ def test_the_owners_death_ends_everything(how: signal.Signals) -> None:
     ) as owner:
         assert owner.stdout is not None
         directory = Path(owner.stdout.readline().strip())
-        # Three keepers, two servers, and the program's tree.
+        # Three supervisors, two servers, and the program's tree.
         wait_for(lambda: len(descendants(owner.pid)) >= 10)
         tree = descendants(owner.pid)
         owner.send_signal(how)

@@ -228,12 +228,12 @@ def test_a_screen_that_is_killed_leaves_the_sound_going_on(record: Any, tmp_path
 
 
 def _kill_screen(desktop: PrivateDesktop) -> None:
-    """End the X server of a desktop: the child of one of its keepers."""
-    keepers = {server.pid for server in desktop._servers}
+    """End the X server of a desktop: the child of one of its supervisors."""
+    supervisors = {server.pid for server in desktop._servers}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             name, _, rest = path.read_text().partition("(")[2].rpartition(")")
-            if name == "Xvfb" and int(rest.split()[1]) in keepers:
+            if name == "Xvfb" and int(rest.split()[1]) in supervisors:
                 os.kill(int(path.parent.name), signal.SIGKILL)
                 return
     raise AssertionError("no X server")

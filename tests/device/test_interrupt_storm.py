@@ -180,6 +180,8 @@ def fault_in(folder: Path, *, must_be: bool) -> str:
 
 def what_is_wrong(path: Path) -> str:
     """With a file that was left: one that is no recording, or that does not open to its end."""
+    if path.name == "messages.jsonl":  # what the files of messages cannot carry
+        return ""
     if path.suffix not in {".mkv", ".opus"} or ".part" in path.name:
         return f"{path.name} is left behind"
     try:

@@ -200,17 +200,19 @@ def test_what_is_recorded_ignores_it_as_well(tmp_path: Path) -> None:
     )
     until(lambda: show.exists() and show.read_text().strip())
     command_pid = int(show.read_text())
-    keeper_pid = int(Path(f"/proc/{command_pid}/stat").read_text().rpartition(")")[2].split()[1])
-    for pid in (command_pid, keeper_pid):
+    supervisor_pid = int(
+        Path(f"/proc/{command_pid}/stat").read_text().rpartition(")")[2].split()[1]
+    )
+    for pid in (command_pid, supervisor_pid):
         for number in (signal.SIGHUP, signal.SIGTERM):
             os.kill(pid, number)
     time.sleep(1.0)  # they would have ended
     assert process.poll() is None
-    for pid in (command_pid, keeper_pid):
+    for pid in (command_pid, supervisor_pid):
         os.kill(pid, 0)
     assert end(process) == 0
     assert not Path(f"/proc/{command_pid}").exists()
-    assert not Path(f"/proc/{keeper_pid}").exists()
+    assert not Path(f"/proc/{supervisor_pid}").exists()
 
 
 def test_a_batch_goes_on(tmp_path: Path) -> None:

@@ -278,7 +278,7 @@ def test_the_end_of_the_command_ends_the_recording(
         (["--fps", "0"], 2, "0 pictures"),
         (["--fps", "1000"], 2, "1000 pictures"),
         (["--duration", "soon"], 2, "soon"),
-        (["--no-video", "--audio", "none"], 2, "nothing to record"),
+        (["--no-video", "--audio", "none"], 2, "neither pictures nor sound"),
         (["--", "no-such-program"], 1, "no-such-program"),
     ],
 )

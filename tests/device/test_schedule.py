@@ -185,8 +185,8 @@ def check_failed(failed: Run, tmp_path: Path, exit_code: int, attempts: int) -> 
     assert failed.message == f"the command ended with exit code {exit_code}"
     assert (failed.attempt, len(failed.paths)) == (attempts, attempts)
     assert all(measure(Path(path)).length_s > 0 for path in failed.paths)
-    told = json.loads((tmp_path / f"{failed.job_name}-fail.json").read_text())
-    assert (told["status"], told["paths"]) == ("failed", list(failed.paths))
+    run = json.loads((tmp_path / f"{failed.job_name}-fail.json").read_text())
+    assert (run["status"], run["paths"]) == ("failed", list(failed.paths))
     assert not (tmp_path / f"{failed.job_name}-done.json").exists()
 
 
@@ -419,7 +419,7 @@ def test_ending_the_daemon_ends_its_recorders_cleanly(store: Store, tmp_path: Pa
     with serving():
         wait_for_files(store, [job], tmp_path)
     (each,) = store.runs(job)
-    assert (each.status, each.message) == (Status.INTERRUPTED, "it was told to end early")
+    assert (each.status, each.message) == (Status.INTERRUPTED, "the recorder was stopped early")
     assert measure(Path(each.paths[0])).length_s == pytest.approx(each.length_s, abs=0.1)
     assert run(["schedule", "log", "cut"]) == 0
 
@@ -454,5 +454,5 @@ def test_a_daemon_that_is_ended_before_the_time_leaves_nothing_running(
         assert daemon.wait(PATIENCE_S) == 0
     (each,) = store.runs(job)
     assert (each.status, each.paths) == (Status.INTERRUPTED, ())
-    assert each.message == "it was told to end before anything was recorded"
+    assert each.message == "the recorder was stopped before anything was recorded"
     assert find_pid(store.runs_folder, each) is None

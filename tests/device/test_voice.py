@@ -416,9 +416,9 @@ def test_a_recovery_that_is_killed_leaves_nothing_behind(tmp_path: Path) -> None
         (("--stop-when", "silence:1s"), 1, "no message was heard"),
         (("--start-when", "sound"), 2, "every message begins with its sound"),
         (("--start-when", "rain"), 2, "'rain' is no start rule"),
-        (("--start-within", "1s"), 2, "nothing to wait for"),
+        (("--start-within", "1s"), 2, "no rule to wait for"),
         (("--stop-when", "window-closed"), 2, "names nothing"),
-        (("--stop-when", "size:0"), 2, "more than nothing"),
+        (("--stop-when", "size:0"), 2, "must have a limit above 0"),
         (("--start-when", "app:none", "--start-within", "0.2s"), 1, "app:none did not come within"),
     ],
 )

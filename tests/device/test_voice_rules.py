@@ -206,7 +206,7 @@ def test_a_source_that_plays_nothing_but_silence_is_said(
         listening.wait_for(EventKind.STARTED)
         with playing(WITHIN_S, peak=0.0):
             warning = listening.wait_for(EventKind.WARNING, "silence")
-    assert warning.message == "app radio plays, but all that comes of it is silence"
+    assert warning.message == "app radio plays, but gives only silence"
     assert warning.message in listening.result().warnings
 
 

@@ -153,7 +153,8 @@ def test_a_disk_that_fails(code: int, said: str, tmp_path: Path, start: Start) -
     session = sessions[path]
     handed.wait(1.8)
     assert session._segments is not None
-    writer: Any = session._segments.segment(0).file
+    segment: Any = session._segments.segment(0)
+    writer = segment.file
     writer._container = _Failing(writer._container, OSError(code, os.strerror(code)))
     error = failed(session)
     assert said in error.message
@@ -253,7 +254,8 @@ def test_the_old_file_stays_when_the_disk_fails_under_the_new_one(
     session = sessions[path]
     handed.wait(1.2)
     assert session._segments is not None
-    writer: Any = session._segments.segment(0).file
+    segment: Any = session._segments.segment(0)
+    writer = segment.file
     writer._container = _Failing(writer._container, OSError(errno.EIO, "no"))
     error = failed(session)
     check_kept(session, error, new, handed.end_s(new))
@@ -311,6 +313,6 @@ def test_the_forecast_is_a_warning_of_the_session(
     events: list[Event] = []
     with Session(spec(tmp_path / "a.wav", duration_s=36_000.0), events.append):
         time.sleep(2.4)
-    told = [event.message for event in events if event.kind is EventKind.WARNING]
-    assert len(told) == 1
-    assert "the disk will be full before" in told[0]
+    warnings = [event.message for event in events if event.kind is EventKind.WARNING]
+    assert len(warnings) == 1
+    assert "the disk will be full before" in warnings[0]

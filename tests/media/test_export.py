@@ -373,9 +373,9 @@ def test_the_notes_say_what_cannot_be_had() -> None:
 @pytest.mark.parametrize(
     ("spec", "options", "said"),
     [
-        (SoundFileSpec("aiff"), {}, "no format named 'aiff'"),
-        (SoundFileSpec("opus", "best"), {}, "no quality named 'best'"),
-        (SoundFileSpec(messenger="icq"), {}, "no messenger named 'icq'"),
+        (SoundFileSpec("aiff"), {}, "there is no format 'aiff'"),
+        (SoundFileSpec("opus", "best"), {}, "there is no quality 'best'"),
+        (SoundFileSpec(messenger="icq"), {}, "there is no messenger 'icq'"),
         (SoundFileSpec("flac"), {"sample_format": "f32"}, "flac holds no f32"),
         (SoundFileSpec("mp3"), {"channels": 6}, "mp3 holds 2 channels at most"),
     ],

@@ -188,7 +188,7 @@ def test_a_file_for_a_messenger_is_made_once_and_goes_with_the_message(
 
 
 def test_a_messenger_that_is_none_is_refused(tmp_path: Path, library: Library) -> None:
-    with pytest.raises(ConfigError, match="no messenger named 'fax'"):
+    with pytest.raises(ConfigError, match="there is no messenger 'fax'"):
         for_messenger(library.find(keep(tmp_path / "kept")), "fax")
 
 

@@ -178,7 +178,7 @@ def test_encoders_are_proved_before_they_are_used() -> None:
     name, reason = choose_video_encoder("auto", (320, 180), 30)
     assert name in list_video_encoders()
     assert reason
-    with pytest.raises(EncoderUnavailableError, match="no encoder named"):
+    with pytest.raises(EncoderUnavailableError, match="there is no encoder"):
         choose_video_encoder("h266", (320, 180), 30)
 
 

@@ -12,6 +12,7 @@ import pytest
 from capture.media.write.encode import AudioEncoder, VideoEncoder
 from capture.media.write.mux import CODEC_NAMES, container_of, open_file
 from capture.recording.lanes import PictureLane
+from capture.recording.segment_file import FilePlan
 from capture.recording.segments import Segments
 from capture.units import NS_PER_S
 from tests.media.films import read_picture_times, read_sound
@@ -149,22 +150,28 @@ def test_a_picture_that_came_late_in_the_last_slot_adds_none_to_a_constant_rate(
     tmp_path: Path,
 ) -> None:
     video = VideoEncoder(0, name="libx264", quality="medium", fps=FPS, like=shade(0))
-    segments = Segments(
+    files = FilePlan(
         path=tmp_path / "film.mp4",
+        video=video,
+        audio=[],
+        is_split=True,
+        overwrite=False,
+        tags={},
+        certify=lambda: {"tracks": [{"name": "picture", "kind": "video"}]},
+    )
+    segments = Segments(
         video=video,
         audio=[],
         rate_hz=RATE_HZ,
         split_ns=NS_PER_S,
-        overwrite=False,
-        tags={},
+        open_segment=files.open,
         on_done=lambda _path: None,
-        certify=lambda: {"tracks": [{"name": "picture", "kind": "video"}]},
     )
     lane = PictureLane(segments, video, FPS, is_cfr=True, end_ns=2 * NS_PER_S)
     for number in range(2 * FPS):
         late = 0.8 if number else 0.0
         lane.put(shade(number), round((number + late) * NS_PER_S / FPS))
     lane.end(2 * NS_PER_S)
-    segments.box.close()
+    segments.mailbox.close()
     segments.write_all()
     assert [len(read_picture_times(path)) for path in segments.paths] == [FPS, FPS]

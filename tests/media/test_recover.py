@@ -305,7 +305,7 @@ def test_a_fragment_that_never_reached_the_disk_is_told(film: Path) -> None:
         ("empty.mkv", b"", "is empty"),
         ("head.mp4", b"\0\0\0\x1cftypisom", "cannot be read"),
         ("gone.mp4", None, "no file"),
-        ("words.txt", b"text", "no recording into"),
+        ("words.txt", b"text", "no recording can have a name with"),
     ],
 )
 def test_what_cannot_be_recovered_is_said_in_one_sentence(

@@ -12,8 +12,8 @@ import pytest
 import soundfile
 
 from capture import AudioSpec, Event, EventKind, RecordingSpec, Session, TestCard, VideoSpec
-from capture.media.write.anchor import Anchor
 from capture.media.write.encode import pcm16
+from capture.media.write.file_watch import FileWatch
 from capture.recording import segments
 from capture.sources.synthetic import EPOCH_NS
 from capture.sources.synthetic.tone import SyntheticTone, ToneFaults, read_tone
@@ -104,10 +104,10 @@ def test_a_writer_that_stops_costs_pictures_not_memory_and_no_sound(
     may_write = threading.Event()
     may_write.set()
 
-    def look(_: Anchor) -> None:
+    def look(_: FileWatch) -> None:
         may_write.wait(30)  # as a disk that does not answer
 
-    monkeypatch.setattr(Anchor, "tick", look)
+    monkeypatch.setattr(FileWatch, "tick", look)
     video = VideoSpec(TestCard(1920, 1080), quality="lossless", fps=60)
     spec = RecordingSpec(path, video=video, audio=(AudioSpec("synthetic"),))
     events: list[Event] = []
@@ -120,7 +120,7 @@ def test_a_writer_that_stops_costs_pictures_not_memory_and_no_sound(
         before_bytes = _memory_bytes()
         for _ in range(70):
             time.sleep(0.1)
-            weights.append(session._segments.box._weight)
+            weights.append(session._segments.mailbox._weight)
             memory.append(_memory_bytes() - before_bytes)
         dropped = session._inputs.film.dropped
         may_write.set()

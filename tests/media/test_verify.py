@@ -16,7 +16,7 @@ import pytest
 
 from capture import AudioSpec, RecordingSpec, TestCard, VideoSpec, record
 from capture.errors import DamagedFileError
-from capture.media.certificate import certificate_text, parse, room, seal
+from capture.media.certificate import certificate_text, parse, placeholder, seal
 from capture.media.check.probe import probe
 from capture.media.check.verify import Severity, VerifyReport, verify
 from capture.media.extract.job import extract
@@ -128,7 +128,7 @@ def test_what_another_program_copies_is_fine(
     assert faults(verify(copy)) == []
     report = verify(sound)
     assert faults(report) == []
-    assert "a part of a recording: 1 audio track of 1 video and 1 audio tracks" in [
+    assert "it is a part of a recording: 1 audio track of 1 video and 1 audio tracks" in [
         finding.message for finding in report.findings
     ]
 
@@ -209,7 +209,7 @@ def test_dropped_packets_are_a_hole(suffix: str, films: dict[str, Path], tmp_pat
         lambda p: p.stream.type == "video" or not 0.8 <= float(p.pts * p.time_base) < 1.8,
     )
     (hole,) = faults(verify(damaged))
-    assert hole.startswith("test tone: a hole: ")
+    assert hole.startswith("test tone: it has a hole: ")
     assert "s of sound are missing" in hole
 
 
@@ -323,7 +323,7 @@ def test_another_recorders_film_passes_without_a_certificate(suffix: str, tmp_pa
     assert faults(report) == []
     assert report.certificate is None
     assert [finding.message for finding in report.findings] == [
-        "no certificate: nothing to compare it with"
+        "the file has no certificate to compare it with"
     ]
     assert [track.codec for track in report.tracks] == ["h264", "aac"]
     ((start_s, end_s),) = report.tracks[0].black
@@ -346,7 +346,7 @@ def test_long_silence_is_noted(tmp_path: Path) -> None:
     sound = tone(7)
     sound[RATE:] = 0
     report = verify(other_film(tmp_path / "other.mkv", sound))
-    assert any(finding.message.startswith("silent for 6.0 s") for finding in report.findings)
+    assert any(finding.message.startswith("it is silent for 6.0 s") for finding in report.findings)
     silent = verify(other_film(tmp_path / "silent.mkv", 0 * tone(1)))
     assert any("silent from beginning to end" in finding.message for finding in silent.findings)
 
@@ -382,7 +382,7 @@ FACTS: dict[str, Any] = {
 
 
 def test_a_certificate_takes_exactly_its_room_whatever_it_says() -> None:
-    size = len(room(1))
+    size = len(placeholder(1))
     for count in (0, 1, 5, 500):
         text = certificate_text(FACTS | {"warnings": ["the sound is lost"] * count}, size)
         assert len(text.encode()) == size
@@ -401,14 +401,14 @@ def test_a_certificate_that_cannot_be_read_is_none() -> None:
     assert parse("capture-certificate:{") is None
     assert parse('capture-certificate:{"tracks":[{}]}') is None
     assert parse("capture-certificate:[]") is None
-    unfinished = parse(f"holiday\n{room(2)}")
+    unfinished = parse(f"holiday\n{placeholder(2)}")
     assert unfinished is not None
     assert not unfinished.is_finished
 
 
 def test_a_file_is_sealed_at_its_beginning_and_at_its_end(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    blank = room(1).encode()
+    blank = placeholder(1).encode()
     path.write_bytes(b"head" + blank + bytes(3 << 20) + blank + b"tail")
     seal(path, FACTS)
     data = path.read_bytes()

@@ -10,7 +10,7 @@ from capture.units import NS_PER_S
 
 
 @pytest.mark.parametrize(
-    ("sound_s", "told"),
+    ("sound_s", "shown"),
     [
         (3.0, ""),
         (95.0, "9.5 s of sound per second"),
@@ -21,7 +21,7 @@ from capture.units import NS_PER_S
     ],
 )
 def test_speed_is_told_in_a_unit_that_fits(
-    sound_s: float, told: str, monkeypatch: pytest.MonkeyPatch
+    sound_s: float, shown: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(extract_views, "now_ns", lambda: 10 * NS_PER_S)
-    assert Tally(1, sound_s=sound_s, begun_ns=0).speed == told
+    assert Tally(1, sound_s=sound_s, begun_ns=0).speed == shown

@@ -53,8 +53,8 @@ class Machine(ScreenSource, StopFlag):
     def grab(self) -> ScreenPicture:
         look = len(self.slots)
         self.slots.append((self.now_ns - START_NS) * FPS / NS_PER_S)
-        if len(self.film.box):
-            self.film.box.get_all()  # as a quick encoder does
+        if len(self.film.mailbox):
+            self.film.mailbox.get_all()  # as a quick encoder does
         self.film.divisor = self._plan.divisors.get(look, self.film.divisor)
         pixels = np.full((SIZE_PX[1], SIZE_PX[0], 4), look % 256, np.uint8)
         shown = ScreenPicture(pixels, (Rect(0, 0, *SIZE_PX),), self.now_ns)

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from capture.process import lineage
+from capture.process import ancestors
 from capture.sources.matching import AppStream, match
 
 FIREFOX = AppStream(1, ("Firefox", "org.mozilla.firefox", "firefox-bin"), titles=("mpv - a song",))
@@ -39,7 +39,7 @@ def test_a_name_beats_a_part_of_one_and_both_beat_a_title(wished: str, ids: set[
 def test_a_process_stands_for_what_it_started() -> None:
     child = AppStream(1, ("helper",), pid=os.getpid())
     other = AppStream(2, ("python",), pid=None)
-    for number, name in lineage(os.getpid()):
+    for number, name in ancestors(os.getpid()):
         assert match(str(number), (child, other)) == {1}
         assert 1 in match(name.casefold(), (child, other))
     assert match(str(os.getpid()), (other,)) == set()

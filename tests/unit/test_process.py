@@ -15,7 +15,7 @@ import pytest
 from capture.errors import MediaError
 from capture.journal import Journal, find_orphans, is_recording, journal_path, require_ended
 from capture.naming import clear_parts
-from capture.process import boot_id, is_alive, is_still, lineage, process_start
+from capture.process import ancestors, boot_id, is_alive, is_same_process, process_start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,12 +52,12 @@ def test_a_living_process_is_known_again() -> None:
             started = process_start(process.pid)
             assert started is not None
             assert is_alive(process.pid)
-            assert is_still(process.pid, started, boot_id())
+            assert is_same_process(process.pid, started, boot_id())
         finally:
             process.kill()
     assert process_start(process.pid) is None
     assert not is_alive(process.pid)
-    assert is_still(process.pid, started, boot_id()) is False
+    assert is_same_process(process.pid, started, boot_id()) is False
 
 
 @pytest.mark.usefixtures("system")
@@ -75,18 +75,18 @@ def test_what_is_no_number_of_a_process_is_no_process(pid: int) -> None:
 def test_a_process_is_seen_with_its_ancestors() -> None:
     with subprocess.Popen(SLEEP) as process:
         try:
-            numbers = [number for number, _ in lineage(process.pid)]
+            numbers = [number for number, _ in ancestors(process.pid)]
             assert numbers[:2] == [process.pid, os.getpid()]
-            assert all(name for _, name in lineage(process.pid))
+            assert all(name for _, name in ancestors(process.pid))
         finally:
             process.kill()
     for gone in (process.pid, -1, 1 << 80):
-        assert lineage(gone) == []
+        assert ancestors(gone) == []
 
 
 def test_a_number_that_was_given_again(system: str) -> None:
     pid = os.getpid()
-    other = is_still(pid, 1, boot_id())
+    other = is_same_process(pid, 1, boot_id())
     # Elsewhere the clock may have been set in between: only the journal's age can say.
     assert other is (False if system == "linux" else None)
 
@@ -98,7 +98,7 @@ def test_a_process_that_does_not_let_itself_be_asked_lives(monkeypatch: pytest.M
     monkeypatch.setattr("capture.process.sys.platform", "win32")
     monkeypatch.setattr(psutil, "Process", refuse)
     assert process_start(os.getpid()) is not None
-    assert is_still(os.getpid(), 5, None) is None
+    assert is_same_process(os.getpid(), 5, None) is None
 
 
 @pytest.mark.usefixtures("system")

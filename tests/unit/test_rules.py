@@ -10,8 +10,8 @@ import pytest
 
 from capture.cli.hints import in_options
 from capture.errors import ConfigError
-from capture.live.lookout import Ear
-from capture.live.rules import Ending, Facts, has_all, parse_start, parse_stop, with_rules
+from capture.live.rule_watch import SoundDetector
+from capture.live.rules import Facts, StopRules, has_all, parse_start, parse_stop, with_rules
 from capture.model.signal import AudioBlock
 from capture.specs.recording import AudioSpec, RecordingSpec, Rule, VideoSpec
 from capture.specs.target import Window
@@ -141,7 +141,7 @@ def test_all_start_rules_have_to_hold() -> None:
 
 
 def test_silence_counts_from_the_start_and_from_the_last_sound() -> None:
-    ending = Ending([Rule("silence", amount=2)], s(10))
+    ending = StopRules([Rule("silence", amount=2)], s(10))
     assert ending.step(Facts(s(11.9))) is None
     assert ending.step(Facts(s(12.5), heard_ns=s(11))) is None
     assert ending.step(Facts(s(12.9), heard_ns=s(11))) is None
@@ -151,23 +151,23 @@ def test_silence_counts_from_the_start_and_from_the_last_sound() -> None:
 def test_what_was_waited_for_may_be_gone_before_anyone_looks() -> None:
     rules = [Rule("window-closed", "Call"), Rule("app-ended", "mpv"), Rule("app-ended", "Firefox")]
     gone = Facts(s(1), windows=("Mail",))
-    assert Ending(rules, 0).step(gone) is None
-    assert Ending(rules, 0, [Rule("app", "Call"), Rule("window", "mpv")]).step(gone) is None
-    assert Ending(rules, 0, [Rule("window", "Call")]).step(gone) == "window-closed"
-    ending = Ending(rules, 0, [Rule("app", "mpv")])
+    assert StopRules(rules, 0).step(gone) is None
+    assert StopRules(rules, 0, [Rule("app", "Call"), Rule("window", "mpv")]).step(gone) is None
+    assert StopRules(rules, 0, [Rule("window", "Call")]).step(gone) == "window-closed"
+    ending = StopRules(rules, 0, [Rule("app", "mpv")])
     assert ending.step(gone) is None  # it may play on in a moment
     assert ending.step(Facts(s(3.1), windows=("Mail",))) == "app-ended"
 
 
 def test_a_pause_is_no_silence() -> None:
-    ending = Ending([Rule("silence", amount=2)], 0)
+    ending = StopRules([Rule("silence", amount=2)], 0)
     ending.rest(s(5))
     assert ending.step(Facts(s(6))) is None
     assert ending.step(Facts(s(7))) == "silence"
 
 
 def test_a_window_has_to_be_seen_before_it_can_be_closed() -> None:
-    ending = Ending([Rule("window-closed", "Zoom")], 0)
+    ending = StopRules([Rule("window-closed", "Zoom")], 0)
     assert ending.step(Facts(s(1), windows=())) is None
     assert ending.step(Facts(s(2), windows=("zoom",))) is None
     assert ending.step(Facts(s(3), windows=None)) is None
@@ -175,14 +175,14 @@ def test_a_window_has_to_be_seen_before_it_can_be_closed() -> None:
 
 
 def test_an_application_between_two_titles_has_not_ended() -> None:
-    ending = Ending([Rule("app-ended", "mpv")], 0)
+    ending = StopRules([Rule("app-ended", "mpv")], 0)
     steps = [(1.0, ("mpv",)), (2.0, ()), (3.5, ("mpv",)), (4.0, ()), (5.9, ()), (6.0, ())]
     said = [ending.step(Facts(s(when), apps=apps)) for when, apps in steps]
     assert said == [None, None, None, None, None, "app-ended"]
 
 
 def test_the_ear_hears_where_a_sound_begins_and_ends() -> None:
-    ear = Ear(RATE_HZ)
+    sound_detector = SoundDetector(RATE_HZ)
     rng = np.random.default_rng(1)
     length = 4 * RATE_HZ
     sound = rng.normal(0, 10 ** (-65 / 20), (length, 2)).astype(np.float32)  # a quiet room
@@ -191,8 +191,8 @@ def test_the_ear_hears_where_a_sound_begins_and_ends() -> None:
     found = []
     for start in range(0, length, 480):
         block = AudioBlock(sound[start : start + 480], s(start / RATE_HZ), start)
-        ear.take(block)
-        found.append((ear.onset_ns, ear.heard_ns))
+        sound_detector.take(block)
+        found.append((sound_detector.onset_ns, sound_detector.heard_ns))
     assert found[99] == (None, None)
     assert found[210] == (s(1.0), s(2.0))
     assert found[-1] == (s(3.0), s(3.2))

@@ -19,12 +19,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from capture import check_recording
 from capture.cli.app import app, run
-from capture.cli.record import check
 from capture.errors import CaptureError, ConfigError, DamagedFileError, OutputError
 from capture.json_lines import of_error
 from capture.messages import Facts, Library, Origin, describe
-from capture.schedule import daemon, keep, runner, store
+from capture.schedule import daemon, retention, runner, store
 from capture.schedule.child import ATTEMPT, log_paths, read_outcome
 from capture.schedule.daemon import Daemon
 from capture.schedule.jobs import Job, Missed, Overlap, Run, Status
@@ -273,17 +273,17 @@ def missed_until(job: Job, now: datetime) -> list[datetime]:
 
 
 def test_missed_runs_are_noted_and_told(stepped: Stepped, tmp_path: Path) -> None:
-    told = tmp_path / "told.json"
-    job = job_of(stepped, tmp_path, on_fail=f"cat > {shlex.quote(str(told))}")
+    seen = tmp_path / "told.json"
+    job = job_of(stepped, tmp_path, on_fail=f"cat > {shlex.quote(str(seen))}")
     stepped.clock.time = at("2026-11-25 09:40")
     stepped.daemon.on_due(job.id, missed_until(job, stepped.clock.time))
     stepped.daemon.runner.wait()
     (noted,) = stepped.store.runs(job)
     assert noted.status is Status.MISSED
     assert noted.due == at("2026-11-25 09:00")
-    assert noted.message == "3 runs since 2026-11-23 09:00 UTC: nothing ran the schedule then"
+    assert noted.message == "3 runs since 2026-11-23 09:00 UTC were missed: no daemon ran then"
     assert not stepped.actor.launches
-    assert json.loads(told.read_text())["status"] == "missed"
+    assert json.loads(seen.read_text())["status"] == "missed"
 
 
 def test_the_last_missed_run_is_made_up_for_within_its_grace(
@@ -364,8 +364,8 @@ def test_a_run_that_ends_just_when_the_next_begins_is_not_in_its_way(
 def test_a_run_that_fails_is_tried_again_with_growing_pauses(
     stepped: Stepped, tmp_path: Path
 ) -> None:
-    told = tmp_path / "told"
-    hook = f'echo "$CAPTURE_JOB $CAPTURE_STATUS $CAPTURE_EXIT_CODE" >> {shlex.quote(str(told))}'
+    seen = tmp_path / "told"
+    hook = f'echo "$CAPTURE_JOB $CAPTURE_STATUS $CAPTURE_EXIT_CODE" >> {shlex.quote(str(seen))}'
     job = job_of(stepped, tmp_path, retries=3, retry_wait_s=10.0, on_done=hook, on_fail=hook)
     stepped.actor.exit_codes = [1, 1, 0]
     stepped.go(at("2026-11-23 12:00"))
@@ -378,14 +378,14 @@ def test_a_run_that_fails_is_tried_again_with_growing_pauses(
     failed = stepped.store.runs(job, 1)[0]
     assert (failed.status, failed.attempt) == (Status.FAILED, 4)
     assert failed.message == "the screen has gone"
-    assert told.read_text().splitlines() == ["talk done 0", "talk failed 1"]
+    assert seen.read_text().splitlines() == ["talk done 0", "talk failed 1"]
 
 
 def test_a_command_that_fails_is_tried_again_and_its_files_stay(
     stepped: Stepped, tmp_path: Path
 ) -> None:
-    told = tmp_path / "told"
-    hook = f'echo "$CAPTURE_STATUS $CAPTURE_EXIT_CODE $CAPTURE_PATH" >> {shlex.quote(str(told))}'
+    seen = tmp_path / "told"
+    hook = f'echo "$CAPTURE_STATUS $CAPTURE_EXIT_CODE $CAPTURE_PATH" >> {shlex.quote(str(seen))}'
     job = job_of(stepped, tmp_path, retries=1, on_done=hook, on_fail=hook)
     stepped.actor.command_codes = [3, 0]
     stepped.go(at("2026-11-23 12:00"))
@@ -401,7 +401,7 @@ def test_a_command_that_fails_is_tried_again_and_its_files_stay(
     third, fourth = (launch.output for launch in stepped.actor.launches[2:])
     assert failed.paths == (str(fourth), str(third))
     assert all(Path(path).stat().st_size for path in (*done.paths, *failed.paths))
-    assert told.read_text().splitlines() == [f"done 0 {second}", f"failed 4 {fourth}"]
+    assert seen.read_text().splitlines() == [f"done 0 {second}", f"failed 4 {fourth}"]
 
 
 def test_what_tries_have_left_is_known_after_the_daemon_was_killed(
@@ -549,7 +549,7 @@ def test_a_disk_that_will_not_do_is_told_beforehand(
 ) -> None:
     job = job_of(stepped, tmp_path)
     stepped.go(at("2026-11-23 12:00"))  # 1000 bytes for 10 s
-    monkeypatch.setattr(keep, "LEFT_FREE_BYTES", 0)
+    monkeypatch.setattr(retention, "LEFT_FREE_BYTES", 0)
     free = 1000 * 6 - 100
 
     def usage(_path: Path) -> Any:
@@ -788,7 +788,7 @@ def test_the_recipe_for_cron_does_what_it_says(at_home: Path) -> None:
     words = shlex.split(os.path.expandvars(command).replace("$(date +%F)", "2026-11-23"))
     _, bound, _ = app.parse_args(words[1:], print_error=False, exit_on_error=False)
     spec = bound.arguments["options"].spec(bound.arguments["output"], ())
-    check(spec)
+    check_recording(spec)
     assert spec.output == at_home / "standup 2026-11-23.mp4"
     assert spec.duration_s == 900
     assert f"{datetime.fromtimestamp(spec.begin_at_s).astimezone():%H:%M}" == "09:00"

@@ -160,11 +160,14 @@ def test_a_spec_that_was_kept_before_a_field_was_added_has_its_default() -> None
     ("changes", "message"),
     [
         ({"version": 2}, "a spec of version 2 cannot be read here, only of version 1"),
-        ({"kind": "film"}, "that is no spec: KeyError('film')"),
+        ({"kind": "film"}, "the JSON object is no spec: KeyError('film')"),
         ({"spec": {"folder": "out", "colour": "red"}}, "'colour'"),
         ({"spec": {}}, "'folder'"),
-        ({"spec": {"folder": "out", "count": 0}}, "the count of messages cannot be 0"),
-        ({"spec": None}, "that is no spec"),
+        (
+            {"spec": {"folder": "out", "count": 0}},
+            "the count of messages cannot be 0: the least is 1",
+        ),
+        ({"spec": None}, "the JSON object is no spec"),
     ],
 )
 def test_what_is_no_spec_is_refused_in_one_sentence(changes: Any, message: str) -> None:

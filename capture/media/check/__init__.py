@@ -1,1 +1,1 @@
-"""What a file holds, compared with what was recorded; files that were cut off."""
+"""Measures files, compares them with what was recorded, and repairs files that were cut off."""

@@ -1,6 +1,6 @@
-"""What a media file really holds: every packet is decoded, every track measured.
+"""Measures a media file: every packet of every track is decoded.
 
-Memory stays flat: of a track only numbers are kept, and where something is out of the ordinary.
+Memory stays flat: of a track only numbers are kept, and the places of anything unusual.
 """
 
 from collections.abc import Iterable, Mapping
@@ -28,21 +28,21 @@ SILENT_MIN_S = 0.1
 BLACK_LUMA = 32
 """Limited range has black at 16; the rest is what a codec adds."""
 BLACK_SHARE = 0.002
-"""So much of a black picture may be brighter: the pointer."""
+"""Share of a black picture that may be brighter: the pointer."""
 LUMA_STEP = 8
 """One pixel out of so many, each way, is looked at."""
 KEPT = 1000
 """Places kept of each kind; a file with more is past counting."""
 
 _WRITER_TAGS = frozenset({"encoded_by", "encoded-by", "software", "encoder"})
-"""What ``encoded_by`` becomes in the containers."""
+"""Names of the tag ``encoded_by`` in the containers."""
 
 Place = tuple[float, float]
 """(start in s, end in s) on the time of the file."""
 
 
 class Change(NamedTuple):
-    """Where sound changes its rate or channels."""
+    """A place where sound changes its sample rate or channels."""
 
     at_s: float
     before: SoundForm
@@ -51,61 +51,61 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TrackMeasure:
-    """One track as it was found. Times are those of the file, in seconds."""
+    """The measures of one track. Times are those of the file, in seconds."""
 
     name: str
     kind: str
-    """video or audio."""
+    """``video`` or ``audio``."""
     codec: str
     start_s: float
     end_s: float
     frames: int
-    """Pictures, or samples per channel."""
+    """Number of pictures, or of samples per channel."""
     frame_s: float
     """Length of its longest packet of sound, or of its last picture."""
     holes: tuple[Place, ...] = ()
     """Sound: time without samples, between two frames."""
     backwards_s: tuple[float, ...] = ()
-    """Where its time goes back."""
+    """Times at which the timestamps go back."""
     undecodable_s: tuple[float, ...] = ()
-    """Packets that cannot be decoded."""
+    """Times of packets that cannot be decoded."""
     silent: tuple[QuietStretch, ...] = ()
     """Sound below -60 dBFS for 0.1 s and more; ``edge`` is the amplitude beside it."""
     black: tuple[Place, ...] = ()
-    """Black pictures."""
+    """Start and end of each run of black pictures."""
     largest_gap: Place = (0.0, 0.0)
-    """Between one picture and the next."""
+    """Start and end of the longest time between two pictures."""
     stretch_s: float = 0.0
     """Sound: how much longer its timestamps last than its samples, holes aside."""
     peak_dbfs: float | None = None
-    """Loudest sample; ``None`` for pictures."""
+    """Highest sample; ``None`` for pictures."""
     changes: tuple[Change, ...] = ()
     """Sound: where its rate or channels change; it is measured at those that it began with."""
 
     @property
     def duration_s(self) -> float:
-        """From its start to its end."""
+        """Seconds from the start to the end of the track."""
         return self.end_s - self.start_s
 
 
 @dataclass(frozen=True, slots=True)
 class FileMeasure:
-    """A whole file as it was found."""
+    """The measures of a file and of its tracks."""
 
     format: str
-    """What FFmpeg calls the container."""
+    """FFmpeg's name of the container."""
     declared_s: float | None
-    """When its header says that the last of the tracks ends; ``None`` if it does not say so."""
+    """End of the last track by its header, in seconds; ``None`` if the header has none."""
     comments: tuple[str, ...]
     tracks: tuple[TrackMeasure, ...]
     read_error: str | None
     """Why the file could not be read to its end."""
     written_by: str | None = None
-    """``capture`` and its version, where a sound file says that it was written by it."""
+    """``capture`` and its version, where a tag of a sound file names them."""
 
 
 class _Track:
-    """What sound and pictures have in common."""
+    """The measuring that sound and pictures have in common."""
 
     def __init__(self, stream: Any, name: str) -> None:
         self._stream = stream

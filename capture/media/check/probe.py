@@ -1,6 +1,6 @@
-"""What a media file holds, as its header says; `capture probe`.
+"""Reads what a media file holds from its headers; ``capture probe``.
 
-Nothing is decoded, and no file is read through, unless loudness is asked for. ``verify`` is for
+Nothing is decoded, and no file is read through, unless loudness is asked for. ``verify`` measures
 what a recording really holds.
 """
 
@@ -37,27 +37,27 @@ TIME_BASE_HZ = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class ProbedTrack:
-    """One track. ``None`` means that the file does not say."""
+    """One track as the file describes it; ``None`` where the file has no value."""
 
     kind: str
     """video, audio, subtitle, data or attachment."""
     number: int
-    """From 1 among those of its kind: what ``--track`` takes."""
+    """From 1 among the tracks of its kind."""
     codec: str
     profile: str | None = None
     title: str | None = None
     language: str | None = None
     start_s: float | None = None
-    """When it begins, on the clock that a player shows."""
+    """Start on the clock that a player shows."""
     duration_s: float | None = None
     bit_rate: int | None = None
-    """Bits per second."""
+    """In bits per second."""
     packets: int | None = None
     rate_hz: int | None = None
-    """Sound: samples per second."""
+    """Sample rate of sound, in Hz."""
     channels: int | None = None
     layout: str | None = None
-    """``None`` also where the file says how many channels there are, and not where they belong."""
+    """``None`` also where the file has a number of channels, but no layout."""
     sample_format: str | None = None
     width_px: int | None = None
     height_px: int | None = None
@@ -68,14 +68,14 @@ class ProbedTrack:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A file."""
+    """A file as its headers describe it: container, length, tags, chapters and tracks."""
 
     path: Path
     container: str
     """FFmpeg's name of the format; several where they are one family."""
     duration_s: float | None
     bit_rate: int | None
-    """Bits per second, all tracks together."""
+    """In bits per second, all tracks together."""
     size_bytes: int
     tracks: tuple[ProbedTrack, ...]
     chapters: tuple[Chapter, ...]
@@ -83,12 +83,12 @@ class Probe:
 
     @property
     def sound_tracks(self) -> tuple[ProbedTrack, ...]:
-        """Those that ``capture extract`` can take."""
+        """The tracks that ``capture extract`` can take."""
         return tuple(track for track in self.tracks if track.kind == "audio")
 
 
 def probe(path: str | os.PathLike[str], *, with_loudness: bool = False) -> Probe:
-    """What a file holds.
+    """Read a file's headers, and on request the loudness of its sound.
 
     Args:
         path: Any media file, also one without sound.
@@ -101,7 +101,7 @@ def probe(path: str | os.PathLike[str], *, with_loudness: bool = False) -> Probe
     with open_media(path) as container:
         if container.format.name == "tty":  # FFmpeg takes a text for a film
             raise DamagedFileError(
-                f"{path} is a text", hint="name a film or a sound file; its ending says nothing"
+                f"{path} is a text", hint="name a film or a sound file; its ending does not count"
             )
         numbers: dict[str, int] = {}
         tracks = []
@@ -129,7 +129,7 @@ def probe(path: str | os.PathLike[str], *, with_loudness: bool = False) -> Probe
 
 
 def _tags(container: Any) -> dict[str, str]:
-    """What the file says of itself; in Ogg its only stream says it."""
+    """The tags of the file; in Ogg those of its only stream."""
     only = container.streams if len(container.streams) == 1 else ()
     found = dict(*(stream.metadata for stream in only if container.format.name == "ogg"))
     found |= container.metadata
@@ -179,7 +179,7 @@ def _layout(layout: Any) -> str | None:
 
 
 def _loudness(path: Path, number: int) -> Loudness | None:
-    """``None`` where the track cannot be decoded."""
+    """The loudness of a track; ``None`` where it cannot be decoded."""
     with open_sound_file(path) as container:
         stream = sound_tracks(container)[number - 1]
         try:

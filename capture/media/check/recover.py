@@ -19,8 +19,8 @@ from capture.errors import DamagedFileError, MediaError
 from capture.hints import Advice
 from capture.journal import journal_path, read_journal, require_ended
 from capture.media.output import as_output_error
+from capture.media.read.incomplete import open_incomplete
 from capture.media.read.tag_text import chapters_of
-from capture.media.read.torn import open_torn
 from capture.media.read.tracks import is_cover, read_clock, tick_s, track_title
 from capture.media.write.flac import write_flac_length
 from capture.media.write.mux import Container, container_of
@@ -31,7 +31,7 @@ __all__ = ["Measured", "Recovered", "length_of_all", "measure", "recover"]
 TAIL_S = 1.5
 """Tracks of one recording that end farther apart than this were meant to: nothing is evened out."""
 CHECK_S = 1.0
-"""So much of the end is decoded, and more of it each time that it is found damaged."""
+"""So much of the end is decoded, and more after each damage that is found."""
 LONGEST_CHECK_S = 4.0
 """What is damaged for longer was not cut off, which costs a fragment of each track: something else
 happened to it, and what lies behind may be good."""
@@ -42,7 +42,7 @@ TORN_ZEROS = {"h264": 1, "aac": 1, "vp9": 8}
 an error. A NAL unit does not end in one (H.264, 7.4.1), nor does an AAC frame, whose end is marked
 by three ones (ISO 14496-3, raw_data_block); libvpx flushes its coder with 32 zero bits."""
 JUDGE_S = 2.5
-"""What may be missing against the journal, whose last word is up to two seconds old."""
+"""A length that may be missing against the journal, which may be two seconds old."""
 
 _CLEAN = {
     "mp4": {"movflags": "+faststart"},
@@ -53,24 +53,24 @@ _CLEAN = {
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """How long the tracks of a file are, read from its packets."""
+    """The ends and the holes of a file's tracks, read from its packets."""
 
     ends_s: tuple[float, ...]
-    """When each track ends, in the order of the file."""
+    """End of each track, in the order of the file."""
     names: tuple[str, ...]
     """``picture``, and what the sound tracks are called."""
     holes_s: tuple[tuple[float, float], ...] = ()
-    """Where sound is missing, and how long: of the tracks together, in order."""
+    """Start and length of missing sound, of all tracks together, in order."""
 
     @property
     def length_s(self) -> float:
-        """When the last track ends."""
+        """End of the last track in seconds; 0.0 without tracks."""
         return max(self.ends_s, default=0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What came of one file."""
+    """The result of one recovery: the clean file, its length, and warnings."""
 
     source: Path
     path: Path
@@ -78,7 +78,7 @@ class Recovered:
     tracks: Measured
     size_bytes: int
     journal_s: float | None
-    """How much the journal knew of; ``None`` without a journal."""
+    """Length in seconds that the journal gives; ``None`` without a journal."""
     warnings: tuple[str, ...]
 
 
@@ -88,7 +88,7 @@ def measure(path: Path) -> Measured:
     Raises:
         DamagedFileError: It cannot be read, or holds nothing.
     """
-    with open_torn(path) as source:
+    with open_incomplete(path) as source:
         ends: dict[int, float] = {}
         known: dict[int, float] = {}
         holes: set[tuple[float, float]] = set()
@@ -122,7 +122,7 @@ def measure(path: Path) -> Measured:
 
 
 def length_of_all(paths: Iterable[Path]) -> float:
-    """How much these files hold together, in seconds; what cannot be read holds nothing."""
+    """Length of all these files in seconds; one that cannot be read counts as 0."""
     length_s = 0.0
     for path in paths:
         with contextlib.suppress(DamagedFileError):
@@ -175,7 +175,7 @@ def recover(path: str | os.PathLike[str], *, in_place: bool = False) -> Recovere
 
 
 def _check(path: Path) -> Container:
-    """Whether there is something to recover; gives what it should be."""
+    """Raise if there is nothing to recover; gives the container of the file."""
     if not path.exists():
         raise MediaError(f"there is no file {path}", hint="check the name")
     container = container_of(path)
@@ -229,21 +229,21 @@ def _copy(path: Path, target: Path, container: Container, until_s: float | None)
     """Copy the packets up to a time; the last picture lasts until exactly then.
 
     Returns:
-        What there is to say of tracks that no copy can be made of.
+        Warnings for tracks that cannot be copied.
     """
     options = _CLEAN.get(container.format, {})
     with (
-        open_torn(path) as source,
+        open_incomplete(path) as source,
         av.open(
             ffmpeg_name(target), "w", format=container.format, container_options=dict(options)
         ) as clean,
     ):
         streams = _begin(source, clean)
-        aside = {stream.index for stream in _aside(source)}
+        aside = {stream.index for stream in _copied_as_is(source)}
         last_dts: dict[int, int] = {}
         last_picture: Any = None
         frames = 0
-        for packet in _packets(source, [*_streams(source), *_aside(source)]):
+        for packet in _packets(source, [*_streams(source), *_copied_as_is(source)]):
             index = packet.stream.index
             begin_s = float(packet.pts * tick_s(packet.time_base))
             if until_s is not None and begin_s >= until_s:
@@ -276,7 +276,7 @@ def _begin(source: Any, clean: Any) -> dict[int, Any]:
     clean.metadata.update(source.metadata)
     clean.set_chapters(chapters_of(source))
     streams = {}
-    for stream in [*_streams(source), *_aside(source)]:
+    for stream in [*_streams(source), *_copied_as_is(source)]:
         copy = clean.add_stream_from_template(stream)
         copy.metadata.update(stream.metadata)
         copy.disposition = stream.disposition
@@ -321,7 +321,7 @@ def _packets(source: Any, streams: Sequence[Any] | None = None) -> Iterator[Any]
 
 
 def _usual_duration(packet: Any) -> int:
-    """What a packet lasts where the container does not say, in its own units."""
+    """Duration of a packet where the container has none, in ticks of its stream."""
     stream = packet.stream
     if stream.type == "subtitle" or is_cover(stream):
         return 0
@@ -360,7 +360,7 @@ def _copy_whole(path: Path, target: Path, container: Container, until_s: float |
 def _first_damage(path: Path, look_s: float) -> float | None:
     """Where the last ``look_s`` seconds of any track stop to decode, in s; ``None``: nowhere."""
     found: list[float] = []
-    with open_torn(path) as clean:
+    with open_incomplete(path) as clean:
         length_s = float((clean.duration or 0) / av.time_base)
         for stream in _streams(clean):
             with contextlib.suppress(av.FFmpegError):  # a short file has nowhere to seek to
@@ -374,7 +374,7 @@ def _first_damage(path: Path, look_s: float) -> float | None:
 
 
 def _is_damaged(packet: Any) -> bool:
-    """Whether it does not decode, or was cut off; packets are to come in their order."""
+    """Whether packets, in order, do not decode or were cut off."""
     try:
         packet.decode()
     except av.FFmpegError:
@@ -384,7 +384,7 @@ def _is_damaged(packet: Any) -> bool:
 
 
 def _streams(source: Any) -> list[Any]:
-    """Its pictures and sounds of codecs that are known here, covers aside."""
+    """Pictures and sounds of known codecs, without covers."""
     return [
         stream
         for stream in (*source.streams.video, *source.streams.audio)
@@ -392,8 +392,8 @@ def _streams(source: Any) -> list[Any]:
     ]
 
 
-def _aside(source: Any) -> list[Any]:
-    """What is copied as it is, and has no part in how long the file is."""
+def _copied_as_is(source: Any) -> list[Any]:
+    """Streams that are copied as they are, and do not count for the file's length."""
     has_covers = source.format.name.startswith(("mov,", "flac"))  # in Matroska it is no track
     covers = [stream for stream in source.streams.video if has_covers and is_cover(stream)]
     texts = [stream for stream in source.streams.subtitles if stream.codec_context is not None]

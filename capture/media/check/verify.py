@@ -1,7 +1,7 @@
-"""Is a recording whole and in step? Measures a finished file and compares it with its certificate.
+"""Verifies a recording: measures the file and compares it with its certificate.
 
-A *fault* is damage, or something that its recorder says differently. A *note* is worth knowing, but
-may well be what was recorded: long silence, a black film, dropped pictures.
+A *fault* is damage, or a difference between the file and its certificate. A *note* is worth
+knowing, but may well be what was recorded: long silence, a black film, dropped pictures.
 """
 
 import enum
@@ -16,7 +16,7 @@ from capture.levels import gain_of
 from capture.media.certificate import Certificate, CertifiedTrack, parse
 from capture.media.check.measure import FileMeasure, TrackMeasure, measure_file
 from capture.media.read.convert import SoundForm
-from capture.media.read.torn import top_boxes
+from capture.media.read.incomplete import top_boxes
 
 __all__ = ["Finding", "Severity", "VerifyReport", "verify"]
 
@@ -34,13 +34,13 @@ QUIET_EDGE_S = 0.05
 SUDDEN_DBFS = -30.0
 """Sound as loud as this right beside silence was cut off: nothing fades like that."""
 CODEC_FRAME_MAX_S = 0.03
-"""What an encoder may add at the end to fill its last packet, or at the beginning."""
+"""Length that an encoder may add to fill its last packet, or at the beginning."""
 COMMON_SHIFT_S = 0.005
 """Tracks that move together do so to the tick of their container; this is more than any has."""
 
 
 class Severity(enum.StrEnum):
-    """How bad it is."""
+    """Fault or note; see the module."""
 
     FAULT = "fault"
     NOTE = "note"
@@ -48,27 +48,27 @@ class Severity(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that was found."""
+    """One fault or note, with its track and its time."""
 
     severity: Severity
     message: str
     """One sentence, without a full stop."""
     track: str | None = None
-    """Its name, or ``None`` for the whole file."""
+    """Name of the track; ``None`` for the whole file."""
     at_s: float | None = None
-    """Where in the file, or ``None`` where it is no place."""
+    """Time in the file; ``None`` where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """All that is known of a file."""
+    """The findings of one file, with the measures and the certificate that they come from."""
 
     path: Path
     format: str
     tracks: tuple[TrackMeasure, ...]
     findings: tuple[Finding, ...]
     certificate: Mapping[str, Any] | None
-    """What its recorder says; empty if it never finished, ``None`` if the file carries none."""
+    """The facts in the file; empty if its recorder was killed, ``None`` if there are none."""
     written_by: str | None = None
     """``capture`` and its version for a sound file of ours that has no certificate."""
     faults: int = field(init=False)
@@ -100,15 +100,17 @@ def verify(path: str | os.PathLike[str]) -> VerifyReport:
         findings += [*_check_track(track), *_check_form(track)]
     if certificate is None:
         if measure.written_by is None:
-            findings.append(Finding(Severity.NOTE, "no certificate: nothing to compare it with"))
+            findings.append(
+                Finding(Severity.NOTE, "the file has no certificate to compare it with")
+            )
         findings += _check_other(measure)
     elif not certificate.is_finished:
-        findings = [_excused(finding, measure) for finding in findings]
+        findings = [_as_note(finding, measure) for finding in findings]
         message = "the recording was not finished; its last second or so may be missing"
         findings.append(Finding(Severity.NOTE, message))
     else:
         findings += _compare(measure, certificate)
-        findings += _what_was_done(certificate.facts)
+        findings += _recorded_losses(certificate.facts)
     findings.sort(key=lambda finding: (finding.severity, finding.at_s or 0.0))
     facts = None if certificate is None else certificate.facts
     return VerifyReport(
@@ -125,10 +127,10 @@ def _check_file(measure: FileMeasure, missing_bytes: int | None) -> Iterator[Fin
     if missing_bytes is not None:
         yield _cut_short(missing_bytes, end_s)
     elif measure.declared_s is not None and measure.declared_s - end_s > slack_s:
-        message = f"cut short: it should last {measure.declared_s:.2f} s and ends at {end_s:.2f} s"
+        message = f"it is cut short: it ends at {end_s:.2f} s, not at {measure.declared_s:.2f} s"
         yield Finding(Severity.FAULT, message, at_s=end_s)
     if measure.read_error is not None:
-        message = f"cannot be read beyond {end_s:.2f} s: {measure.read_error}"
+        message = f"it cannot be read beyond {end_s:.2f} s: {measure.read_error}"
         yield Finding(Severity.FAULT, message, at_s=end_s)
 
 
@@ -139,7 +141,7 @@ def _check_track(track: TrackMeasure) -> Iterator[Finding]:
     for at_s in track.backwards_s:
         yield Finding(Severity.FAULT, "its time goes back", track.name, at_s)
     for start_s, end_s in track.holes:
-        message = f"a hole: {end_s - start_s:.3f} s of sound are missing"
+        message = f"it has a hole: {end_s - start_s:.3f} s of sound are missing"
         yield Finding(Severity.FAULT, message, track.name, start_s)
     if abs(track.stretch_s) > UNEQUAL_S:
         message = f"its times last {track.stretch_s:+.3f} s longer than its samples"
@@ -148,15 +150,15 @@ def _check_track(track: TrackMeasure) -> Iterator[Finding]:
     for what, places in (("silent", silent), ("black", track.black)):
         for start_s, end_s in places:
             if end_s - start_s >= track.duration_s - TOLERANCE_S:
-                message = f"{what} from beginning to end"
+                message = f"it is {what} from beginning to end"
             elif end_s - start_s > LONG_S:
-                message = f"{what} for {end_s - start_s:.1f} s"
+                message = f"it is {what} for {end_s - start_s:.1f} s"
             else:
                 continue
             yield Finding(Severity.NOTE, message, track.name, start_s)
     gap_start_s, gap_end_s = track.largest_gap
     if gap_end_s - gap_start_s > LONG_GAP_S:
-        message = f"no picture for {gap_end_s - gap_start_s:.1f} s"
+        message = f"it has no picture for {gap_end_s - gap_start_s:.1f} s"
         yield Finding(Severity.NOTE, message, track.name, gap_start_s)
 
 
@@ -165,35 +167,35 @@ def _check_form(track: TrackMeasure) -> Iterator[Finding]:
         first = track.changes[0]
         times = _count(len(track.changes), "time")
         message = (
-            f"changes its rate or channels, {times}, "
+            f"it changes its rate or channels, {times}, "
             f"first from {_form(first.before)} to {_form(first.after)}"
         )
         yield Finding(Severity.NOTE, message, track.name, first.at_s)
 
 
 def _check_other(measure: FileMeasure) -> Iterator[Finding]:
-    """A file without a certificate: what looks odd, though it may be meant."""
+    """Notes on a file without a certificate: unusual, but perhaps intended."""
     first = min(measure.tracks, key=lambda track: track.start_s)
     last = max(measure.tracks, key=lambda track: track.end_s)
     for track in measure.tracks:
         if (late_s := track.start_s - first.start_s) > LATE_S:
-            message = f"begins {late_s:.3f} s after {first.name}"
+            message = f"it begins {late_s:.3f} s after {first.name}"
             yield Finding(Severity.NOTE, message, track.name, track.start_s)
         if (early_s := last.end_s - track.end_s) > UNEQUAL_S + track.frame_s:
-            message = f"ends {early_s:.3f} s before {last.name}"
+            message = f"it ends {early_s:.3f} s before {last.name}"
             yield Finding(Severity.NOTE, message, track.name, track.end_s)
         sudden = [quiet for quiet in track.silent if quiet.edge > gain_of(SUDDEN_DBFS)]
         if sudden:
             times = _count(len(sudden), "time")
             message = (
-                f"falls silent and comes back as suddenly, {times}, "
+                f"it falls silent and comes back as suddenly, {times}, "
                 f"first for {sudden[0].length_s:.2f} s: so it was played, or it is a hole"
             )
             yield Finding(Severity.NOTE, message, track.name, sudden[0].start_s)
 
 
-def _excused(finding: Finding, measure: FileMeasure) -> Finding:
-    """A killed recorder leaves a ragged end; what lies before it stays a fault."""
+def _as_note(finding: Finding, measure: FileMeasure) -> Finding:
+    """A finding near the end of a killed recording, as a note; other faults stay faults."""
     end_s = max(track.end_s for track in measure.tracks)
     if finding.at_s is None or finding.at_s < end_s - 1.0:
         return finding
@@ -205,15 +207,15 @@ def _excused(finding: Finding, measure: FileMeasure) -> Finding:
 
 def _compare(measure: FileMeasure, certificate: Certificate) -> Iterator[Finding]:
     found = [track.kind for track in measure.tracks]
-    said = [track.kind for track in certificate.tracks]
-    if not said:  # there was no room for it
+    certified = [track.kind for track in certificate.tracks]
+    if not certified:  # there was no room for it
         return
-    if any(found.count(kind) > said.count(kind) for kind in found):
-        message = f"holds {_kinds(found)}, and its certificate says {_kinds(said)}"
+    if any(found.count(kind) > certified.count(kind) for kind in found):
+        message = f"it holds {_kinds(found)}, but its certificate lists {_kinds(certified)}"
         yield Finding(Severity.FAULT, message)
         return
-    if len(found) < len(said):
-        message = f"a part of a recording: {_kinds(found)} of {_kinds(said)}"
+    if len(found) < len(certified):
+        message = f"it is a part of a recording: {_kinds(found)} of {_kinds(certified)}"
         yield Finding(Severity.NOTE, message)
     pairs = _pairs(measure.tracks, certificate.tracks)
     later_s = _common_shift_s(pairs)
@@ -229,12 +231,12 @@ def _compare(measure: FileMeasure, certificate: Certificate) -> Iterator[Finding
 _Pair = tuple["TrackMeasure", "CertifiedTrack"]
 
 
-def _pairs(found: Sequence[TrackMeasure], said: Sequence[CertifiedTrack]) -> list[_Pair]:
-    """Each track with what is certified of it: by place, or where some are gone by name."""
+def _pairs(found: Sequence[TrackMeasure], certified: Sequence[CertifiedTrack]) -> list[_Pair]:
+    """Each track with its entry in the certificate: by position, else by name."""
     pairs = []
     for kind in dict.fromkeys(track.kind for track in found):
         here = [track for track in found if track.kind == kind]
-        there = [track for track in said if track.kind == kind]
+        there = [track for track in certified if track.kind == kind]
         if len(here) == len(there):
             pairs += list(zip(here, there, strict=True))
         else:
@@ -246,11 +248,11 @@ def _pairs(found: Sequence[TrackMeasure], said: Sequence[CertifiedTrack]) -> lis
 def _common_shift_s(pairs: Sequence[_Pair]) -> float:
     """How much later picture and sound begin alike; 0 where they do not.
 
-    A container that cannot say what a decoder leaves out (priming) begins with it, and a program
-    that copies into one moves the picture along.
+    A container that cannot state the samples to be skipped (priming) begins with them, and a
+    program that copies into one moves the picture along.
     """
-    pictures = [track.start_s - said.start_s for track, said in pairs if track.kind == "video"]
-    sounds = [track.end_s - said.end_s for track, said in pairs if track.kind == "audio"]
+    pictures = [track.start_s - other.start_s for track, other in pairs if track.kind == "video"]
+    sounds = [track.end_s - other.end_s for track, other in pairs if track.kind == "audio"]
     if not pictures or not sounds or not TOLERANCE_S < min(pictures) <= CODEC_FRAME_MAX_S:
         return 0.0
     return min(pictures) if min(sounds) >= min(pictures) - COMMON_SHIFT_S else 0.0
@@ -284,7 +286,7 @@ def _compare_ends(
         yield Finding(Severity.FAULT, message, track.name, track.start_s)
         return
     if track.kind == "video" and track.end_s - track.frame_s <= expected.end_s + end_slack_s:
-        # Only its last picture is longer: how long one is not every container says.
+        # Only its last picture is longer: not every container has its length.
         is_longer = is_longer and end_s < 0
     for is_off, what, off_s, at_s in (
         (is_moved, "begins", start_s, track.start_s),
@@ -297,7 +299,7 @@ def _compare_ends(
 
 
 def _compare_silence(track: TrackMeasure, expected: CertifiedTrack) -> Iterator[Finding]:
-    """Silence in the file where its recorder heard something: a hole."""
+    """Findings of silence where the certificate has sound."""
     for quiet in track.silent:
         is_certified = any(
             start_s - QUIET_EDGE_S <= quiet.start_s and quiet.end_s <= end_s + QUIET_EDGE_S
@@ -312,8 +314,8 @@ def _compare_silence(track: TrackMeasure, expected: CertifiedTrack) -> Iterator[
             yield Finding(Severity.FAULT, message, track.name, quiet.start_s)
 
 
-def _what_was_done(facts: Mapping[str, Any]) -> Iterator[Finding]:
-    """What the recorder itself says went wrong."""
+def _recorded_losses(facts: Mapping[str, Any]) -> Iterator[Finding]:
+    """Findings from the certificate's own list of losses and warnings."""
     pictures = facts.get("pictures") or {}
     if pictures.get("dropped"):
         message = f"{_count(pictures['dropped'], 'picture')} dropped while recording"
@@ -341,7 +343,7 @@ def _cut_short(missing_bytes: int, end_s: float | None = None) -> Finding:
 
 
 def _missing_bytes(path: Path) -> int | None:
-    """How much an MP4 or MOV lacks at its end; ``None`` if nothing, or it is something else."""
+    """Bytes missing at the end of an MP4 or MOV; ``None`` if none, or another format."""
     end = max((end for _, _, end in top_boxes(path)), default=0)
     return max(0, end - path.stat().st_size) or None
 
@@ -355,6 +357,6 @@ def _count(number: int, what: str) -> str:
 
 
 def _kinds(kinds: list[str]) -> str:
-    """Such as ``1 video and 2 audio tracks``."""
+    """The tracks in words, such as ``1 video and 2 audio tracks``."""
     parts = [f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds)]
     return f"{' and '.join(parts)} {'track' if len(kinds) == 1 else 'tracks'}"

@@ -1,1 +1,1 @@
-"""Sound taken out of files."""
+"""Extraction: sound tracks of a file, copied or encoded into files of their own."""

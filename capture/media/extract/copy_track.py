@@ -30,7 +30,7 @@ from capture.media.read.tracks import codec_of, file_zero_s, tick_s, trims
 __all__ = ["TrackCopy", "copy_packets"]
 
 TRIED = 10
-"""If none of so many packets at the beginning can be decoded, the track is no sound."""
+"""If none of the first so many packets can be decoded, the track is no sound."""
 SEEK_MARGIN_S = 5.0
 """A stretch is looked for from so far before its beginning."""
 _DIVISIBLE = ("wav", "w64", "caf", "aiff", "au")
@@ -40,7 +40,7 @@ _ALONE = ("pcm_", "flac", "alac", "wavpack", "tta")
 _ADTS = ("aac", "mpegts")
 """Containers in which every packet of AAC states its rate and channels; MP4 has one for all."""
 CHANGED_AFTER = 3
-"""So many packets in a row of another form are a change; fewer are damage."""
+"""So many packets of another form in a row are a change; fewer are damage."""
 _SEEKABLE = ("mov,", "matroska", "wav", "flac", "ogg")
 """Containers whose stamps are right also after a jump; FFmpeg guesses them in the rest."""
 
@@ -65,11 +65,11 @@ class TrackCopy:
         self._is_adts = codec_of(stream) == "aac" and container.format.name in _ADTS
         self._form: int | None = None
         self._other_forms = 0
-        is_pcm = files[0].holder.codec.startswith("pcm_")
+        is_pcm = files[0].copy_container.codec.startswith("pcm_")
         self._is_divisible = is_pcm or container.format.name in _DIVISIBLE
         self.rate_hz = codec.sample_rate
-        self._turn = files[0].holder.turn
-        self._length = PacketLength(stream, self.rate_hz, files[0].holder.codec)
+        self._turn = files[0].copy_container.turn
+        self._length = PacketLength(stream, self.rate_hz, files[0].copy_container.codec)
         tick, zero = tick_s(stream.time_base), file_zero_s(container)
         unit, slack = self._length.unit, self._length.slack
         self.clock = SampleClock(self.rate_hz, tick, zero, unit, slack)
@@ -79,31 +79,31 @@ class TrackCopy:
         if codec_of(stream) == "opus":
             self._preskip = opus_preskip(bytes(codec.extradata or b""))
         else:
-            self._preskip = codec.delay if files[0].holder.format == "matroska" else 0
+            self._preskip = codec.delay if files[0].copy_container.format == "matroska" else 0
         self._heard = 0
-        """Where the first sample lies that is heard."""
+        """Position of the first sample that is heard."""
         self._lead: Any = None
         """Of Vorbis: the last packet so far, while an edit list leaves all out."""
         self._is_between = False
         """The last packet was one that an edit list leaves out."""
         self.joins = 0
-        """So often an edit list goes on at another place of the track."""
+        """Number of places at which an edit list continues elsewhere in the track."""
         self._tried = 0
         self._is_sound = is_pcm
         self._waiting: Any = None
         """A packet, until it is known whether it is the last."""
-        self.is_torn = False
+        self.is_incomplete = False
         """A packet was cut off in its middle, and what of it is there was taken."""
         self.is_at_end = False
-        """It was read as far as it goes, not only as far as was wanted; known when finished."""
+        """The track was read to its end, not only as far as wanted; known when finished."""
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing more is wanted of it."""
+        """Whether the track needs no more packets."""
         return all(file.is_done for file in self.files)
 
     def take(self, packet: Any) -> None:
-        """The next packet of this track."""
+        """Copy the next packet of the track."""
         if self._length.is_end_open:
             packet, self._waiting = self._waiting, packet
         if packet is not None:
@@ -130,12 +130,12 @@ class TrackCopy:
         self._place(packet, is_last=is_last)
 
     def _prepared(self, packet: Any) -> Any:
-        """A packet as it is copied; ``None``: nothing of it can be had."""
-        # In a broadcast the mark only says that a packet of the transport was lost nearby.
+        """The packet in the form in which it is copied; ``None``: it cannot be used."""
+        # In a broadcast the mark only means that a packet of the transport was lost nearby.
         if packet.is_corrupt and not self._is_broadcast:  # it was cut off in its middle
             if not self._is_divisible or not decoded_samples(packet):
                 return None
-            self.is_torn = True
+            self.is_incomplete = True
         if self._turn is None:
             return self._length.whole(packet)
         try:
@@ -144,7 +144,7 @@ class TrackCopy:
             return None
 
     def _place(self, packet: Any, *, is_last: bool = False) -> None:
-        """Find out where a packet lies, and give it to the files."""
+        """Compute a packet's position, and give it to the files."""
         self._refuse_change(packet)
         stamp = packet.pts if packet.pts is not None else packet.dts
         clock = self.clock
@@ -177,23 +177,23 @@ class TrackCopy:
             file.take(self.stream, placed)
 
     def _refuse_change(self, packet: Any) -> None:
-        """Refuse what the new file would have to state anew in its middle."""
+        """Raise at a packet that needs another file header than the first one."""
         if self._setup and packet.has_sidedata("new_extradata"):
             self._refuse_other_setup(bytes(packet.get_sidedata("new_extradata")))
         if self._is_adts:
             self._refuse_other_form(adts_form(bytes(memoryview(packet)[:4])))
 
     def _refuse_other_setup(self, extradata: bytes) -> None:
-        """Files that were appended to each other may have other tables: all would be noise."""
+        """Raise where joined files have other codec tables: the rest would be noise."""
         if vorbis_setup(extradata) != self._setup:
             raise MediaError(
-                f"the Vorbis sound is set up anew at {self.clock.seconds:.3f} s, which a copy "
-                "cannot hold",
+                f"the Vorbis sound has other codec tables from {self.clock.seconds:.3f} s on, "
+                "which a copy cannot hold",
                 hint=Advice.COPY_FIRST_PART.with_(),
             )
 
     def _refuse_other_form(self, form: int | None) -> None:
-        """What follows a change of rate or channels would be left out by every player."""
+        """Raise where rate or channels change: players would leave out the rest."""
         self._form = form if self._form is None else self._form
         self._other_forms = self._other_forms + 1 if form not in {None, self._form} else 0
         if self._other_forms == CHANGED_AFTER:
@@ -210,7 +210,7 @@ class TrackCopy:
         return self.clock.start(stamp, trims(packet)[0] or self._preskip)
 
     def take_run(self, packets: Iterator[Any]) -> Any:
-        """Packets that only follow on each other, if there are any.
+        """Copy packets that directly follow each other.
 
         Returns:
             The first that ``take`` has to look at; ``None``: no more came.
@@ -230,7 +230,7 @@ class TrackCopy:
         return packet
 
     def _skip_at(self, at: int, length: int) -> tuple[int, int]:
-        """What is not heard of a file that begins with this packet.
+        """Samples that are not heard of a file that begins with this packet.
 
         Returns:
             (samples, how many of them every decoder drops by itself).
@@ -260,23 +260,23 @@ class TrackCopy:
             file.close()
 
     def notes(self, number: int) -> list[str]:
-        """How a copy of this track, the ``number``-th, differs from its source; sentences."""
+        """One sentence for each difference between the copy and its source, track ``number``."""
         notes, file = [], self.files[0]
-        suffix = file.holder.suffix
-        if self.clock.holes and not file.holder.has_time:
+        suffix = file.copy_container.suffix
+        if self.clock.holes and not file.copy_container.has_time:
             notes.append(
-                f"a {suffix} file knows no time: what follows a hole comes that much too early"
+                f"a {suffix} file has no timestamps: sound after a hole comes that much too early"
             )
         if self.joins and not codec_of(self.stream).startswith(_ALONE):
             places = "one place" if self.joins == 1 else f"{self.joins} places"
             notes.append(
                 f"sound track {number} is cut in {places} by the edit list of its file: right "
-                "after a cut a copy may sound otherwise for up to half a second"
+                "after a cut a copy may sound different for up to half a second"
             )
         if file.unstated:
             notes.append(
-                f"a {suffix} file can't say that its first {file.unstated} samples are not meant "
-                "to be heard"
+                f"a {suffix} file cannot mark its first {file.unstated} samples, which should not "
+                "be heard"
             )
         return notes
 

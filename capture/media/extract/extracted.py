@@ -1,4 +1,4 @@
-"""What has been extracted before, and under which name: known by the source, not by names alone."""
+"""Finds files that were extracted before, by the identity of their source."""
 
 import os
 import re
@@ -6,16 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from capture.errors import MediaError
-from capture.media.extract.holders import SUFFIXES
+from capture.media.extract.copy_container import SUFFIXES
 from capture.media.extract.job import check_job, expected_targets
 from capture.media.extract.targets import manner_of, name_in_folder
 from capture.media.formats import FORMATS
-from capture.media.origin import identity_of, is_said_to_be_of
+from capture.media.origin import identity_of, names_source
 from capture.media.read.input import open_media
 from capture.media.read.tracks import is_sound, track_duration_s
 from capture.specs.extraction import ExtractJob
 
-__all__ = ["find_extracted", "has_name_of_another", "settle"]
+__all__ = ["choose_name", "find_extracted", "has_name_of_another"]
 
 _SUFFIXES = SUFFIXES | {form.suffix for form in FORMATS.values()}
 """All endings that we give."""
@@ -23,12 +23,12 @@ SAME_LENGTH_S = 0.5
 """Lengths farther apart are those of different sound; encoders add and drop some frames."""
 
 
-def settle(job: ExtractJob) -> tuple[ExtractJob, list[Path]]:
-    """Under which name a job is done, and its files, if it has been done before.
+def choose_name(job: ExtractJob) -> tuple[ExtractJob, list[Path]]:
+    """Choose the name of a job, and find its files if it has been done before.
 
     In a folder, a name that the sound of another source has is passed over: the job gets the next
-    number. What says nothing of its source is another's where it has another length. A file that
-    was named is taken as it is, and counts as not done.
+    number. A file that names no source belongs to another one if its length differs. A file that
+    was named explicitly is taken as it is, and counts as not done.
 
     Raises:
         ConfigError: The job contradicts itself.
@@ -49,16 +49,16 @@ def has_name_of_another(job: ExtractJob) -> bool:
         if not os.path.lexists(target) or target.samefile(job.source):
             return False
         with open_media(target) as container:
-            is_ours = is_said_to_be_of(target, container, identity_of(job.source))
+            is_ours = names_source(target, container, identity_of(job.source))
     except (OSError, MediaError):
-        return False  # it can't be said: whoever writes does not replace it
+        return False  # it is not known; writing does not replace it
     return not (_is_as_long(job, target) if is_ours is None else is_ours)
 
 
 def find_extracted(job: ExtractJob) -> list[Path]:
     """The files that have the names of a job in a folder, and are not older than the source.
 
-    The names say how a file was made. A job of several files counts as done with the first one,
+    The names show how a file was made. A job of several files counts as done with the first one,
     which gets its name last.
 
     Raises:
@@ -75,7 +75,7 @@ def find_extracted(job: ExtractJob) -> list[Path]:
 
 
 def _may_be_taken(job: ExtractJob) -> bool:
-    """Whether a name of the job is taken; told without opening its source, where that can be."""
+    """Whether a name of the job is taken; the source is opened only if it must be."""
     if job.is_split or job.by_chapter or job.track.strip() != "1":
         return True
     # One file, with one of a few endings.

@@ -1,4 +1,4 @@
-"""What is known of a file before it is read: its tracks, and what there is to make of them."""
+"""The facts about a file that are known before it is read: tracks, chapters, cover."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 
 from capture.errors import MediaError
 from capture.hints import Advice
-from capture.media.extract.holders import Holder, holder_of
+from capture.media.extract.copy_container import CopyContainer, copy_container_of
 from capture.media.extract.targets import Wanted, manner_of
 from capture.media.formats import suffix_of
 from capture.media.read.cover import read_cover
@@ -36,22 +36,22 @@ LATE_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """What is known of a track before it is read."""
+    """A track as the headers describe it, and the container that a copy of it goes to."""
 
     number: int
     stream: Any
     codec: str
     late_s: float
     stated_s: float | None
-    """When it ends after the header, on the clock that a player shows."""
+    """End that the header gives, in seconds on the clock that a player shows."""
     tags: dict[str, str]
-    holder: Holder | None
-    """What a copy of it goes to; ``None``: no container takes one."""
+    copy_container: CopyContainer | None
+    """The container for a copy; ``None``: no container takes one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of a file before it is read."""
+    """The tracks that a job takes, the chapters of the file, and its cover."""
 
     tracks: list[Track]
     chapters: tuple[Chapter, ...]
@@ -59,7 +59,7 @@ class Facts:
 
 
 def read_facts(container: Any, job: ExtractJob) -> Facts:
-    """Look at what a job asks for of an open file.
+    """Read the facts that a job needs of an open file.
 
     Raises:
         MediaError: It is not there.
@@ -82,7 +82,7 @@ def read_facts(container: Any, job: ExtractJob) -> Facts:
                 late_s,
                 stated_end_s(container, stream, job.source),
                 source_tags(container, stream),
-                holder_of(stream, job.source, is_late=is_late),
+                copy_container_of(stream, job.source, is_late=is_late),
             )
         )
     has_cover = any(map(is_cover, container.streams.video))
@@ -90,7 +90,7 @@ def read_facts(container: Any, job: ExtractJob) -> Facts:
 
 
 def whole_name(track: Track, facts: Facts, job: ExtractJob) -> Wanted:
-    """What the name of a whole track says."""
+    """The parts of the file name of a whole track."""
     manner = manner_of(job, is_own_kind=_is_own_kind(track, job))
     if len(facts.tracks) == 1 and (track.number == 1 or job.is_target_file):
         return Wanted(manner=manner)
@@ -98,10 +98,10 @@ def whole_name(track: Track, facts: Facts, job: ExtractJob) -> Wanted:
 
 
 def _is_own_kind(track: Track, job: ExtractJob) -> bool:
-    """Whether what is written anew ends like a copy."""
-    if job.spec is None or track.holder is None:
+    """Whether an encoded file has the same ending as a copy."""
+    if job.spec is None or track.copy_container is None:
         return False
-    return suffix_of(job.spec) == track.holder.suffix
+    return suffix_of(job.spec) == track.copy_container.suffix
 
 
 def windows_of(facts: Facts, job: ExtractJob) -> list[Window]:
@@ -127,7 +127,7 @@ def windows_of(facts: Facts, job: ExtractJob) -> list[Window]:
 
 
 def chapter_names(base: Wanted, windows: Sequence[Window]) -> Iterator[Wanted]:
-    """What the name of every file of a track says, from that of the whole."""
+    """The parts of the file name of each file of a track, from those of the whole."""
     for number, (_, _, chapter) in enumerate(windows, 1):
         if chapter is None:
             yield base

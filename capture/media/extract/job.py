@@ -1,8 +1,8 @@
-"""Takes the sound out of any file: copied as it is, or written anew; `capture extract` of one file.
+"""One extraction: takes the sound out of a file, copied or encoded; ``capture extract``.
 
 ``extract`` decides what is to be done, gives names, and reports; ``copy_track`` and ``transcode``
-do it. Every file is written under a hidden name and appears whole; the source is only read. What
-can be had of a damaged source is had, and the result says what is missing.
+do it. Every file is written under a hidden name and appears whole; the source is only read. Of a
+damaged source everything readable is taken, and the result has a warning for what is missing.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from typing import Any
 
 from capture.errors import ConfigError, DamagedFileError, MediaError
 from capture.hints import Advice
+from capture.media.extract.copy_container import CopyContainer
 from capture.media.extract.copy_track import TrackCopy, copy_packets
 from capture.media.extract.facts import (
     Facts,
@@ -22,9 +23,8 @@ from capture.media.extract.facts import (
     whole_name,
     windows_of,
 )
-from capture.media.extract.holders import Holder
 from capture.media.extract.packet_file import PacketFile
-from capture.media.extract.targets import Work, plan_targets
+from capture.media.extract.targets import Outputs, plan_targets
 from capture.media.formats import FORMATS, check_sound_spec, suffix_of
 from capture.media.origin import identity_of, with_origin
 from capture.media.output import as_output_error
@@ -45,7 +45,8 @@ def extract(job: ExtractJob) -> ExtractResult:
     """Take the sound out of one file.
 
     A copy does not look into packets: those that came whole but are damaged inside are copied as
-    they are, and what no decoder can read stays so. Writing anew counts them and says so.
+    they are, and what no decoder can read stays so. Encoding counts them, and a warning has their
+    number.
 
     Args:
         job: What, and how. Without a format the packets are copied as they are; a job that trims,
@@ -53,7 +54,7 @@ def extract(job: ExtractJob) -> ExtractResult:
             then in the source's own format, or FLAC where that is not written here.
 
     Returns:
-        The files, and what there is to say about them; without any file where nothing was found
+        The files and warnings; without any file where nothing was found
         that should be kept.
 
     Raises:
@@ -63,14 +64,14 @@ def extract(job: ExtractJob) -> ExtractResult:
     """
     check_job(job)
     is_copy = job.spec is None and not _changes(job)
-    work = Work(job)
+    work = Outputs(job)
     try:
         with open_sound_file(job.source) as container:
             work.origin = identity_of(job.source)
             facts = read_facts(container, job)
             if is_copy:
                 _copy(container, facts, work)
-        # Whoever decodes opens it again: the index of a long film is not held twice.
+        # Decoding opens it again: the index of a long film is not held twice.
         for track in () if is_copy else facts.tracks:
             _transcode(track, facts, work)
         work.publish()
@@ -90,7 +91,7 @@ def extract(job: ExtractJob) -> ExtractResult:
 
 
 def expected_targets(job: ExtractJob) -> list[Path]:
-    """The files that a job will make, told from the file's header.
+    """The files that a job will make, from the headers of its source.
 
     Of a track that is split, only the first: how many there are is known when it has been heard.
 
@@ -111,18 +112,18 @@ def expected_targets(job: ExtractJob) -> list[Path]:
 
 
 def _suffix(track: Track, job: ExtractJob) -> str:
-    """What the files of a track end in."""
+    """File name ending of a track's files, with the dot."""
     if job.spec is None and not _changes(job):
-        return _holder(track, job).suffix
+        return _copy_container(track, job).suffix
     from capture.media.extract.transcode import default_spec  # noqa: PLC0415 - copying does without
 
     return suffix_of(job.spec or _named_spec(job) or default_spec(track.codec))
 
 
-def _holder(track: Track, job: ExtractJob) -> Holder:
-    """What a track is copied to."""
-    if track.holder is not None:
-        return track.holder
+def _copy_container(track: Track, job: ExtractJob) -> CopyContainer:
+    """The container that a copy of a track goes to."""
+    if track.copy_container is not None:
+        return track.copy_container
     rate_of(track.stream, job.source)
     what = f"a copy of {track.codec} sound"
     if job.keep_offset and track.late_s > 0:
@@ -131,7 +132,7 @@ def _holder(track: Track, job: ExtractJob) -> Holder:
 
 
 def check_job(job: ExtractJob) -> None:
-    """Refuse what contradicts itself, before anything is opened.
+    """Refuse a job that contradicts itself, before anything is opened.
 
     Raises:
         ConfigError: It does.
@@ -141,10 +142,10 @@ def check_job(job: ExtractJob) -> None:
     _check_loudness(job.loudness_lufs)
     ways = [job.is_trim, job.is_split, job.is_speech_only, job.by_chapter]
     if job.by_chapter and sum(ways) > 1:
-        raise ConfigError("a file is cut by its chapters or by what is heard, not both")
+        raise ConfigError("a file cannot be cut both by its chapters and by its sound")
     if job.is_split and job.is_speech_only:
         raise ConfigError(
-            "speech is kept in one file or cut in many, not both",
+            "speech cannot be kept both in one file and in many",
             hint="splitting keeps nothing but speech anyway",
         )
 
@@ -159,7 +160,7 @@ def _check_loudness(wanted_lufs: float | None) -> None:
 
 
 def _changes(job: ExtractJob) -> bool:
-    """Whether the samples themselves have to be touched."""
+    """Whether the job changes samples, so that they cannot be copied."""
     is_cut = job.is_trim or job.is_split or job.is_speech_only
     return is_cut or job.is_mono or job.rate_hz is not None or job.loudness_lufs is not None
 
@@ -168,13 +169,13 @@ def _title(track: Track, chapter: Chapter | None) -> str | None:
     return chapter.title if chapter else track_title(track.stream)
 
 
-def _tags(track: Track, chapter: Chapter | None, work: Work) -> dict[str, str]:
+def _tags(track: Track, chapter: Chapter | None, work: Outputs) -> dict[str, str]:
     title = {} if chapter is None or not chapter.title else {"title": chapter.title}
     return with_origin(track.tags | title, work.origin)
 
 
-def _copy(container: Any, facts: Facts, work: Work) -> None:
-    """All tracks in one go, packet by packet."""
+def _copy(container: Any, facts: Facts, work: Outputs) -> None:
+    """Copy all tracks in one pass, packet by packet."""
     job = work.job
     windows = windows_of(facts, job)
     copies: list[tuple[Track, TrackCopy, list[Path]]] = []
@@ -182,14 +183,14 @@ def _copy(container: Any, facts: Facts, work: Work) -> None:
         for track in facts.tracks:
             rate_hz = track.stream.codec_context.sample_rate
             is_late = job.keep_offset and track.late_s > 0
-            holder = _holder(track, job)
+            copy_container = _copy_container(track, job)
             names = list(chapter_names(whole_name(track, facts, job), windows))
-            targets = plan_targets(job, names, holder.suffix)
+            targets = plan_targets(job, names, copy_container.suffix)
             hidden = work.begin(targets)
             files = [
                 PacketFile(
                     path,
-                    holder,
+                    copy_container,
                     _tags(track, chapter, work),
                     track_language(track.stream),
                     start=None if start_s is None else round(start_s * rate_hz),
@@ -216,7 +217,7 @@ def _report_copy(
     copy: TrackCopy,
     named: Sequence[tuple[Path, Window]],
     read_error: str | None,
-    work: Work,
+    work: Outputs,
 ) -> None:
     rate_hz = copy.rate_hz
     _refuse_nothing(any(file.packets for file in copy.files), track, copy.clock, work)
@@ -227,16 +228,23 @@ def _report_copy(
         lead = file.begins - (file.begins if file.origin is None else file.origin)
         span = Span(max(0, file.begins) / rate_hz, file.ends / rate_hz)
         length_s = (file.ends - file.begins + lead) / rate_hz
-        codec, title = file.holder.codec, _title(track, chapter)
+        codec, title = file.copy_container.codec, _title(track, chapter)
         work.add(ExtractedPart(target, span, length_s, codec, size_bytes=0, title=title))
         work.sound_s += (file.ends - file.begins) / rate_hz
     stated_s = track.stated_s if copy.is_at_end else None
-    work.report(track.number, stated_s, copy.clock, copy.broken, read_error, is_torn=copy.is_torn)
+    work.report(
+        track.number,
+        stated_s,
+        copy.clock,
+        copy.broken,
+        read_error,
+        is_incomplete=copy.is_incomplete,
+    )
     work.warnings += copy.notes(track.number)
 
 
-def _refuse_nothing(is_something: bool, track: Track, clock: SampleClock, work: Work) -> None:  # noqa: FBT001 - the condition itself
-    """Say why there is nothing to be had of a track."""
+def _refuse_nothing(is_something: bool, track: Track, clock: SampleClock, work: Outputs) -> None:  # noqa: FBT001 - the condition itself
+    """Raise with the reason why a track gave no file."""
     if is_something:
         return
     job = work.job
@@ -250,8 +258,8 @@ def _refuse_nothing(is_something: bool, track: Track, clock: SampleClock, work: 
     )
 
 
-def _transcode(track: Track, facts: Facts, work: Work) -> None:
-    """One track, decoded and written anew."""
+def _transcode(track: Track, facts: Facts, work: Outputs) -> None:
+    """Decode and encode one track."""
     from capture.media.extract.pieces import Piece, Stretch, TrackSource  # noqa: PLC0415 - as below
     from capture.media.extract.transcode import (  # noqa: PLC0415 - copying does without all that
         default_spec,
@@ -326,7 +334,7 @@ def _named_spec(job: ExtractJob) -> SoundFileSpec | None:
 
 
 def draw_waveform(path: Path, *, overwrite: bool = False) -> Path:
-    """A picture of the waveform beside a file.
+    """Draw the waveform of a file as a picture beside it.
 
     Raises:
         OutputError: It exists already, or cannot be written.

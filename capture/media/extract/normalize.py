@@ -29,9 +29,9 @@ from capture.specs.voice import SoundFileSpec
 __all__ = ["Normalizer"]
 
 MOST_PASSES = 6
-"""With the limiter, so often at most the loudness is looked at again."""
+"""Most measurements of one loudness with the limiter."""
 MOST_REWRITES = 5
-"""So often at most a lossy file is written again; at most two, as a rule."""
+"""Most times that a lossy file is written again; at most two, as a rule."""
 MISSING_LU = 0.5
 """A file that is softer by more is not what was promised."""
 ACCEPTED_LU = 0.4
@@ -41,7 +41,7 @@ PEAK_ROOM_DB = 0.05
 
 
 class Normalizer:
-    """The gains of all pieces of a track; they are measured in the same passes.
+    """Finds the gains of all pieces of a track; all are measured in the same passes.
 
     Args:
         source: The track.
@@ -67,7 +67,7 @@ class Normalizer:
         self._came = list(self._reckoned)
 
     def _search(self, ceiling: float) -> tuple[list[Gain], list[Loudness]]:
-        """The best gains that were found, and what comes of them before encoding."""
+        """The best gains that were found, and the loudness with them before encoding."""
         best: list[tuple[Gain, Loudness]] = []
         trying: dict[int, Gain] = {}
         for number, plain in enumerate(self._plain):
@@ -93,7 +93,7 @@ class Normalizer:
         return [gain for gain, _ in best], [came for _, came in best]
 
     def _badness(self, came: Loudness, ceiling: float) -> tuple[bool, float]:
-        """Less is better; a peak above the ceiling is worse than all else."""
+        """Sort key of a result: first a peak above the ceiling, then the distance in LU."""
         if came.integrated_lufs is None or came.true_peak_dbtp is None:
             return True, 0.0
         is_over = came.true_peak_dbtp > ceiling + CLOSE_LU
@@ -112,7 +112,7 @@ class Normalizer:
         return self.gains != before and self._rewrites <= MOST_REWRITES
 
     def _corrected(self, number: int) -> Gain:
-        """What makes up for the encoder, not for what was out of reach before."""
+        """The gain of a piece, corrected for the change that the encoder made."""
         gain, reckoned, came = self.gains[number], self._reckoned[number], self._came[number]
         integrated, peak = came.integrated_lufs, came.true_peak_dbtp
         if reckoned.integrated_lufs is None or integrated is None or peak is None:
@@ -128,7 +128,7 @@ class Normalizer:
         return gain
 
     def warnings(self) -> Iterator[str]:
-        """What is not as it was wanted."""
+        """One sentence for each piece whose loudness or peak is not as wanted."""
         for number, (plain, came) in enumerate(zip(self._plain, self._came, strict=True), 1):
             name = "the sound" if len(self._pieces) == 1 else f"part {number}"
             if plain.integrated_lufs is None:
@@ -144,7 +144,7 @@ class Normalizer:
                     )
 
     def _measure(self, numbers: Sequence[int], gains: Sequence[Gain]) -> list[Loudness]:
-        """What comes of some of the pieces with these gains."""
+        """Loudness of some pieces with these gains."""
         with self._source.reading("flt", is_mono=self._job.is_mono) as reader:
             meters = [LoudnessMeter(reader.rate_hz, reader.layout) for _ in numbers]
             levels = [Leveller(gain, reader.rate_hz, reader.layout) for gain in gains]
@@ -166,7 +166,7 @@ def _meter(level: Leveller, meter: LoudnessMeter, samples: NDArray[Any]) -> None
 
 
 def _measure_file(piece: Piece) -> Loudness:
-    """Of a file that was written, as players decode it."""
+    """Loudness of a written file, as players decode it."""
     source = TrackSource(piece.path, 1, keep_offset=False)
     with source.reading("flt") as reader:
         meter = LoudnessMeter(reader.rate_hz, reader.layout)

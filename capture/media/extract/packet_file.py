@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import av
 
-from capture.media.extract.holders import Holder
+from capture.media.extract.copy_container import CopyContainer
 from capture.media.output import as_output_error
 from capture.media.read.cover import add_cover, muxer_of
 from capture.media.read.mp3_info import Mp3Info
@@ -30,26 +30,26 @@ _PAGE_S = 1.0
 
 
 class Placed(NamedTuple):
-    """A packet and where it lies, in samples on the clock that a player shows."""
+    """A packet and its position, in samples on the clock that a player shows."""
 
     packet: Any
-    """May be changed."""
+    """The packet; it may be changed."""
     at: int
-    """Below 0 for what is not heard."""
+    """Position of its first sample; below 0: not heard."""
     length: int
     skip: int
-    """So many samples are not to be heard if this is the first packet of a file."""
+    """Number of samples that are not heard if this is the first packet of a file."""
     dropped: int
-    """So many of them every decoder drops by itself."""
+    """Number of these samples that every decoder drops by itself."""
     cut: int
-    """So many samples are dropped at its end."""
+    """Number of samples that are dropped at its end."""
 
 
 class Steady(NamedTuple):
-    """What packets are like that only follow each other, so that nothing has to be asked."""
+    """The properties of packets that can be copied in a run, without a look at each."""
 
     length: int
-    """Samples of each."""
+    """Samples of each packet."""
     shortest: int
     """Least and most of their durations, in ticks."""
     longest: int
@@ -58,7 +58,7 @@ class Steady(NamedTuple):
     """Least and most of the stamp, in samples, minus the place that is counted."""
     latest: float
     may_cut: bool
-    """Something may be cut off of one; it says so."""
+    """A packet may have samples to be dropped, which it states itself."""
 
 
 @dataclass(slots=True)
@@ -66,23 +66,23 @@ class PacketFile:
     """One file that packets are copied to, and how far it has come.
 
     ``start`` and ``end`` are samples on the clock that a player shows; ``None`` is all that there
-    is on that side. Afterwards ``begins`` and ``ends`` say where the packets really lie.
+    is on that side. Afterwards ``begins`` and ``ends`` are the positions of the packets.
     """
 
     path: Path
-    holder: Holder
+    copy_container: CopyContainer
     tags: Mapping[str, str]
     language: str | None = None
     start: int | None = None
     end: int | None = None
     cover: bytes | None = None
-    """A picture that goes along."""
+    """A picture to be added to the file; ``None``: none."""
     origin: int | None = None
     """The sample at which the new file's time begins; ``None``: where its sound does."""
     begins: int = 0
     ends: int = 0
     unstated: int = 0
-    """So many samples are heard at its beginning that are not heard in the source."""
+    """Number of samples that are heard at its beginning, but not in the source."""
     packets: int = 0
     is_done: bool = False
     _stream: Any = None
@@ -97,7 +97,7 @@ class PacketFile:
     _missing: int = 0
 
     def take(self, source: Any, placed: Placed) -> None:
-        """A packet of the track ``source``; it is left out where it lies outside."""
+        """Write a packet of the track ``source``; one outside the file's range is left out."""
         packet, at, length, skip, _, cut = placed
         ends = at + length
         if self.is_done or (self.start is not None and ends + skip <= self.start):
@@ -121,11 +121,13 @@ class PacketFile:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is open and takes packets as they are."""
-        return self._container is not None and self.holder.turn is None and self._mp3 is None
+        """Whether the file is open and takes packets unchanged."""
+        return (
+            self._container is not None and self.copy_container.turn is None and self._mp3 is None
+        )
 
     def take_run(self, packets: Iterator[Any], at: int, steady: Steady) -> tuple[Any, int]:
-        """Packets that follow on each other, where a packet costs a third of ``take``.
+        """Write packets that follow each other; each costs a third of ``take``.
 
         Args:
             packets: Of the track, the first lying at ``at``.
@@ -173,7 +175,7 @@ class PacketFile:
         return packet, at
 
     def _open(self, source: Any, first: Placed) -> None:
-        holder, codec = self.holder, source.codec_context
+        copy_container, codec = self.copy_container, source.codec_context
         stated = first.skip - first.dropped
         if not self._states(source, first):
             stated, self.unstated = 0, stated
@@ -181,13 +183,13 @@ class PacketFile:
         if self.origin is None:
             self.origin = self.begins
         self._zero = self.origin
-        muxer, options = muxer_of(holder.format, self.cover)
+        muxer, options = muxer_of(copy_container.format, self.cover)
         options = options | self._options(source, first.packet)
         self._container = av.open(ffmpeg_name(self.path), "w", format=muxer, options=options)
         self._container.metadata.update(self.tags)
-        if holder.turn is not None:
+        if copy_container.turn is not None:
             self._stream = self._container.add_stream(
-                holder.codec, rate=codec.sample_rate, layout=codec.layout.name
+                copy_container.codec, rate=codec.sample_rate, layout=codec.layout.name
             )
         else:
             self._stream = self._container.add_stream_from_template(source)
@@ -195,12 +197,12 @@ class PacketFile:
         self._is_other_tick = tick_s(source.time_base) != self._time_base
         if self.language:
             self._stream.metadata["language"] = self.language
-        if holder.codec == "opus":
+        if copy_container.codec == "opus":
             self._stream.codec_context.extradata = _with_preskip(bytes(codec.extradata), stated)
             self._zero = first.at + codec.delay  # FFmpeg takes the source's off by itself
         if self.cover is not None:
             add_cover(self._container, self.cover)
-        if holder.format == "mp3":
+        if copy_container.format == "mp3":
             info = Mp3Info(bytes(first.packet), stated)
             if info.is_known:
                 self._mp3 = info
@@ -209,19 +211,19 @@ class PacketFile:
                     self._mux(av.Packet(frame), 0, info.frame_samples)
 
     def _states(self, source: Any, first: Placed) -> bool:
-        """Whether it can say what is not heard of this packet, if it is the first."""
-        skip, form = first.skip - first.dropped, self.holder.format
-        if form == "matroska":  # FFmpeg writes what the source says of the whole track
+        """Whether the container can hold the samples to skip, if this packet is the first."""
+        skip, form = first.skip - first.dropped, self.copy_container.format
+        if form == "matroska":  # FFmpeg writes the value of the whole source track
             return bool(skip == source.codec_context.delay)
         if form == "mp3" and skip and not Mp3Info(bytes(first.packet)).is_known:
             return False
-        return skip <= self.holder.most_skip
+        return skip <= self.copy_container.most_skip
 
     def _options(self, source: Any, first: Any) -> dict[str, str]:
-        options = dict(self.holder.options)
-        if self.holder.format == "ipod":  # else its edit list would end at a whole millisecond
+        options = dict(self.copy_container.options)
+        if self.copy_container.format == "ipod":  # else its edit list would end at whole ms
             options["movie_timescale"] = str(source.codec_context.sample_rate)
-        if self.holder.codec == "vorbis":
+        if self.copy_container.codec == "vorbis":
             options["page_duration"] = str(self._page_us(source, first))
         return options
 
@@ -265,14 +267,14 @@ class PacketFile:
             container.close()
             if self._mp3 is not None:
                 self._mp3.finish(self.path, self._cut)
-            if self.holder.format == "flac":
+            if self.copy_container.format == "flac":
                 is_whole = self.start is None and self.end is None and not self._missing
                 write_flac_length(
                     self.path, self.ends - self.begins - self._missing, is_whole=is_whole
                 )
 
     def abandon(self) -> None:
-        """Let go of the file, whatever state it is in; the caller deletes it."""
+        """Close the file in any state; the caller deletes it."""
         self.is_done = True
         container, self._container = self._container, None
         if container is not None:

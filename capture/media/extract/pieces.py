@@ -1,4 +1,4 @@
-"""A sound track read again and again, and cut to the sample into what is wanted of it."""
+"""Reads a sound track several times, and cuts it to the sample into pieces."""
 
 import contextlib
 import math
@@ -22,22 +22,22 @@ Stretch = tuple[float, float | None]
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A file that is to be written."""
+    """One output file: its path, its stretches of the source, its tags and cover."""
 
     path: Path
     stretches: tuple[Stretch, ...]
     """In their order, not overlapping; what lies between them is left out."""
     tags: dict[str, str]
     cover: bytes | None = None
-    """A picture that goes along."""
+    """A picture to be added to the file; ``None``: none."""
 
 
 @dataclass(frozen=True, slots=True)
 class PieceDone:
-    """What became of it. An empty one has no file."""
+    """The range of the source that a written piece covers; an empty piece has no file."""
 
     begins_s: float
-    """Where the first of its samples lies in the source, and the last."""
+    """Position of its first sample in the source; ``ends_s``: of its last."""
     ends_s: float
     length_s: float
 
@@ -64,7 +64,7 @@ class TrackSource:
 
     @contextlib.contextmanager
     def reading(self, sample_format: str | None, *, is_mono: bool = False) -> Iterator[SoundReader]:
-        """A reader from the beginning; ``None`` as format: what holds all of the source."""
+        """A reader from the start; ``None`` as format: the least that holds every sample."""
         with open_sound_file(self.path) as container:
             stream = sound_tracks(container)[self.number - 1]
             wanted = sample_format or DECODED[depth_of(stream)]
@@ -76,7 +76,7 @@ class TrackSource:
                 self.farthest = reader
 
     def blocks(self, reader: SoundReader, until: float) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Its sound; with silence before it where the offset of a late track is kept."""
+        """The blocks of the track; silence comes first where a late start is kept."""
         blocks = reader.blocks()
         first = next(blocks, None)
         if first is None:
@@ -94,7 +94,7 @@ class TrackSource:
 
 
 class Rate:
-    """Sound at another rate: as many samples as its length at that rate has.
+    """Resamples a track; the number of samples is exactly its length at the new rate.
 
     Args:
         from_hz: Of what is pushed.
@@ -112,26 +112,26 @@ class Rate:
         )
 
     def push(self, samples: NDArray[Any]) -> Iterator[NDArray[Any]]:
-        """Take sound; give what is ready."""
+        """Take samples, (frames, channels); give the resampled ones that are ready."""
         if self._conversion is None:
             yield samples
         elif len(samples):
             yield from self._conversion.push(frame_of(samples, self._source))
 
     def finish(self) -> Iterator[NDArray[Any]]:
-        """The rest."""
+        """Give the remaining samples; nothing can be pushed afterwards."""
         if self._conversion is not None:
             yield from self._conversion.finish()
 
 
 def _frames_of(start_s: float, end_s: float | None, rate_hz: int) -> tuple[int, float]:
-    """A stretch in samples: exactly as many as its length has, rounded once."""
+    """First and last frame of a stretch; its length is rounded once."""
     first = round(start_s * rate_hz)
     return first, math.inf if end_s is None else first + round((end_s - start_s) * rate_hz)
 
 
 class Cutter:
-    """Gives each block, or what of it is wanted, to the files in turn."""
+    """Cuts blocks to the wanted stretches and passes them to the files in turn."""
 
     def __init__(
         self, pieces: Sequence[Piece], rate_hz: int, sinks: Sequence[Callable[[NDArray[Any]], None]]
@@ -145,10 +145,10 @@ class Cutter:
         self.begins: list[int | None] = [None] * len(sinks)
         self.ends = [0] * len(sinks)
         self.until = max(end for _, end, _ in self._jobs)
-        """What lies behind it is of no interest."""
+        """Position after which nothing is wanted."""
 
     def take(self, at: int, samples: NDArray[Any]) -> None:
-        """Sound that begins at the sample ``at``; blocks come in their order."""
+        """Take a block that begins at sample ``at``; blocks come in order."""
         end = at + len(samples)
         while self._jobs:
             first, last, number = self._jobs[0]

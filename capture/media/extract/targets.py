@@ -1,4 +1,4 @@
-"""The files of an extraction: their names, and that they appear whole or not at all."""
+"""The output files of an extraction: their names, and their appearance whole or not at all."""
 
 import contextlib
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from capture.naming import LONGEST_BYTES, part_path, publish, safe_name, shorten
 from capture.specs.extraction import ExtractJob
 from capture.specs.voice import GateSpec, SoundFileSpec
 
-__all__ = ["Wanted", "Work", "manner_of", "name_in_folder", "plan_targets"]
+__all__ = ["Outputs", "Wanted", "manner_of", "name_in_folder", "plan_targets"]
 
 MISSING_S = 0.5
 """A track that ends so much before its stated length was cut off."""
@@ -34,24 +34,24 @@ _ALIASES = {
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One file that is to be made, as far as its name goes."""
+    """The parts of the name of one output file."""
 
     track: int | None = None
-    """``None``: the only track that is taken."""
+    """Number of the track; ``None``: only one is taken."""
     language: str | None = None
     part: int | None = None
     """Number of a message or a chapter, from 1; ``None``: the file is not cut in parts."""
     title: str | None = None
-    """Of the chapter."""
+    """Title of the chapter."""
     manner: str = ""
-    """From ``manner_of``."""
+    """The words of ``manner_of``."""
 
 
 def plan_targets(job: ExtractJob, wanted: Sequence[Wanted], suffix: str) -> list[Path]:
     """The names of the files that a job makes.
 
     ``NAME.m4a``; other tracks than the first ``NAME.2.deu.m4a``; parts ``NAME-01.opus``; chapters
-    ``NAME 01 Title.opus``. In a folder the name says what was done, too: ``NAME 5-10s mono.m4a``.
+    ``NAME 01 Title.opus``. In a folder the name shows the changes, too: ``NAME 5-10s mono.m4a``.
 
     Args:
         job: Names the folder or the file.
@@ -98,10 +98,10 @@ def name_in_folder(job: ExtractJob, manner: str) -> str:
 
 
 def manner_of(job: ExtractJob, *, is_own_kind: bool) -> str:
-    """What a job does to the sound of a track, in words; empty where all of it stays as it is.
+    """A job's changes to the sound of a track, in words; empty where there are none.
 
-    Two jobs that would give one track differently have different words or endings: what has a
-    name was made just so.
+    Two jobs that would give one track differently have different words or endings, so a file of
+    that name was made in exactly this way.
 
     Args:
         job: The job.
@@ -152,8 +152,8 @@ def _plain(number: float) -> str:
 
 
 @dataclass(slots=True)
-class Work:
-    """The files of a job, from their hidden names to their own, and what there is to say."""
+class Outputs:
+    """The files of a running job, from hidden to final names, and its warnings."""
 
     job: ExtractJob
     origin: str = ""
@@ -167,7 +167,7 @@ class Work:
     _done: list[ExtractedPart] = field(default_factory=list)
 
     def begin(self, targets: Sequence[Path]) -> list[Path]:
-        """Take names; gives those under which to write.
+        """Reserve the final names; gives the hidden ones to write to.
 
         Raises:
             OutputError: One of them is taken, is the source, or cannot be written.
@@ -198,11 +198,11 @@ class Work:
             raise OutputError(f"{target} is there already", hint=Advice.REPLACE_EXTRACTED.with_())
 
     def add(self, part: ExtractedPart) -> None:
-        """A file is written whole under its hidden name."""
+        """Note that a file is complete under its hidden name."""
         self._done.append(part)
 
     def publish(self) -> None:
-        """Give all files their names; the first one last: it says that all are there."""
+        """Give all files their final names; the first file last, as a sign that all are there."""
         published = []
         for part in reversed(self._done):
             target = part.path
@@ -224,7 +224,7 @@ class Work:
         self._done.clear()
 
     def clean(self) -> None:
-        """Remove what has no final name."""
+        """Delete the files that have no final name yet."""
         for hidden in self._open.values():
             with contextlib.suppress(OSError):
                 hidden.unlink(missing_ok=True)
@@ -238,9 +238,9 @@ class Work:
         broken: int,
         read_error: str | None,
         *,
-        is_torn: bool = False,
+        is_incomplete: bool = False,
     ) -> None:
-        """Say what was wrong with a track that was read to its end."""
+        """Add warnings for the faults of a track that was read to its end."""
         name = f"sound track {number}"
         ends_s = clock.seconds
         if broken:
@@ -256,6 +256,6 @@ class Work:
         if read_error is not None:
             self.is_partial = True
             self.warnings.append(f"{name} cannot be read past {ends_s:.1f} s: {read_error}")
-        elif stated_s is not None and ends_s < stated_s - (0.0 if is_torn else MISSING_S):
+        elif stated_s is not None and ends_s < stated_s - (0.0 if is_incomplete else MISSING_S):
             self.is_partial = True
             self.warnings.append(f"{name} is cut off: {ends_s:.1f} s of {stated_s:.1f} s are there")

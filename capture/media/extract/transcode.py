@@ -28,15 +28,15 @@ from capture.specs.voice import GateSpec, SoundFileSpec
 __all__ = ["default_spec", "find_spans", "write_pieces"]
 
 GATE_RATE_HZ = 48_000
-"""What the model of speech hears at."""
+"""Sample rate of the sound that the speech detector takes."""
 _SAME_KIND = {"aac": "m4a", "opus": "opus", "mp3": "mp3", "vorbis": "ogg", "flac": "flac"}
 
 
 def default_spec(codec: str) -> SoundFileSpec:
-    """What sound is written as that has to be written anew, though no format was named.
+    """The format of sound that has to be encoded where the job names no format.
 
-    The same kind as the source, at high quality, so that what plays it goes on to; FLAC where that
-    kind is not written here.
+    The same format as the source at high quality, so that the same players play it; FLAC where that
+    cannot be encoded here.
     """
     if codec.startswith("pcm_"):
         return SoundFileSpec("wav")
@@ -46,7 +46,7 @@ def default_spec(codec: str) -> SoundFileSpec:
 def find_spans(
     source: TrackSource, window: tuple[float | None, float | None], job: ExtractJob
 ) -> list[Stretch]:
-    """Where the messages, or the speech, or all sound lie within a window."""
+    """Start and end of messages, of speech, or of all sound within a window."""
     gate = job.gate or GateSpec()
     if job.is_trim and not job.is_split and not job.is_speech_only:
         gate = replace(gate, is_any_sound=True, min_length_s=0.0)  # silence goes, nothing else
@@ -97,7 +97,7 @@ def _clip(
 
 @cache
 def _detector() -> Any:
-    """The model of speech; loading it takes longer than most files, so a process keeps it."""
+    """The speech detector; loading takes longer than most files, so each process has one."""
     from capture.speech import SpeechDetector  # noqa: PLC0415 - the model is heavy
 
     return SpeechDetector()
@@ -117,7 +117,7 @@ def write_pieces(
         pieces: What goes into each.
         spec: How they are encoded.
         job: For rate, channels, loudness.
-        warnings: What there is to say is added.
+        warnings: Warnings are added here.
 
     Returns:
         What became of each; an empty one has no file.
@@ -166,7 +166,7 @@ def _depth(reader: SoundReader, spec: SoundFileSpec) -> str:
 
 
 class _Part(contextlib.ExitStack):
-    """One file on its way: gain, rate, encoder. Its file appears with its first sample."""
+    """One output file while it is written: gain, rate, encoder; appears with its first sample."""
 
     def __init__(
         self,
@@ -187,7 +187,7 @@ class _Part(contextlib.ExitStack):
         self._writer: Any = None
 
     def take(self, samples: NDArray[Any]) -> None:
-        """Sound at the rate of the source."""
+        """Add sound at the rate of the source."""
         if self._level is None:
             self._resample(samples)
             return
@@ -195,7 +195,7 @@ class _Part(contextlib.ExitStack):
             self._resample(levelled)
 
     def finish(self) -> None:
-        """Write what is held back, and the end."""
+        """Write the held samples and the end of the file."""
         if self._level is not None:
             for samples in self._level.finish():
                 self._resample(samples)

@@ -1,1 +1,1 @@
-"""Files and tracks, opened and decoded."""
+"""Opens and decodes media files, and reads their tracks, tags and lengths."""

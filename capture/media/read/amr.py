@@ -32,13 +32,13 @@ _AMR = {
 
 
 def has_pause(packet: Any) -> bool:
-    """Whether a packet is of AMR and holds a frame that stands for silence."""
+    """Whether a packet is AMR and holds a frame of silence."""
     amr = _AMR.get(codec_of(packet.stream))
     return amr is not None and any(is_silent for _, is_silent in _frames(bytes(packet), amr))
 
 
 def decode_pause(packet: Any) -> list[Any]:
-    """The frames of such a packet, 20 ms each.
+    """Decode a packet with frames of silence, 20 ms each.
 
     Raises:
         av.FFmpegError: What is speech in it cannot be decoded.
@@ -62,7 +62,7 @@ def decode_pause(packet: Any) -> list[Any]:
 
 
 def _frames(data: bytes, amr: _Amr) -> Iterator[tuple[bytes, bool]]:
-    """The frames of a packet, and whether each is silent; 3GP puts several in one."""
+    """The frames of a packet, each with whether it is silent; 3GP puts several in one."""
     while data:
         kind = data[0] >> 3 & 15
         size = amr.frame_bytes[kind] if kind < len(amr.frame_bytes) else 1

@@ -33,27 +33,27 @@ DTYPES: dict[str, Any] = {"s16": np.int16, "s32": np.int32, "flt": np.float32}
 
 
 class SoundForm(NamedTuple):
-    """What frames have to share to be read as one."""
+    """Sample format, channel layout and sample rate of decoded frames."""
 
     sample_format: str
-    """FFmpeg's name: s16, fltp, ..."""
+    """FFmpeg's name, such as s16 or fltp."""
     layout: str
-    """FFmpeg's name: mono, 5.1(side), ..."""
+    """FFmpeg's name, such as mono or 5.1(side)."""
     rate_hz: int
 
     @property
     def channels(self) -> int:
-        """How many the layout has."""
+        """Number of channels of the layout."""
         return int(av.AudioLayout(self.layout).nb_channels)
 
 
 def form_of(frame: Any) -> SoundForm:
-    """The form of a decoded frame."""
+    """Sample format, layout and rate of a decoded frame."""
     return SoundForm(frame.format.name, frame.layout.name, frame.sample_rate)
 
 
 def frame_of(samples: NDArray[Any], form: SoundForm) -> Any:
-    """A frame, without a stamp, of samples of shape (frames, channels) and the form's dtype."""
+    """A frame without a stamp from samples, (frames, channels), of the form's dtype."""
     flat = np.ascontiguousarray(samples, DTYPES[form.sample_format]).reshape(1, -1)
     frame = av.AudioFrame.from_ndarray(flat, format=form.sample_format, layout=form.layout)
     frame.sample_rate = form.rate_hz
@@ -61,7 +61,7 @@ def frame_of(samples: NDArray[Any], form: SoundForm) -> Any:
 
 
 class Conversion:
-    """Frames of one form as samples of another; as many come out as their length has.
+    """Converts frames of one form to another; their length stays exactly the same.
 
     Args:
         source: Of every frame that is pushed.
@@ -77,7 +77,7 @@ class Conversion:
         self._aligner = Aligner(source.rate_hz) if is_mixed_down else None
 
     def push(self, frame: Any) -> Iterator[NDArray[Any]]:
-        """Take a frame; give what is ready, of shape (frames, channels)."""
+        """Take a frame; give the converted samples that are ready, (frames, channels)."""
         self._taken += frame.samples
         if self._graph is None:
             yield self._samples(frame)
@@ -89,7 +89,7 @@ class Conversion:
         yield from self._pulled()
 
     def finish(self) -> Iterator[NDArray[Any]]:
-        """The rest; nothing can be pushed afterwards."""
+        """Give the remaining samples; nothing can be pushed afterwards."""
         if self._graph is None or not self._taken:
             return
         total = round(self._taken * self._target.rate_hz / self._source.rate_hz)
@@ -112,7 +112,7 @@ class Conversion:
 
 
 def _aligned(frame: Any, aligner: Aligner) -> Any:
-    """A frame in which no two channels are opposite; the very same where none were."""
+    """A frame without opposite channels; the same object where there were none."""
     raw, channels = frame.to_ndarray(), frame.layout.nb_channels
     samples = raw.T if frame.format.is_planar else raw.reshape(-1, channels)
     is_whole = samples.dtype.kind in "iu"
@@ -166,7 +166,7 @@ def filters_in_a_row(source: SoundForm, *filters: tuple[str, dict[str, str]]) ->
 
 
 class SoundConverter:
-    """Frames of one track, whatever their forms are, as samples of one form.
+    """Converts the frames of a track, in whatever forms they come, to one form.
 
     Args:
         target: Of what comes out; its sample format is a key of ``DTYPES``.
@@ -187,7 +187,7 @@ class SoundConverter:
         self._waiting: Any = None
 
     def push(self, frame: Any) -> Iterator[NDArray[Any]]:
-        """Take a frame; give what is ready, of shape (frames, channels)."""
+        """Take a frame; give the converted samples that are ready, (frames, channels)."""
         form = self._form
         if (
             form is None
@@ -199,18 +199,18 @@ class SoundConverter:
         if not self._batch_frames:
             yield from self._conversion.push(frame)
             return
-        frame.pts = None  # the box of frames would insist on stamps without rounding
+        frame.pts = None  # the buffer of frames would insist on stamps without rounding
         self._waiting.write(frame)
         if self._waiting.samples >= self._batch_frames:
             yield from self.flush()
 
     def flush(self) -> Iterator[NDArray[Any]]:
-        """What waits for a batch."""
+        """Give the frames that wait until a batch is full."""
         if self._waiting is not None and self._waiting.samples:
             yield from self._conversion.push(self._waiting.read())
 
     def finish(self) -> Iterator[NDArray[Any]]:
-        """All that is left."""
+        """Give the samples that remain; more frames may follow."""
         yield from self.flush()
         if self._conversion is not None:
             yield from self._conversion.finish()

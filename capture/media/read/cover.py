@@ -1,4 +1,4 @@
-"""The picture that players show while a sound file plays: read from one file, put into another."""
+"""Cover pictures of sound files: read from one file, added to another."""
 
 import base64
 import io
@@ -52,9 +52,9 @@ def muxer_of(muxer: str, cover: bytes | None) -> tuple[str, dict[str, str]]:
 
 
 def add_cover(container: Any, cover: bytes) -> None:
-    """Put it into a file that is being written, after its sound track and before any sound.
+    """Add a cover to a file that is being written, after its sound track, before any sound.
 
-    What takes no cover is left as it is.
+    A container that takes no cover is left as it is.
     """
     kind = _kind(cover)
     if kind is None:
@@ -75,7 +75,7 @@ def add_cover(container: Any, cover: bytes) -> None:
 
 
 def put_in_flac(path: Path, cover: bytes) -> None:
-    """Put it into a finished FLAC file; one that is too large for a block is left out.
+    """Add a cover to a finished FLAC file; one that is too large for a block is left out.
 
     Raises:
         OSError: It cannot be written.
@@ -103,7 +103,7 @@ def _kind(data: bytes) -> tuple[str, str] | None:
 
 
 def _flac_picture(data: bytes, media_type: str) -> bytes:
-    """A picture as FLAC, Vorbis and Opus have it (RFC 9639, section 8.8); its size is left open."""
+    """A picture block of FLAC, Vorbis and Opus (RFC 9639, section 8.8), without its size."""
     name = media_type.encode()
     return b"".join(
         (

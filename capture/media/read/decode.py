@@ -1,4 +1,4 @@
-"""Reads finished files back: picture by picture, as one piece of sound, or all tracks in one go."""
+"""Decodes finished files: pictures one by one, a sound track as a whole, or all tracks at once."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ __all__ = ["decode_packet", "read_packets", "read_pictures", "read_sound"]
 
 
 def read_pictures(path: Path) -> Iterator[tuple[float, NDArray[np.uint8]]]:
-    """Each picture with the time at which it is shown, in seconds; BGR, ``(height, width, 3)``.
+    """Each picture with its time in seconds; BGR, uint8, ``(height, width, 3)``.
 
     Raises:
         DamagedFileError: It cannot be read.
@@ -88,9 +88,7 @@ def read_packets(
 
 
 def decode_packet(packet: Any) -> list[Any]:
-    """The frames of a packet, also where FFmpeg's decoder refuses what is no damage.
-
-    Pauses in AMR are silence; a tag between MP3 files that were joined holds no sound.
+    """Decode a packet, also one that FFmpeg refuses though it is not damaged.
 
     Raises:
         av.FFmpegError: It cannot be decoded.

@@ -1,4 +1,4 @@
-"""Files that are read: open, or what is wrong with them.
+"""Opens media files, with an error that states what is wrong with one.
 
 Loads no numpy: sound that is copied as it is does without, and long files need the memory.
 """
@@ -13,7 +13,7 @@ import av
 
 from capture.errors import DamagedFileError
 from capture.media.read.stated import stated_bytes
-from capture.media.read.tag_text import mend_tags
+from capture.media.read.tag_text import repair_tags
 from capture.naming import ffmpeg_name
 
 __all__ = ["open_container", "open_media"]
@@ -21,11 +21,11 @@ __all__ = ["open_container", "open_media"]
 _KEEPS_BYTES: dict[str, Any] = (
     {"metadata_errors": "surrogateescape"} if int(av.__version__.split(".")[0]) < 19 else {}  # noqa: PLR2004
 )
-"""From PyAV 19 on it reads tags so anyway, and knows no other way."""
+"""PyAV reads tags so from 19 on anyway, and has no option for it."""
 
 
 def open_media(path: Path, options: Mapping[str, str] | None = None) -> Any:
-    """The container of a media file; closing it is the caller's.
+    """Open a media file; the caller closes the container.
 
     Args:
         path: An ordinary file. A pipe is refused: it cannot be read twice, and may never end.
@@ -47,7 +47,7 @@ def open_media(path: Path, options: Mapping[str, str] | None = None) -> Any:
 
 
 def open_container(file: Any, options: Mapping[str, str] | None = None) -> Any:
-    """A container to read from, whatever its tags are written in.
+    """Open a container for reading, whatever the encoding of its tags.
 
     Args:
         file: Its path, or what ``av.open`` needs of an open one.
@@ -59,12 +59,12 @@ def open_container(file: Any, options: Mapping[str, str] | None = None) -> Any:
     """
     name = ffmpeg_name(file) if isinstance(file, Path) else file
     container: Any = av.open(name, options=dict(options or {}), **_KEEPS_BYTES)
-    mend_tags(container)
+    repair_tags(container)
     return container
 
 
 def _refuse_what_is_no_file(path: Path) -> None:
-    """Say what is wrong before FFmpeg does, which waits for pipes and has one word for the rest."""
+    """Raise for a path that is no ordinary file; FFmpeg would wait for a pipe."""
     try:
         status = path.stat()
         if stat.S_ISREG(status.st_mode):

@@ -1,9 +1,8 @@
-"""Loudness after EBU R128, measured and changed.
+"""Loudness after EBU R128: measured with FFmpeg, and changed by a gain and a limiter.
 
 FFmpeg's ``ebur128`` measures; one gain brings a file to its loudness, so that its dynamics stay as
-they are. Only where the true peak would then pass the ceiling, FFmpeg's ``alimiter``, at four
-times the rate so that it sees peaks between samples (ITU-R BS.1770-4, annex 2), takes the peaks
-down.
+they are. Only where the true peak would then pass the ceiling, FFmpeg's ``alimiter``, at four times
+the rate so that it sees peaks between samples (ITU-R BS.1770-4, annex 2), takes the peaks down.
 """
 
 import contextlib
@@ -45,20 +44,20 @@ MOST_LOST_LU = 6.0
 that is at work half of the time takes half of the 12 dB."""
 CLOSE_LU = 0.2
 SILENT_LUFS = -69.0
-"""FFmpeg says -70 where nothing passes the gate of the measurement."""
+"""FFmpeg gives -70 where no sound passes the gate of the measurement."""
 _OVERSAMPLED = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Loudness:
-    """As EBU R128 defines them; ``None`` where the sound is too soft or short to be measured."""
+    """Loudness, range and true peak of EBU R128; ``None``: too soft or too short to measure."""
 
     integrated_lufs: float | None
     range_lu: float | None
     true_peak_dbtp: float | None
 
     def louder(self, gain_db: float) -> "Loudness":
-        """With a gain."""
+        """The loudness after a gain in dB, if no limiter changes the sound."""
         integrated, peak = self.integrated_lufs, self.true_peak_dbtp
         return Loudness(
             None if integrated is None else integrated + gain_db,
@@ -69,7 +68,7 @@ class Loudness:
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """What is done to the sound of a file."""
+    """A gain, and the ceiling of the limiter after it."""
 
     gain_db: float = 0.0
     ceiling_dbtp: float | None = None
@@ -77,7 +76,7 @@ class Gain:
 
 
 class _Chain:
-    """Filters in a row; float32 of shape (frames, channels) goes in."""
+    """A chain of FFmpeg filters; float32 of shape (frames, channels) goes in."""
 
     def __init__(self, form: SoundForm, *filters: tuple[str, dict[str, str]]) -> None:
         self._form = form
@@ -85,7 +84,7 @@ class _Chain:
         self._graph = filters_in_a_row(form, *filters)
 
     def push(self, samples: NDArray[np.float32] | None) -> Iterator[Any]:
-        """Frames that come out; ``None`` says that nothing follows."""
+        """Give the frames that come out; ``None`` as input ends the stream."""
         if samples is None:
             self._graph.push(None)
         elif len(samples):
@@ -100,7 +99,7 @@ class _Chain:
 
 
 class LoudnessMeter:
-    """Measures what it is given.
+    """Measures loudness after EBU R128, with true peaks.
 
     Args:
         rate_hz: Of the sound.
@@ -113,12 +112,12 @@ class LoudnessMeter:
         self._facts: dict[str, str] = {}
 
     def push(self, samples: NDArray[np.float32]) -> None:
-        """Take sound, shape (frames, channels)."""
+        """Add sound, float32 of shape (frames, channels)."""
         for frame in self._chain.push(samples):
             self._facts = frame.metadata
 
     def finish(self) -> Loudness:
-        """What was measured; nothing can be pushed afterwards."""
+        """End the sound and give its loudness; nothing can be pushed afterwards."""
         for frame in self._chain.push(None):
             self._facts = frame.metadata or self._facts
         integrated = self._fact("I")
@@ -137,7 +136,7 @@ class LoudnessMeter:
 
 
 class Leveller:
-    """Applies a ``Gain``; as many samples come out in the end as went in."""
+    """Applies a ``Gain``; the number of samples stays the same."""
 
     def __init__(self, gain: Gain, rate_hz: int, layout: str) -> None:
         self._factor = np.float32(10 ** (gain.gain_db / 20))
@@ -156,7 +155,7 @@ class Leveller:
             )
 
     def push(self, samples: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-        """Take sound; give what is ready of it."""
+        """Take samples, (frames, channels); give the changed ones that are ready."""
         louder = samples * self._factor
         if self._chain is None:
             yield louder
@@ -165,7 +164,7 @@ class Leveller:
         yield from self._given(self._chain.push(louder))
 
     def finish(self) -> Iterator[NDArray[np.float32]]:
-        """The rest."""
+        """Give the remaining samples; nothing can be pushed afterwards."""
         if self._chain is None:
             return
         yield from self._given(self._chain.push(None))
@@ -182,13 +181,13 @@ class Leveller:
 def next_gain(
     wanted_lufs: float, plain: Loudness, ceiling_dbtp: float, tried: tuple[Gain, Loudness] | None
 ) -> Gain | None:
-    """The gain to try next; ``None``: the one that was tried is as near as it gets.
+    """The next gain to try; ``None``: the last one is as near as it gets.
 
     Args:
         wanted_lufs: Integrated loudness that the file is to have.
         plain: Of the sound as it is.
         ceiling_dbtp: For its true peak.
-        tried: The gain before, and what came of it.
+        tried: The gain before, and the loudness with it.
     """
     if plain.integrated_lufs is None or plain.true_peak_dbtp is None:
         return None if tried else Gain()

@@ -1,11 +1,12 @@
-"""The first frame of an MP3 file: how many follow, and what of them is not to be heard.
+"""The information frame of an MP3 file: number of frames, and samples to drop at both ends.
 
 libavformat writes one of its own while it copies, but counts encoders' delays that the source never
-had. This one states what the source said, so that a copy decodes to the same samples:
+had. This one has the values of the source, so that a copy decodes to the same samples:
 
 * the "Xing" part: frames, bytes, and a table for seeking;
+
 * the "LAME" part: samples to be dropped at both ends. Decoders add their own delay of 529 samples
-  to it, so that less can't be stated: a silent frame before the first, dropped whole, makes room.
+to it, so that less can't be stated: a silent frame before the first, dropped whole, makes room.
 
 Layout: http://gabriel.mp3-tech.org/mp3infotag.html
 """
@@ -19,7 +20,7 @@ __all__ = ["MOST_SKIP", "Mp3Info", "stated_length_s", "tag_bytes"]
 DECODER_DELAY = 529
 """Samples that every decoder adds, and every reader of this header takes off."""
 MOST = 4095
-"""What 12 bits hold."""
+"""Largest value of 12 bits."""
 MOST_SKIP = MOST + DECODER_DELAY
 """Samples at the beginning that it can state."""
 TOC_ENTRIES = 100
@@ -27,7 +28,7 @@ TOC_STEP = 32
 """Every so many frames their place is noted for the table."""
 _TAG_BYTES = 4 + 4 + 4 + 4 + TOC_ENTRIES + 4 + 36
 _TAG_MOST_BYTES = 4 + 32 + 18
-"""From the first frame up to what a length is stated in."""
+"""Bytes that are read to find the length in the first frame."""
 _BITRATES = {
     1: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
     2: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
@@ -38,7 +39,7 @@ _RATES_HZ = (44_100, 48_000, 32_000)
 
 @dataclass(slots=True)
 class Mp3Info:
-    """Writes that frame, and fills it in when the file is done.
+    """Makes the information frame of a new file, and fills it in at the end.
 
     Args:
         first: The first frame of the track; its header gives the form of ours.
@@ -53,7 +54,7 @@ class Mp3Info:
 
     @property
     def is_known(self) -> bool:
-        """Whether the first frame is layer III as we know it."""
+        """Whether the first frame is MPEG layer III in a form that is supported."""
         head = self.first[:4]
         return (
             len(head) == 4  # noqa: PLR2004 - a header has four bytes
@@ -69,23 +70,23 @@ class Mp3Info:
 
     @property
     def rate_hz(self) -> int:
-        """Sample rate."""
+        """Sample rate in Hz."""
         halved = {3: 0, 2: 1, 0: 2}[self.first[1] >> 3 & 3]  # MPEG 1, 2, 2.5
         return _RATES_HZ[self.first[2] >> 2 & 3] >> halved
 
     @property
     def side_bytes(self) -> int:
-        """Between its header and what a decoder skips."""
+        """Bytes of side information between the header and the tag."""
         is_mono = self.first[3] >> 6 == 3  # noqa: PLR2004 - two bits: 3 is mono
         return (17 if is_mono else 32) if self._is_mpeg1 else (9 if is_mono else 17)
 
     @property
     def frame_samples(self) -> int:
-        """Samples of a frame."""
+        """Samples per frame and channel: 1152 or 576."""
         return 1152 if self._is_mpeg1 else 576
 
     def silence(self) -> bytes:
-        """A frame of silence with room for the tag, at the lowest bit rate that has it."""
+        """A silent frame with room for the tag, at the lowest bit rate that is large enough."""
         for index, kbit in enumerate(_BITRATES[1 if self._is_mpeg1 else 2]):
             size = self.frame_samples // 8 * kbit * 1000 // self.rate_hz
             if index and size >= 4 + self.side_bytes + _TAG_BYTES:
@@ -97,7 +98,7 @@ class Mp3Info:
         return head + bytes(size - 4)
 
     def begin(self, *, may_cut: bool) -> list[bytes]:
-        """The frames that come before the first of the track.
+        """The frames to be written before the first one of the track.
 
         Args:
             may_cut: Something may have to be dropped at the end, though nothing is at the start.
@@ -114,14 +115,14 @@ class Mp3Info:
         return frame
 
     def count(self, size_bytes: int) -> None:
-        """Note a frame that was written."""
+        """Count a frame that was written, for the number of frames and the table."""
         if self.frames % TOC_STEP == 0:
             self._places.append(self._bytes)
         self.frames += 1
         self._bytes += size_bytes
 
     def finish(self, path: Path, cut: int) -> None:
-        """Fill it in.
+        """Write the final information frame into the file.
 
         Args:
             path: The closed file.
@@ -150,7 +151,7 @@ class Mp3Info:
 
 
 def stated_length_s(path: Path) -> float | None:
-    """How long an MP3 file says it is, in its first frame; ``None`` where it does not."""
+    """Length in seconds in the first frame of an MP3 file; ``None`` where there is none."""
     with path.open("rb") as file:
         file.seek(_first_frame_at(file))
         head = file.read(_TAG_MOST_BYTES)
@@ -162,7 +163,7 @@ def stated_length_s(path: Path) -> float | None:
         (b"VBRI", 4 + 32, 14),
     ):
         tag = head[at:]
-        # A Xing part says in its flags whether it has the number of frames.
+        # The flags of a Xing part state whether it has the number of frames.
         if tag.startswith(mark) and (mark == b"VBRI" or (tag[7:8] and tag[7] & 1)):
             frames = int.from_bytes(tag[count_at : count_at + 4], "big")
             return frames * info.frame_samples / info.rate_hz or None
@@ -170,13 +171,13 @@ def stated_length_s(path: Path) -> float | None:
 
 
 def _first_frame_at(file: BinaryIO) -> int:
-    """Where an ID3v2 tag ends."""
+    """Offset of the first frame: the end of an ID3v2 tag, if there is one."""
     file.seek(0)
     return tag_bytes(file.read(10))
 
 
 def tag_bytes(data: bytes) -> int:
-    """The length of the ID3 tag that data begins with; 0 if it begins with none."""
+    """Length of the ID3 tag at the beginning of the data; 0 without one."""
     if data[:3] == b"TAG":
         return 128  # ID3v1
     if data[:3] != b"ID3":

@@ -1,4 +1,4 @@
-"""How many samples a packet of sound holds, exactly, where its container knows milliseconds."""
+"""The number of samples in a packet of sound, exact where the container has milliseconds."""
 
 import math
 from typing import Any
@@ -23,7 +23,7 @@ _OPUS_UNIT = 120
 _OPUS_MOST = 5760
 """2.5 and 120 ms: the shortest frame, and the longest packet there may be (RFC 6716)."""
 _ROUNDED = 1.1
-"""What a container says may be off by this many of its ticks."""
+"""Durations in a container may be off by this many of its ticks."""
 _MP4_HAS_ENDS = (63,)
 """The libavformat (FFmpeg 9) that heeds where an edit list ends."""
 _BYTES_OF_SAMPLE = {"u8": 1, "s16le": 2, "s24le": 3, "s32le": 4, "s64le": 8}
@@ -49,7 +49,7 @@ def opus_samples(packet: bytes) -> int:
 
 
 def adts_form(head: bytes) -> int | None:
-    """Object type, rate and channels that the header of an AAC packet states, as one number.
+    """Object type, rate and channels in the header of an AAC packet, as one number.
 
     Returns:
         ``None``: it has no such header (ISO/IEC 14496-3, table 1.A.5).
@@ -74,7 +74,7 @@ def wavpack_samples(packet: bytes) -> int:
 
 
 def cut_packet(packet: Any, data: bytes) -> Any:
-    """Other bytes with the stamps of a packet."""
+    """A packet with other bytes and the same stamps."""
     other = av.Packet(data)
     other.pts, other.dts, other.duration = packet.pts, packet.dts, packet.duration
     other.time_base = packet.time_base
@@ -82,7 +82,7 @@ def cut_packet(packet: Any, data: bytes) -> Any:
 
 
 def decoded_samples(packet: Any) -> int:
-    """How many samples come out of a packet by itself; 0 where it cannot be decoded."""
+    """Number of samples that a packet decodes to by itself; 0 if it does not."""
     try:
         return sum(frame.samples for frame in packet.decode())
     except av.FFmpegError:
@@ -90,7 +90,7 @@ def decoded_samples(packet: Any) -> int:
 
 
 class PacketLength:
-    """Reads the packets of one track.
+    """Computes the length of each packet of one track.
 
     Args:
         stream: The track.
@@ -99,7 +99,7 @@ class PacketLength:
 
     Attributes:
         frame_bytes: Bytes of a sample of all channels of PCM; 0 of other codecs.
-        is_end_open: The last packet may be shorter than the container says: Matroska often has the
+        is_end_open: The last packet may be shorter than its duration: Matroska often has the
             usual length.
         may_cut: Whether packets may say by themselves that something is cut off of them.
     """
@@ -107,7 +107,8 @@ class PacketLength:
     def __init__(self, stream: Any, rate_hz: int, taken_as: str | None = None) -> None:
         self._rate_hz = rate_hz
         self._codec = taken_as or codec_of(stream)
-        # FFmpeg before 9 does not say it of MP4; asking every packet takes a tenth of the time.
+        # FFmpeg before 9 does not give it for MP4; a look at every packet takes a tenth of the
+        # time.
         is_mp4 = stream.container.format.name.startswith("mov,")
         self.may_cut = not is_mp4 or av.library_versions["libavformat"] >= _MP4_HAS_ENDS
         self._ticks = float(tick_s(stream.time_base) * rate_hz)
@@ -118,7 +119,7 @@ class PacketLength:
         self._was_long = False
         has_own = self._blocks or self._codec == "wavpack"
         self._is_open = not (self._choices or has_own) and self._ticks != 1
-        """How long packets are is to be learned from the first ones."""
+        """The length of packets has to be learned from the first ones."""
         self._is_lossless = codec.codec.lossless and not self._codec.startswith("pcm_")
         is_matroska = stream.container.format.name.startswith("matroska")
         self.is_end_open = self._is_lossless and is_matroska and not has_own
@@ -126,7 +127,7 @@ class PacketLength:
         self.frame_bytes = width * codec.layout.nb_channels
 
     def steady(self) -> tuple[int, int, int] | None:
-        """What packets are like whose length need not be read, nothing being cut off of them.
+        """The length and duration of packets that need not be read one by one.
 
         Returns:
             (their samples, least, most duration in ticks); ``None``: each has to be read.
@@ -140,7 +141,7 @@ class PacketLength:
 
     @property
     def unit(self) -> int:
-        """All packets hold a multiple of so many samples."""
+        """A number of samples that every packet's length is a multiple of."""
         if self._codec == "opus":
             return _OPUS_UNIT * self._rate_hz // _OPUS_RATE_HZ
         if self._blocks:
@@ -150,7 +151,7 @@ class PacketLength:
 
     @property
     def slack(self) -> int:
-        """So many samples FFmpeg's stamps of Vorbis may be off.
+        """Samples by which FFmpeg's stamps of Vorbis may be off; 0 for other codecs.
 
         Inside an Ogg page it adds up what packets hold, but counts a short block after a long one
         as after a short one; where all lies in one page, it counts the first block, too, which
@@ -160,17 +161,17 @@ class PacketLength:
 
     @property
     def is_exact(self) -> bool:
-        """Whether lengths are known to the sample, not only to the tick of the container."""
+        """Whether lengths are exact to the sample, not only to the container's tick."""
         known = self._choices or self._blocks or self.frame_bytes
         return bool(known) or self._codec in {"opus", "wavpack"} or self._ticks <= 1
 
     def whole(self, packet: Any) -> Any:
-        """The packet without half a frame of PCM at its end, where it was cut off in its middle."""
+        """The packet without an incomplete PCM frame at its end."""
         over = packet.size % self.frame_bytes if self.frame_bytes else 0
         return cut_packet(packet, bytes(packet)[:-over]) if over else packet
 
     def read(self, packet: Any, *, is_last: bool = False) -> tuple[int, int]:
-        """Samples that it decodes to, and how many of them are cut off at its end."""
+        """Number of samples that it decodes to, and of those cut off at its end."""
         if is_last and (full := decoded_samples(packet)):
             return full, 0
         cut = trims(packet)[1] if self.may_cut else 0
@@ -190,41 +191,42 @@ class PacketLength:
 
     @staticmethod
     def duration_ticks(packet: Any) -> int:
-        """What the container says; below 0 where its end lies before the packet."""
+        """Duration in the container; below 0 where its end lies before the packet."""
         ticks = int(packet.duration or 0)
         return ticks - (1 << 32) if 1 << 31 <= ticks < 1 << 32 else ticks  # FFmpeg: 32 bits
 
     def _by_container(self, packet: Any, cut: int) -> tuple[int, int]:
-        said = round(self.duration_ticks(packet) * self._ticks)
+        stated = round(self.duration_ticks(packet) * self._ticks)
         if self._is_open:
-            self._learn(packet, said)
+            self._learn(packet, stated)
         # Some demuxers take what is cut off out of the duration, others do not.
-        for candidate in (said, said + cut) if cut else (said,):
+        for candidate in (stated, stated + cut) if cut else (stated,):
             for length in self._choices:
                 if abs(length - candidate) < max(1.0, _ROUNDED * self._ticks):
                     return length, min(cut, length)
-        if not said and len(self._choices) == 1:
-            said = self._choices[0]
-        said = said or decoded_samples(packet)
-        return said, min(cut, said)
+        if not stated and len(self._choices) == 1:
+            stated = self._choices[0]
+        stated = stated or decoded_samples(packet)
+        return stated, min(cut, stated)
 
-    def _learn(self, packet: Any, said: int) -> None:
-        """FFmpeg does not tell the frame size of DTS, ALAC and others, and milliseconds are rough.
+    def _learn(self, packet: Any, stated: int) -> None:
+        """Learn the frame size of DTS, ALAC and others from the first packets.
 
-        What comes out of a first packet counts if it is what the container says, but for the
-        rounding; or if that says nothing and the codec is lossless, where it is never less.
+        FFmpeg does not give it, and milliseconds are rough. The length of a first decoded packet
+        counts if it is the container's duration, but for the rounding; or if there is no duration
+        and the codec is lossless, where it is never less.
         """
         length = decoded_samples(packet)
         self._is_open = not length  # some decoders give nothing for the first packets
-        is_as_said = said and abs(length - said) < max(1.0, _ROUNDED * self._ticks)
-        if length and (is_as_said or (not said and self._is_lossless)):
+        is_as_stated = stated and abs(length - stated) < max(1.0, _ROUNDED * self._ticks)
+        if length and (is_as_stated or (not stated and self._is_lossless)):
             self._choices = (length,)
 
     def _vorbis(self, packet: Any) -> int:
-        """A quarter of its block and of the one before (Vorbis I, section 4.3.8).
+        """Samples of a Vorbis packet: a quarter of its block and of the one before (4.3.8).
 
-        What containers say is no help: FFmpeg gets it wrong where blocks change their size, and
-        some cut the last packet short without a word.
+        The durations of containers are no help: FFmpeg gets them wrong where blocks change their
+        size, and some cut the last packet short without a sign.
         """
         # The bit after the first is the mode: 0 short, 1 long, with all encoders that are known.
         is_long = bool(memoryview(packet)[0] & 2)
@@ -234,13 +236,13 @@ class PacketLength:
 
 
 def vorbis_setup(extradata: bytes) -> bytes:
-    """What a Vorbis decoder has to know, of its three headers; without the comments."""
+    """The headers that a Vorbis decoder needs, without the comments."""
     first, third = extradata.find(b"\x01vorbis"), extradata.find(b"\x05vorbis")
     return extradata[first : first + 30] + extradata[third:] if 0 <= first < third else b""
 
 
 def _vorbis_blocks(extradata: bytes) -> tuple[int, int] | tuple[()]:
-    """The sizes of a short and a long block; none where the header is not there."""
+    """Sizes of a short and a long block; empty where the header is missing."""
     at = extradata.find(b"\x01vorbis")  # the identification header, Vorbis I, section 4.2.2
     if at < 0 or at + 28 >= len(extradata):
         return ()

@@ -11,7 +11,7 @@ import av
 from capture.media.read.packet_length import cut_packet
 from capture.media.read.tracks import codec_of
 
-__all__ = ["PcmTurn", "pcm_in_wave"]
+__all__ = ["PcmConverter", "pcm_in_wave"]
 
 _IN_WAVE = {"u8": "u8", "s16": "s16le", "s32": "s32le", "s64": "s64le", "flt": "f32le"}
 _IN_WAVE |= {"dbl": "f64le"}
@@ -23,21 +23,21 @@ _OTHER_NAMES = frozenset({"s302m"})
 
 
 def pcm_in_wave(stream: Any) -> str | None:
-    """The codec that the samples of a track have in a WAV file; ``None``: it is no PCM."""
+    """The PCM codec of a track in a WAV file; ``None`` if the track is no PCM."""
     codec = codec_of(stream)
     if codec in _AS_IS:
         return codec
     form = stream.codec_context.format
     if form is None or not (codec.startswith("pcm_") or codec in _OTHER_NAMES):
         return None
-    # All that decodes to 32 bits has 24 of them or less, but for what says so.
+    # All that decodes to 32 bits has 24 of them or less, unless its name has 32.
     if form.packed.name == "s32" and "32" not in codec:
         return "pcm_s24le"
     return f"pcm_{_IN_WAVE[form.packed.name]}"
 
 
-class PcmTurn:
-    """Turns the packets of one track.
+class PcmConverter:
+    """Converts the packets of a PCM track to the PCM of a WAV file.
 
     Args:
         stream: The track.
@@ -57,7 +57,7 @@ class PcmTurn:
         self._resampler = av.AudioResampler(form, source.layout, source.sample_rate)
 
     def __call__(self, packet: Any) -> Any:
-        """The packet as that codec, with the stamps it had.
+        """Convert a packet; its stamps stay.
 
         Raises:
             av.FFmpegError: It cannot be decoded.

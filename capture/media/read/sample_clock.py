@@ -44,25 +44,25 @@ class SampleClock:
         self._has_stamps = True
         self._shift = 0
         self.position: int | None = None
-        """Where the next sample belongs; ``None`` before the first."""
+        """Position of the next sample; ``None`` before the first."""
         self.holes = 0
         self.missing = 0
-        """Samples, in all holes together."""
+        """Samples in all holes together."""
         self.jumps = 0
-        """Stamps that went back, or far ahead."""
+        """Number of stamps that went back, or far ahead."""
 
     @property
     def seconds(self) -> float:
-        """Where the next sample belongs, in seconds; 0 before the first."""
+        """Position of the next sample, in seconds; 0 before the first."""
         return (self.position or 0) / self._rate_hz
 
     @property
     def missing_s(self) -> float:
-        """All holes together."""
+        """Length of all holes together, in seconds."""
         return self.missing / self._rate_hz
 
     def start(self, stamp: int | None, priming: int = 0, *, is_at_zero: bool = False) -> int:
-        """Begin the count; gives where the first sample that is heard lies.
+        """Begin the count; gives the position of the first sample that is heard.
 
         Args:
             stamp: Of the first packet, in ticks; ``None``: it has none, and lies at 0. Stamps that
@@ -78,7 +78,7 @@ class SampleClock:
         return heard
 
     def advance(self, stamp: int | None, length: int) -> int:
-        """Lay out the next packet; gives how many samples are missing before it.
+        """Place the next packet; gives the number of samples that are missing before it.
 
         Args:
             stamp: Of its first sample, in ticks; ``None``: it follows on.
@@ -102,7 +102,7 @@ class SampleClock:
         return hole
 
     def steady(self) -> tuple[float, float, float]:
-        """What stamps are like that have nothing to say.
+        """The range of stamps that need no look at each.
 
         Returns:
             (samples of a tick, least, most): while ``stamp * samples of a tick`` minus the position
@@ -113,12 +113,12 @@ class SampleClock:
         return self._samples_of_tick, place + early + 1, place + self._tolerance - 1
 
     def count(self, samples: int) -> None:
-        """Lay out packets whose stamps have nothing to say, as ``steady`` puts it."""
+        """Advance by so many samples whose stamps are within the range of ``steady``."""
         assert self.position is not None, "start() comes first"
         self.position += samples
 
     def follow(self, stamp: int | None) -> None:
-        """Take the next packet's place from its stamp: lengths are only known to the tick."""
+        """Set the position to a packet's stamp: its length is known to the tick only."""
         assert self.position is not None, "start() comes first"
         if stamp is not None and self._has_stamps:
             late = self.place(stamp) - self.position
@@ -126,11 +126,11 @@ class SampleClock:
                 self.position += late
 
     def resume(self, stamp: int | None) -> None:
-        """Stamps count on from here, whatever they were before."""
+        """Count stamps from here on, whatever they were before."""
         assert self.position is not None, "start() comes first"
         if stamp is not None:
             self._shift -= self.place(stamp) - self.position
 
     def place(self, stamp: int) -> int:
-        """Where a stamp, in ticks, lies."""
+        """Position of a stamp in ticks, in samples."""
         return round(stamp * self._samples_of_tick - self._zero) + self._shift

@@ -33,7 +33,7 @@ _SILENCE_S = 10.0
 
 
 def depth_of(stream: Any) -> str:
-    """The least of s16, s24, s32 and f32 that holds all that the codec does.
+    """The least of s16, s24, s32 and f32 that holds all samples of the codec.
 
     Lossy codecs have no depth; like FFmpeg we take 16 bits for theirs.
     """
@@ -48,7 +48,7 @@ def depth_of(stream: Any) -> str:
 
 
 class SoundReader:
-    """Decodes a track; what was wrong with it is known at the end.
+    """Decodes one track; its faults are known at the end.
 
     Args:
         container: Open, and not read from before.
@@ -63,7 +63,7 @@ class SoundReader:
         sample_format: Of what comes out.
         rate_hz: Sample rate; what changes it later in the track is resampled to it.
         channels: Of what comes out; what changes them later in the track is mixed to them.
-        layout: Where they are played, by FFmpeg's name; its default where the file does not say.
+        layout: Where they are played, by FFmpeg's name; its default where the file has none.
         heard: Sample at which the track begins, on the clock that a player shows.
         clock: What its stamps were like.
         broken: Packets that could not be decoded; their time is silent.
@@ -133,7 +133,7 @@ class SoundReader:
         self.is_at_end = True
 
     def blocks(self) -> Iterator[tuple[int, NDArray[Any]]]:
-        """The sound, each block with the sample at which it lies; they follow on each other.
+        """The blocks of the track, without holes, each with the position of its first sample.
 
         Yields:
             (position on the clock that a player shows, samples of shape (frames, channels)).

@@ -1,8 +1,8 @@
-"""How many bytes of sound a file says that it holds, as its header has it.
+"""The number of bytes of sound in a file's header.
 
-FFmpeg does not hand that on: where the file is shorter, it computes a length from what is there.
-So a file that was cut off looks like one that was written to a pipe, or by a recorder that was
-killed, and whose header was never finished.
+FFmpeg does not hand that on: where the file is shorter, it computes a length from what is there. So
+a file that was cut off looks like one that was written to a pipe, or by a recorder that was killed,
+and whose header was never finished.
 """
 
 import os
@@ -23,15 +23,15 @@ _ENDLESS = 1 << 62
 
 
 class _Chunks(NamedTuple):
-    """A file of chunks: where the first begins, and what is in front of each."""
+    """A format of chunks: the place of the first one, and the header of each."""
 
     begin: int
     header: str
-    """Its name and its length."""
+    """Layout of its name and its length."""
     sound: bytes
     """Name of the chunk with the sound."""
     counted: int = 0
-    """So much of the header is in the length."""
+    """Bytes of the header that count for the length."""
     align: int = 1
 
 
@@ -48,7 +48,7 @@ _KINDS = {
 
 
 def stated_bytes(path: Path) -> int | None:
-    """The length of its sound in a WAV, RF64, W64, AIFF or CAF file.
+    """Bytes of sound in the header of a WAV, RF64, W64, AIFF or CAF file.
 
     Returns:
         Bytes; 0 where the header was never finished; ``None``: it is another kind of file.

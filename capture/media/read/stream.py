@@ -21,7 +21,7 @@ PREROLL_S = 0.5
 
 
 class SoundStream(Closing):
-    """The first sound track of a file, decoded as it is read. Used from one thread, in ``with``.
+    """Decodes the first sound track of a file as it is read. Used from one thread, in ``with``.
 
     Args:
         path: A film or a sound file.
@@ -30,7 +30,7 @@ class SoundStream(Closing):
     Attributes:
         rate_hz: Of what is read.
         channels: Of what is read: 1 or 2; more are mixed into two.
-        duration_s: As the file says it; ``None`` where it does not.
+        duration_s: Length by the file's header; ``None`` where it has none.
 
     Raises:
         DamagedFileError: It cannot be read.
@@ -55,7 +55,7 @@ class SoundStream(Closing):
         self._stack.close()
 
     def seek(self, to_s: float) -> None:
-        """Go on reading there, to the sample; beyond the end there is nothing."""
+        """Continue at a time in seconds, exact to the sample; beyond the end nothing follows."""
         goal = max(0.0, to_s)
         try:
             self._container.seek(round((self._zero_s + max(0.0, goal - PREROLL_S)) * av.time_base))
@@ -64,7 +64,7 @@ class SoundStream(Closing):
         self._begin(goal)
 
     def read(self) -> NDArray[np.float32] | None:
-        """The next piece, float32 of shape ``(frames, channels)``; ``None`` at the end.
+        """The next block, float32 of shape ``(frames, channels)``; ``None`` at the end.
 
         What cannot be decoded is left out.
         """

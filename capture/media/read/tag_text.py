@@ -1,4 +1,4 @@
-"""The text of tags as it was meant, where it is not the UTF-8 that FFmpeg expects.
+"""Repairs the text of tags that are not the UTF-8 that FFmpeg expects.
 
 ID3v1 has no encoding, RIFF INFO and QuickTime have several that nothing names, and any tag may be
 damaged. PyAV reads every tag as it opens a file: with its own strict decoding one odd byte would
@@ -8,7 +8,7 @@ cost the whole file.
 import codecs
 from typing import Any
 
-__all__ = ["as_meant", "chapters_of", "mend_tags"]
+__all__ = ["as_meant", "chapters_of", "repair_tags"]
 
 _AS_MEANT = "capture-as-meant"
 """The name of an error handler for ``bytes.decode``: what is not UTF-8 is taken for the code page
@@ -36,7 +36,7 @@ codecs.register_error(_AS_MEANT, _read_as_meant)
 
 
 def as_meant(text: str) -> str:
-    """A text whose bytes were kept (``surrogateescape``), without what stands for them."""
+    """A text whose bytes were kept by ``surrogateescape``, decoded by a fitting encoding."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -44,8 +44,8 @@ def as_meant(text: str) -> str:
     return text
 
 
-def mend_tags(container: Any) -> None:
-    """Put what was meant into the tags of a container and of its streams."""
+def repair_tags(container: Any) -> None:
+    """Repair the tags of a container and of its streams in place."""
     for tags in (container.metadata, *(stream.metadata for stream in container.streams)):
         meant = {as_meant(key): as_meant(text) for key, text in tags.items()}
         tags.clear()
@@ -53,7 +53,7 @@ def mend_tags(container: Any) -> None:
 
 
 def chapters_of(container: Any) -> list[Any]:
-    """The chapters as PyAV gives them, their titles as they were meant."""
+    """The chapters in PyAV's form, with repaired titles."""
     chapters: list[Any] = container.chapters()
     for chapter in chapters:
         tags = chapter.get("metadata", {})

@@ -1,4 +1,4 @@
-"""The sound tracks of an open file: which one is meant, what it is called, when it is first heard.
+"""The sound tracks of an open file: which one is meant, its names and its times.
 
 FFmpeg's times are brought to the clock that a player shows: 0 is where the file begins, also in a
 broadcast whose first stamp is at 17 hours. What an encoder puts before the sound (priming) is not
@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 _MUXERS_OWN = {"VideoHandler", "SoundHandler", "Core Media Audio", "Core Media Video"}
-"""What muxers write where a title would be."""
+"""Titles that muxers write by themselves."""
 _QUICK = {"analyzeduration": "0"}
 _SPARSE = _QUICK | {"avioflags": "direct"}
 _FAR = {"analyzeduration": "600000000", "probesize": "50000000"}
@@ -88,7 +88,7 @@ _SAME = {code: group for group in _LANGUAGES.split() for code in group.split("="
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """A chapter, in seconds on the clock that a player shows."""
+    """A chapter: start and end in seconds on the clock that a player shows, and its title."""
 
     start_s: float
     end_s: float
@@ -97,7 +97,7 @@ class Chapter:
 
 @contextlib.contextmanager
 def open_sound_file(path: Path) -> Iterator[Any]:
-    """An open container with at least one sound track; all else in it is skipped when reading.
+    """Open a file with at least one sound track; other streams are skipped when reading.
 
     Raises:
         DamagedFileError: It cannot be read.
@@ -112,7 +112,7 @@ def open_sound_file(path: Path) -> Iterator[Any]:
             container = stack.enter_context(open_media(path, options))
         if container.format.name == "tty":  # FFmpeg takes a text for a film
             raise DamagedFileError(
-                f"{path} is a text", hint="name a film or a sound file; its ending says nothing"
+                f"{path} is a text", hint="name a film or a sound file; its ending does not count"
             )
         if not sound_tracks(container):
             raise MediaError(f"{path} has no sound track", hint=Advice.SHOW_TRACKS.with_())
@@ -128,23 +128,23 @@ def _is_known(stream: Any) -> bool:
 
 
 def is_sound(stream: Any) -> bool:
-    """Whether it is sound of a codec that is known here."""
+    """Whether a stream is sound of a known codec."""
     return stream.type == "audio" and stream.codec_context is not None
 
 
 def is_cover(stream: Any) -> bool:
-    """Whether it is a picture that is shown while sound plays, and no film."""
+    """Whether a stream is a cover picture, not a film."""
     covers = av.stream.Disposition.attached_pic
     return stream.type == "video" and bool(stream.disposition & covers)
 
 
 def sound_tracks(container: Any) -> list[Any]:
-    """Its sound streams, in the order of the file; the n-th is what ``--track n`` means."""
+    """The sound streams in the order of the file; the n-th is number ``n`` for people."""
     return [stream for stream in container.streams.audio if is_sound(stream)]
 
 
 def pick_tracks(container: Any, wanted: str, path: Path) -> list[tuple[int, Any]]:
-    """The tracks that are meant, each with its number from 1.
+    """The wanted tracks, each with its number from 1.
 
     Args:
         container: From ``open_sound_file``.
@@ -177,21 +177,21 @@ def pick_tracks(container: Any, wanted: str, path: Path) -> list[tuple[int, Any]
 
 
 def track_title(stream: Any) -> str | None:
-    """What somebody called the track; what muxers put there by themselves is none."""
+    """The title that somebody gave the track; empty where a muxer set it by itself."""
     tags = {key.lower(): text for key, text in stream.metadata.items()}
     title = tags.get("title") or tags.get("handler_name") or ""
     return None if title in _MUXERS_OWN else title.strip() or None
 
 
 def track_language(stream: Any) -> str | None:
-    """Its language as the file writes it, in small letters; ``None`` where it states none."""
+    """The language tag in small letters; ``None`` where there is none."""
     tags = {key.lower(): text for key, text in stream.metadata.items()}
     language = str(tags.get("language", "")).strip().lower()
     return language if language not in {"", "und"} else None
 
 
 def track_duration_s(stream: Any) -> float | None:
-    """How long the file says that the track lasts; ``None`` where it does not."""
+    """Length of a track in its headers, in seconds; ``None`` where there is none."""
     if stream.duration and stream.time_base is not None:
         return float(stream.duration * tick_s(stream.time_base))
     return read_clock(
@@ -208,7 +208,7 @@ def read_clock(text: str) -> float | None:
 
 
 def stated_end_s(container: Any, stream: Any, path: Path) -> float | None:
-    """When the file says that a track ends, on the clock that a player shows.
+    """End of a track in the headers, in seconds on the clock that a player shows.
 
     Args:
         container: Open.
@@ -216,7 +216,7 @@ def stated_end_s(container: Any, stream: Any, path: Path) -> float | None:
         path: Of the file.
 
     Returns:
-        ``None`` where the file says nothing, also where FFmpeg gives a length all the same: it
+        ``None`` where the file has none, also where FFmpeg gives a length all the same: it
         divides the size by a bit rate, or looks at the last stamp, which is there in any case.
     """
     if not _states_length(container, path):
@@ -228,7 +228,7 @@ def stated_end_s(container: Any, stream: Any, path: Path) -> float | None:
         if size_bytes and bit_rate and size_bytes > container.size:
             return float(size_bytes * 8 / bit_rate)
     if length_s := track_duration_s(stream):
-        # Matroska's tag says when the track ends, the others how long it is.
+        # Matroska's tag is the end of the track, the others are its length.
         start_s = (stream.start_time or 0) * tick_s(stream.time_base) - file_zero_s(container)
         return length_s + (max(0.0, float(start_s)) if stream.duration else 0.0)
     if container.duration and all(one.type in {"audio", "video"} for one in container.streams):
@@ -250,7 +250,7 @@ def _states_length(container: Any, path: Path) -> bool:
 
 
 def _was_streamed(path: Path) -> bool:
-    """Whether an AVI or ASF file was written without going back to fill in its header."""
+    """Whether the header of an AVI or ASF file was left unfinished, as in a stream."""
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     if head[24:28] == b"avih":
@@ -260,12 +260,12 @@ def _was_streamed(path: Path) -> bool:
 
 
 def source_tags(container: Any, stream: Any) -> dict[str, str]:
-    """What the file says about its content, for a file of one of its tracks."""
+    """The tags of a file for an extracted track."""
     found = {}
     for tags in (container.metadata, stream.metadata):
         for key, text in tags.items():
             name = key.lower()
-            # A certificate says what the old file holds, an origin what it was made of.
+            # A certificate is about the old file, an origin about its source.
             kept = without_origin(without_certificate(text)) if name == "comment" else text
             if kept.strip() and not name.startswith(_TECHNICAL):
                 found[name] = kept
@@ -299,17 +299,17 @@ def codec_of(stream: Any) -> str:
 
 
 def tick_s(time_base: Any) -> Fraction:
-    """Seconds of a time base, which is a Fraction in PyAV 18 and an AVRational in 19."""
+    """Seconds per tick of a time base: a Fraction in PyAV 18, an AVRational in 19."""
     return Fraction(time_base.numerator, time_base.denominator)
 
 
 def file_zero_s(container: Any) -> Fraction:
-    """FFmpeg's time of what a player calls 0."""
+    """FFmpeg's time, in seconds, of the moment that a player calls 0."""
     return Fraction(container.start_time or 0, av.time_base)
 
 
 def rate_of(stream: Any, path: Path) -> int:
-    """The sample rate of a track.
+    """The sample rate of a track in Hz.
 
     Raises:
         DamagedFileError: FFmpeg found none: nothing of it could be decoded.
@@ -323,7 +323,7 @@ def rate_of(stream: Any, path: Path) -> int:
 
 
 def read_chapters(container: Any) -> tuple[Chapter, ...]:
-    """Its chapters in their order; what has no length is left out."""
+    """The chapters in order; those without a length are left out."""
     zero = file_zero_s(container)
     found = []
     for chapter in chapters_of(container):

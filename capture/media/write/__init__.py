@@ -1,1 +1,1 @@
-"""Encoders, and the files that they fill."""
+"""Encoders, and the files that their packets are written to."""

@@ -1,4 +1,4 @@
-"""Encoders: which one, with what settings, and proof that it opens.
+"""Encoders: which one is used, with what settings, after a proof that it opens.
 
 The settings serve a recorder: no picture is held back (what an encoder holds is lost with a crash),
 no B-frames (a fragmented MP4 with them is 12-27 ms out of step, ``docs/decisions.md``), and key
@@ -30,7 +30,7 @@ from capture.units import NS_PER_S
 __all__ = ["AudioEncoder", "VideoEncoder", "choose_video_encoder", "list_video_encoders", "pcm16"]
 
 PICTURE_TIME_BASE = Fraction(1, 90_000)
-"""What MPEG uses; a variable frame rate keeps every grab time to 11 us."""
+"""The clock of MPEG; a variable frame rate keeps every grab time to 11 us."""
 
 MAX_THREADS = 4
 """More slices than this cost quality and bring little on a desktop picture."""
@@ -93,13 +93,13 @@ def pcm16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
 
 
 def list_video_encoders() -> tuple[str, ...]:
-    """The video encoders that are compiled in here, software first; they may still not open."""
+    """Names of the video encoders of this build, software first; some may not open."""
     known = ("libx264", "libx264rgb", "libvpx-vp9", *HARDWARE_ENCODERS)
     return tuple(name for name in known if name in av.codecs_available)
 
 
 def choose_video_encoder(wanted: str, size_px: tuple[int, int], fps: float) -> tuple[str, str]:
-    """The encoder to use and why, after it really opened.
+    """The encoder to use and the reason, after it was opened as a test.
 
     Args:
         wanted: An encoder's name, or ``auto`` for hardware where it works.
@@ -112,7 +112,7 @@ def choose_video_encoder(wanted: str, size_px: tuple[int, int], fps: float) -> t
     if wanted != "auto":
         if wanted not in av.codecs_available:
             raise EncoderUnavailableError(
-                f"no encoder named {wanted!r}",
+                f"there is no encoder {wanted!r}",
                 hint=f"there is: {', '.join(list_video_encoders())}, auto",
             )
         problem = _problem_of(wanted, size_px, fps)
@@ -134,7 +134,7 @@ def choose_video_encoder(wanted: str, size_px: tuple[int, int], fps: float) -> t
 
 
 def _problem_of(name: str, size_px: tuple[int, int], fps: float) -> str | None:
-    """Why the encoder cannot encode one grey picture; ``None`` if it can."""
+    """The reason why an encoder cannot encode a grey picture; ``None`` if it can."""
     try:
         context: Any = av.CodecContext.create(name, "w")
         context.width, context.height = size_px
@@ -210,7 +210,7 @@ def _open(
 
 
 class VideoEncoder:
-    """Pictures in, packets out; used from one thread.
+    """Encodes pictures to packets; used from one thread.
 
     Args:
         track: Number of its stream.
@@ -256,11 +256,11 @@ class VideoEncoder:
             setattr(context, tag, getattr(like, tag))
 
     def wants_key(self, at_ns: int) -> bool:
-        """Whether the next picture should be a key picture because the content has changed."""
+        """Whether the next picture should be a key picture because the content changed."""
         return self._quantizer is not None and self._quantizer.wants_key(at_ns)
 
     def encode(self, frame: av.VideoFrame, at_ns: int, *, is_key: bool = False) -> list[Packet]:
-        """Packets that are ready after this picture.
+        """Encode a picture; gives the packets that are ready.
 
         Args:
             frame: Like the one given to the constructor.
@@ -283,7 +283,7 @@ class VideoEncoder:
         return packets + encoded
 
     def cut(self) -> list[Packet]:
-        """The packets that are held back, before another file begins with a key picture."""
+        """End the encoding before another file, which begins with a key picture; gives the rest."""
         if not self._held_pictures:
             return []
         packets = self.flush()
@@ -291,12 +291,12 @@ class VideoEncoder:
         return packets
 
     def flush(self) -> list[Packet]:
-        """The packets that were held back; nothing can be encoded afterwards."""
+        """Give the remaining packets; nothing can be encoded afterwards."""
         self._held_pictures = 0
         return self._typed(self._context.encode(None))
 
     def _renew(self) -> None:
-        """A new encoder, whose pictures fit the stream's header; takes 2 ms."""
+        """Open a new encoder whose packets fit the stream's header; takes 2 ms."""
         self._context = None  # its 21 MB go before the next one's come
         self._context = av.CodecContext.create(self.codec, "w")
         self._set_up(self._context)
@@ -308,7 +308,7 @@ class VideoEncoder:
 
 
 class AudioEncoder:
-    """A gapless stream of samples in, packets out; used from one thread.
+    """Encodes a gapless stream of samples to packets; used from one thread.
 
     Args:
         track: Number of its stream.
@@ -347,7 +347,7 @@ class AudioEncoder:
             context.options = _AAC | {"global_quality": str(units)}
 
     def encode(self, samples: NDArray[np.float32]) -> list[Packet]:
-        """Packets that are ready; samples are float32 of shape ``(frames, channels)``."""
+        """Encode samples, float32 of shape ``(frames, channels)``; gives the ready packets."""
         self._rest = np.concatenate((self._rest, samples)) if len(self._rest) else samples
         packets: list[Packet] = []
         done = 0
@@ -361,7 +361,7 @@ class AudioEncoder:
         return packets
 
     def cut(self) -> list[Packet]:
-        """The packets up to the last sample, before another file begins with the next one."""
+        """Give the packets up to the last sample; another file begins with the next one."""
         packets = self.flush()
         self._context = av.CodecContext.create(self.codec, "w")
         self._set_up(self._context)
@@ -369,7 +369,7 @@ class AudioEncoder:
         return packets
 
     def flush(self) -> list[Packet]:
-        """The rest, as a short last frame; nothing can be encoded afterwards."""
+        """Give the rest, with a short last frame; nothing can be encoded afterwards."""
         packets = self._encode_frame(self._rest) if len(self._rest) else []
         self._rest = self._rest[:0]
         return packets + self._typed(self._context.encode(None))

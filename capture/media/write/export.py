@@ -1,8 +1,8 @@
 """Files of nothing but sound: what a heard message or an extracted track is written as.
 
-Owns ``open_sound``, which picks a writer and tells it how to encode; the formats are in
+Owns ``open_sound``, which picks a writer and its settings; the formats are in
 ``capture.media.formats``. Every file comes back as long as the sound was and where it was:
-encoders' delays are told in it (pre-skip, edit list, LAME header), which FFmpeg does where every
+encoders' delays are stated in it (pre-skip, edit list, LAME header), which FFmpeg does where every
 frame has its time. The exceptions are FFmpeg's own: unlike browsers and Apple's players it plays
 the last AAC packet of an ``.m4a`` whole, up to 1023 frames too many, and is off by 256 frames in an
 ``.ogg`` of a single page (4 kB).
@@ -61,7 +61,7 @@ def open_sound(
     layout: str | None = None,
     cover: bytes | None = None,
 ) -> SoundWriter:
-    """A writer of a file; what had that name is written over.
+    """Open a writer of a sound file; an existing file of that name is replaced.
 
     Args:
         path: Taken as it is; its ending means nothing.
@@ -120,7 +120,7 @@ def open_sound(
 
 
 def _fitted(tags: Mapping[str, str], places: tuple[str, ...] | None) -> dict[str, str]:
-    """The tags for which there is a place, and the rest as lines of the comment."""
+    """The tags that the format has a place for, and the others as lines of the comment."""
     if places is None:
         return dict(tags)
     kept = {name: text for name, text in tags.items() if name in places}
@@ -168,5 +168,5 @@ def _messenger_recipe(messenger: Messenger, number: int) -> Recipe:
 
 
 def _nearest_rate(rate_hz: int, rates_hz: tuple[int, ...]) -> int:
-    """The lowest rate that loses nothing of this one, or the highest there is."""
+    """The lowest supported rate that loses nothing, or else the highest."""
     return next((rate for rate in rates_hz if rate >= rate_hz), rates_hz[-1])

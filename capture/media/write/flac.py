@@ -1,4 +1,4 @@
-"""How long a FLAC file says that it is, which libavformat does not correct when it copies."""
+"""The length in a FLAC file's header, which libavformat does not correct when it copies."""
 
 from pathlib import Path
 
@@ -13,8 +13,8 @@ def write_flac_length(path: Path, samples: int, *, is_whole: bool = True) -> Non
     Args:
         path: A finished file.
         samples: A channel.
-        is_whole: The sum is right, or 0. Otherwise it is that of the source of a cut, and 0, which
-            says that it is not known, is written.
+        is_whole: The sum is right, or 0. Otherwise it is that of the source of a cut, and is
+            replaced by 0: not known.
     """
     with path.open("r+b") as file:
         file.seek(18)

@@ -1,8 +1,8 @@
-"""Sound on its way to a file: a growing WAV beside its place, safe at every moment, and read back.
+"""A growing WAV file: sound that becomes a voice message, safe at every moment.
 
-What a message will be, its length, its channels, whether it is one at all, is known only when it is
-over. Until then it grows here, in 16 bits, the header kept true after each write; a journal says
-what is to become of it.
+The length of a message, its channels, and whether it is one at all, are known only at its end.
+Until then it grows here, in 16 bits, with a valid header after each write; a journal has how it is
+to be finished.
 """
 
 import contextlib
@@ -61,11 +61,11 @@ class GrowingSound:
 
     @property
     def path(self) -> Path:
-        """Where it is."""
+        """The path of the growing file."""
         return self._file.path
 
     def write(self, samples: NDArray[np.float32] | NDArray[np.int16]) -> None:
-        """Append float32 or int16 of shape (frames, channels); the system has it afterwards.
+        """Append float32 or int16 of shape (frames, channels); written to the system at once.
 
         Raises:
             OutputError: The disk is full, the folder went away, ...
@@ -77,7 +77,7 @@ class GrowingSound:
         self._journal.update(self._file.written_s, self._file.written_bytes)
 
     def close(self) -> None:
-        """No more comes; the file and its journal stay. Idempotent.
+        """Close the file; it and its journal stay. Idempotent.
 
         Raises:
             OutputError: The end could not be written; what was written before still plays.
@@ -87,13 +87,13 @@ class GrowingSound:
             self._file.close()
 
     def give_up(self) -> None:
-        """Leave it as it is, for ``capture recover``."""
+        """Close the file and mark it for ``recover_message``."""
         with contextlib.suppress(OSError):
             self.close()
         self._journal.give_up()
 
     def discard(self) -> None:
-        """Delete it, and all that knows of it."""
+        """Delete the file and its journal."""
         with contextlib.suppress(OSError):
             self.close()
         with contextlib.suppress(OSError):
@@ -102,7 +102,7 @@ class GrowingSound:
 
 
 def discard_growing(path: Path) -> None:
-    """Delete a growing file that another process left, and its journal."""
+    """Delete a growing file of a process that has ended, and its journal."""
     path.unlink(missing_ok=True)
     journal_path(path).unlink(missing_ok=True)
 
@@ -120,7 +120,7 @@ def rate_of(path: Path) -> int:
 def read_growing(
     path: Path, first_frame: int = 0, frames: int | None = None
 ) -> Iterator[NDArray[np.int16]]:
-    """The sound of a growing file, in blocks of shape (frames, channels).
+    """Read a growing file in blocks of shape (frames, channels).
 
     Args:
         path: The file, while it grows or afterwards.

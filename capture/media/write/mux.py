@@ -1,8 +1,8 @@
-"""Files that survive: containers, their crash-safe options, and the one who writes them.
+"""The files of recordings: containers, their crash-safe options, and the sink that writes them.
 
 A recording is written so that whatever ends it, even ``kill -9``, leaves a file that plays: MP4 in
 fragments of a second that a clean stop turns into an ordinary MP4, Matroska in clusters of half a
-second, Ogg in pages of 200 ms, each packet handed to the system at once, the disk told to keep it
+second, Ogg in pages of 200 ms, each packet handed to the system at once, synced to disk
 every two seconds. The figures behind the options are in ``docs/decisions.md``.
 """
 
@@ -21,10 +21,10 @@ import numpy as np
 
 from capture.errors import ConfigError, OutputError
 from capture.hints import Advice
-from capture.media.certificate import certificate_text, room, seal
+from capture.media.certificate import certificate_text, placeholder, seal
 from capture.media.output import as_output_error
 from capture.media.packets import Packet, PacketSink, StreamHeader
-from capture.media.write.anchor import Anchor
+from capture.media.write.file_watch import FileWatch
 from capture.media.write.sndfile import SoundLibraryFile
 from capture.naming import ffmpeg_name
 from capture.units import NS_PER_S
@@ -43,7 +43,7 @@ __all__ = [
 _COMMON = {"flush_packets": "1", "max_interleave_delta": "1000000"}
 _FRAGMENTED = _COMMON | {
     # delay_moov: the header waits for the first fragment, when the encoders' delays are known.
-    # Written before (empty_moov) it cannot tell of the 21 ms that AAC starts early: a player then
+    # Written before (empty_moov) it cannot hold the 21 ms that AAC starts early: a player then
     # shows picture and sound 21 ms late. It needs every track to have data in the first second,
     # which the mixer sees to: a source that gives nothing gets silence.
     "movflags": "hybrid_fragmented+delay_moov+default_base_moof",
@@ -54,12 +54,12 @@ _CLUSTERS = _COMMON | {"cluster_time_limit": "500"}
 _PAGES = _COMMON | {"page_duration": "200000"}
 
 CODEC_NAMES = {"aac": "aac", "opus": "libopus", "flac": "flac", "pcm": "pcm_s16le"}
-"""What people write, and what FFmpeg calls it."""
+"""Names of codecs for people, and FFmpeg's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """What a file name's ending stands for."""
+    """A container, by the ending of a file name."""
 
     suffix: str
     format: str
@@ -72,7 +72,7 @@ class Container:
 
     @property
     def is_audio_only(self) -> bool:
-        """Whether it holds no pictures."""
+        """Whether the container cannot hold pictures."""
         return self.video_encoder is None
 
 
@@ -95,20 +95,23 @@ CONTAINERS: dict[str, Container] = {
 
 
 def container_of(path: Path) -> Container:
-    """The container for a file name.
+    """The container for a file name, by its ending.
 
     Raises:
         ConfigError: The ending is missing or unknown.
     """
     container = CONTAINERS.get(path.suffix.lower())
     if container is None:
-        what = f"files ending in {path.suffix!r}" if path.suffix else "a name without an ending"
-        raise ConfigError(f"no recording into {what}", hint=f"use one of {' '.join(CONTAINERS)}")
+        what = f"the ending {path.suffix!r}" if path.suffix else "no ending"
+        raise ConfigError(
+            f"no recording can have a name with {what}",
+            hint=f"use one of {' '.join(CONTAINERS)}",
+        )
     return container
 
 
 class FileSink(PacketSink, ABC):
-    """One file being written; used from one thread.
+    """A file that packets are written to; used from one thread.
 
     Attributes:
         path: The file; another one after ``close()`` if it was moved meanwhile.
@@ -121,12 +124,12 @@ class FileSink(PacketSink, ABC):
         self.path = path
         self.written_s = 0.0
         self._whole_bytes = 0
-        self._is_torn = False
-        self._anchor = Anchor(path)
+        self._is_incomplete = False
+        self._watch = FileWatch(path)
 
     @property
     def written_bytes(self) -> int:
-        """Size of the file so far."""
+        """Size of the file so far, in bytes."""
         with contextlib.suppress(OSError):
             return self.path.stat().st_size
         return 0
@@ -141,29 +144,29 @@ class FileSink(PacketSink, ABC):
             with as_output_error(self.path):
                 until_s = self._write(packet)
         except OutputError:
-            self._is_torn = True
+            self._is_incomplete = True
             raise
         self.written_s = max(self.written_s, until_s)
         self._whole_bytes = self.written_bytes
 
     @abstractmethod
     def _write(self, packet: Packet) -> float:
-        """Write a packet; gives the time of the file at which it ends, in s."""
+        """Write a packet; gives its end in seconds of the file."""
 
     def tick(self) -> None:
-        """Called now and then, also while nothing is written.
+        """Sync and check the file when it is time; call at least every second.
 
         Raises:
             OutputError: The file or its folder went away.
         """
-        self._anchor.tick()
+        self._watch.tick()
 
     def close(
         self,
         chapters: Sequence[tuple[float, float, str]] = (),
         certificate: Mapping[str, Any] | None = None,
     ) -> None:
-        """Finish the file and have the disk keep it; idempotent.
+        """Finish the file and sync it to disk; idempotent.
 
         Args:
             chapters: (start in s, end in s, title), where the container has chapters.
@@ -176,8 +179,8 @@ class FileSink(PacketSink, ABC):
             with as_output_error(self.path):
                 self._finish(chapters, certificate)
         finally:
-            self.path = self._anchor.release()
-            if self._is_torn:
+            self.path = self._watch.release()
+            if self._is_incomplete:
                 # All else was handed to the system whole, so that half a packet is the last thing
                 # in the file: a strict reader would stumble over it.
                 with contextlib.suppress(OSError):
@@ -191,7 +194,7 @@ class FileSink(PacketSink, ABC):
 
 
 class _AvFile(FileSink):
-    """All containers but WAV."""
+    """A file of any container but WAV, through PyAV."""
 
     def __init__(
         self,
@@ -211,7 +214,7 @@ class _AvFile(FileSink):
                 container_options=dict(container.options),
             )
         try:
-            comment = room(len(streams), tags.get("comment", ""))
+            comment = placeholder(len(streams), tags.get("comment", ""))
             self._container.metadata.update({**tags, "comment": comment})
             self._streams = [self._add(header) for header in streams]
             self._start_ns = start_ns
@@ -258,13 +261,13 @@ class _AvFile(FileSink):
             )
         self._container.close()
         if certificate is not None:
-            # A file that was deleted meanwhile is saved all the same, but says "unfinished".
+            # A file that was deleted meanwhile is saved all the same, but marked "unfinished".
             with contextlib.suppress(FileNotFoundError):
                 seal(self.path, certificate)
 
 
 class _WavFile(FileSink):
-    """WAV through libsndfile, which keeps the header true while the file grows."""
+    """A WAV file through libsndfile, whose header is valid while the file grows."""
 
     def __init__(self, path: Path, *, rate_hz: int, channels: int) -> None:
         super().__init__(path)
@@ -274,7 +277,7 @@ class _WavFile(FileSink):
             self._file.write(np.zeros((0, channels), np.float32))
 
     def _write(self, packet: Packet) -> float:
-        # The system has it now; the disk is told by the anchor.
+        # The system has it now; the watch syncs it to disk.
         self._file.write(np.frombuffer(packet.data, "<i2").reshape(-1, self._channels))
         return self.written_s + packet.duration / self._file.rate_hz
 
@@ -295,7 +298,7 @@ def open_file(
     start_ns: int = 0,
     tags: Mapping[str, str] | None = None,
 ) -> FileSink:
-    """A file that does not exist yet, for packets of these streams.
+    """Create a file for packets of these streams.
 
     Args:
         path: Its ending decides the container.
@@ -315,7 +318,7 @@ def open_file(
 
 
 def open_wav(path: Path, *, rate_hz: int, channels: int) -> FileSink:
-    """A WAV file that does not exist yet, for packets of ``packets.pcm_packet``.
+    """Create a WAV file for packets of ``packets.pcm_packet``.
 
     Raises:
         OutputError: The file exists or cannot be written.
@@ -327,14 +330,16 @@ def open_wav(path: Path, *, rate_hz: int, channels: int) -> FileSink:
 def check_tracks(
     container: Container, *, with_video: bool, audio_tracks: int, codec: str | None
 ) -> None:
-    """Whether a container can hold these tracks.
+    """Refuse tracks that a container cannot hold.
 
     Raises:
-        ConfigError: It cannot; says what would.
+        ConfigError: It cannot; the hint names one that can.
     """
     suffix = container.suffix
     if not with_video and not audio_tracks:
-        raise ConfigError("nothing to record", hint=Advice.RECORD_SOMETHING.with_())
+        raise ConfigError(
+            "the recording has neither pictures nor sound", hint=Advice.RECORD_SOMETHING.with_()
+        )
     if with_video and container.is_audio_only:
         raise ConfigError(f"{suffix} holds no pictures", hint=Advice.KEEP_PICTURES_OUT.with_())
     if audio_tracks and codec is not None and codec not in container.audio_codecs:
@@ -352,7 +357,7 @@ def check_tracks(
 
 @contextlib.contextmanager
 def _reserved(path: Path) -> Iterator[None]:
-    """Make the name ours before anything is written, so that no other file is ever lost."""
+    """Create the file empty, so that no other file of that name is ever overwritten."""
     with as_output_error(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

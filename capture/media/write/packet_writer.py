@@ -1,4 +1,4 @@
-"""Writes sound files through PyAV."""
+"""Writes sound files through PyAV: all formats but WAV, FLAC and Ogg Vorbis."""
 
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,31 +25,31 @@ from capture.polarity import Aligner
 __all__ = ["PacketWriter", "Recipe", "merge_opus"]
 
 _FRAME_CODE = 0b11
-"""The bits of an Opus packet's first byte that tell how many frames follow; 3: any number."""
+"""The bits of an Opus packet's first byte for the number of frames; 3: any number."""
 _VARIABLE = 0x80
-"""In the second byte: each frame has a length of its own."""
+"""Bit of the second byte: each frame has a length of its own."""
 _LONG_LENGTH = 252
-"""From here on a length takes two bytes, RFC 6716 section 3.2.1."""
+"""Least length that takes two bytes, RFC 6716 section 3.2.1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """All that an encoder and its muxer are told."""
+    """The settings of an encoder and its muxer."""
 
     codec: str
     container: str
     rate_hz: int
     channels: int
     bits_per_s: int
-    """0 where the options say how good it is to be."""
+    """In bit/s; 0 where the options set the quality."""
     codec_options: Mapping[str, str]
     container_options: Mapping[str, str]
     merged_packets: int = 1
-    """How many Opus packets become one."""
+    """Number of Opus packets that become one."""
 
 
 class PacketWriter(SoundWriter):
-    """A file that PyAV writes; see ``SoundWriter``."""
+    """A sound file through PyAV; see ``SoundWriter``."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class PacketWriter(SoundWriter):
         super().__init__(path, rate_hz, channels)
         if recipe.codec not in av.codecs_available:
             raise EncoderUnavailableError(
-                f"no encoder named {recipe.codec} here",
+                f"this build of FFmpeg has no encoder {recipe.codec} here",
                 hint=Advice.OTHER_FORMAT.with_(format="flac"),
             )
         self._is_mixed_down = recipe.channels < channels
@@ -138,7 +138,7 @@ class PacketWriter(SoundWriter):
 
 
 def merge_opus(packets: "Sequence[av.Packet[Any]]") -> "list[av.Packet[Any]]":
-    """Opus packets of one frame each as one packet of all their frames, RFC 6716 section 3.2.5.
+    """Opus packets of one frame each, merged to packets of several (RFC 6716, 3.2.5).
 
     The frames stay as they are, so that the sound does, to the bit. Packets of another mode or
     bandwidth than their neighbours, which one packet cannot hold, become one of their own.

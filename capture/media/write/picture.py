@@ -55,10 +55,10 @@ cv2.setNumThreads(1)
 
 
 class KeptPicture(ABC):
-    """What both kinds of picture offer. Used from one thread at a time.
+    """The interface of both kinds of picture. Used from one thread at a time.
 
-    The picture is kept in the frame that is handed out next; once that is out, the next change
-    goes into another one, and what the two then have in common is all that is ever copied.
+    The picture is stored in the frame that is handed out next. Once that is out, the next change
+    goes into another frame, to which only the parts are copied that it lacks.
 
     Attributes:
         size_px: Width and height of the frames, even: an odd picture is grown by repeating its
@@ -71,7 +71,7 @@ class KeptPicture(ABC):
     pixel_format: str
     color_tags: Mapping[str, int]
     _px_per_sample: tuple[int, ...]
-    """Of each of ``_planes``, both ways."""
+    """Pixels per sample of each of ``_planes``, in both directions."""
     _black: tuple[int, ...]
 
     def __init__(self, width_px: int, height_px: int) -> None:
@@ -92,7 +92,7 @@ class KeptPicture(ABC):
     def update(
         self, pixels_bgra: NDArray[np.uint8], rects: Sequence[Rect], pointer: Pointer | None = None
     ) -> None:
-        """Take over what changed, and draw the pointer where that touches it.
+        """Convert the changed parts, and draw the pointer where they touch it.
 
         Args:
             pixels_bgra: The whole screen picture, shape ``(height, width, 4)`` of the size given
@@ -118,29 +118,30 @@ class KeptPicture(ABC):
 
     @abstractmethod
     def _take_over(self, part_bgra: NDArray[np.uint8], rect: Rect) -> None:
-        """Do that; ``rect`` has even borders, and reaches beyond the part of an odd picture."""
+        """Convert ``rect``, with even borders; it may reach beyond an odd ``part_bgra``."""
 
     @abstractmethod
     def _planes_of(self, frame: av.VideoFrame) -> tuple[NDArray[np.uint8], ...]:
-        """The samples of a frame, to be written to; of shape ``(rows, columns, ...)``."""
+        """Writable arrays of a frame's planes, shape ``(rows, columns, ...)``."""
 
     @property
     @abstractmethod
     def _light(self) -> NDArray[np.uint8]:
-        """What is bright where the picture is, shape ``(height, width, ...)``; black is 0 or 16."""
+        """Brightness of the picture, shape ``(height, width, ...)``; black is 0 or 16."""
 
     def is_black(self) -> bool:
-        """Whether nothing can be seen; any thread may ask, about 30 us where there is something."""
+        """Whether the picture is all black; any thread may ask; about 30 us where it is not."""
         light = self._light
-        # A few pixels tell of nearly every picture; only where those are dark all are looked at.
+        # A few pixels decide it for nearly every picture; only where those are dark all are
+        # checked.
         return bool(light[::8, ::8].max() <= BLACK and light.max() <= BLACK)
 
     def like(self) -> av.VideoFrame:
-        """A frame of the size, pixel format and colour tags that all have; nobody has filled it."""
+        """An unfilled frame of the size, pixel format and colour tags of all frames."""
         return _tagged(av.VideoFrame(*self.size_px, self.pixel_format), self.color_tags)
 
     def to_frame(self) -> av.VideoFrame:
-        """The picture, tagged; later updates don't reach it. Its pts may be an old one."""
+        """The picture as a tagged frame that later updates don't change; its pts may be old."""
         self._renew(())
         self._shown, self._is_out = self._planes, True
         if len(self._filled) > CHANGES_KEPT:
@@ -149,7 +150,7 @@ class KeptPicture(ABC):
         return self._frame
 
     def _renew(self, changing: Sequence[Rect]) -> None:
-        """If the frame is out, go on with another one; where it is ``changing`` it may be wrong."""
+        """Continue in another frame if this one is out; parts in ``changing`` are not copied."""
         if not self._is_out:
             return
         try:
@@ -167,7 +168,7 @@ class KeptPicture(ABC):
         self._frame, self._planes, self._is_out = frame, planes, False
 
     def _lacking(self, frame: av.VideoFrame, changing: Sequence[Rect]) -> list[Rect]:
-        """What has changed since a frame was handed out, and is not about to change again."""
+        """The parts that a frame lacks, without those that are about to change again."""
         whole = Rect(0, 0, *self.size_px)
         rects = [whole]
         filled = self._filled.get(id(frame))
@@ -179,7 +180,7 @@ class KeptPicture(ABC):
         return [whole] if is_much else rects
 
     def recycle(self, frame: av.VideoFrame) -> None:
-        """Take a frame back that nobody looks at any more; any thread may give it.
+        """Take back a frame that is not used any more, to be filled again. Any thread.
 
         The system hands out fresh memory page by page, and clears it: as long as the conversion.
         """
@@ -187,7 +188,7 @@ class KeptPicture(ABC):
 
 
 def kept_picture(width_px: int, height_px: int, *, is_lossless: bool = False) -> KeptPicture:
-    """The kind of picture that a quality asks for."""
+    """A picture for lossy or lossless encoding."""
     if is_lossless:
         return PackedPicture(width_px, height_px)
     return PlanarPicture(width_px, height_px)
@@ -219,7 +220,7 @@ class PlanarPicture(KeptPicture):
         self._edge_scratch = np.empty(area * 4 if self.size_px != self._screen_px else 0, np.uint8)
 
     def _take_over(self, part_bgra: NDArray[np.uint8], rect: Rect) -> None:
-        """Convert one rectangle, band by band."""
+        """Convert one rectangle in bands of rows."""
         rows = max(BAND_PX // rect.width_px & ~1, 2)
         for top in range(0, rect.height_px, rows):
             height = min(rows, rect.height_px - top)
@@ -256,7 +257,7 @@ class PlanarPicture(KeptPicture):
         return self._shown[0]
 
     def _with_edge(self, source: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-        """The pixels, grown to an even size by repeating the last column or row."""
+        """The pixels, extended to an even size by repeating the last column or row."""
         have_height, have_width = source.shape[:2]
         if (have_width, have_height) == (width, height):
             return source
@@ -305,7 +306,7 @@ class PackedPicture(KeptPicture):
 
 
 def pointed(pixels_bgra: NDArray[np.uint8], rect: Rect, pointer: Pointer) -> NDArray[np.uint8]:
-    """A copy of a part of a picture, with as much of the pointer over it as lies there."""
+    """A copy of a part of a picture with the pointer drawn over it."""
     part = pixels_bgra[rect.slices].copy()
     place = pointer.place.moved(-rect.left_px, -rect.top_px)
     spot = place.intersect(Rect(0, 0, part.shape[1], part.shape[0]))
@@ -319,7 +320,7 @@ def pointed(pixels_bgra: NDArray[np.uint8], rect: Rect, pointer: Pointer) -> NDA
 
 
 def _grown(rect: Rect) -> Rect:
-    """To even borders."""
+    """The rectangle, extended to even borders."""
     left, top = rect.left_px & ~1, rect.top_px & ~1
     return Rect(left, top, _even(rect.right_px) - left, _even(rect.bottom_px) - top)
 
@@ -338,18 +339,18 @@ def _even(length_px: int) -> int:
 
 
 def _shaped(scratch: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """The beginning of a flat piece of memory as an array: OpenCV writes into what fits exactly."""
+    """The beginning of a flat array in a shape: OpenCV writes into exactly fitting arrays."""
     return scratch[: prod(shape)].reshape(shape)
 
 
 def _rows(plane: av.video.plane.VideoPlane) -> NDArray[np.uint8]:
-    """The rows of a plane, to be written to; FFmpeg may have padded them."""
+    """Writable rows of a plane, without FFmpeg's padding."""
     height, stride = plane.height, plane.line_size
     return np.frombuffer(memoryview(plane), np.uint8)[: height * stride].reshape(height, stride)
 
 
 def _part(rect: Rect, per_px: int) -> tuple[slice, slice]:
-    """Where a rectangle is in a plane that has one sample for so many pixels each way."""
+    """Slices of a rectangle in a plane of one sample per so many pixels each way."""
     rows = slice(rect.top_px // per_px, rect.bottom_px // per_px)
     return rows, slice(rect.left_px // per_px, rect.right_px // per_px)
 

@@ -2,7 +2,7 @@
 
 x264's CRF looks at every picture at half size before it encodes it, which is 15 % of the work on a
 film and 45 % on a desktop. What it decides by that look hardly changes within seconds, and the
-sizes of the pictures tell it afterwards for nothing: small ones are a desktop, whose letters want
+sizes of the pictures show it afterwards for nothing: small ones are a desktop, whose letters want
 to be fine; large ones are a film, in which nobody sees the difference. The rule is CRF's own.
 """
 
@@ -23,7 +23,7 @@ COARSER_AFTER_NS: Final = NS_PER_S // 2
 """Unless it is far coarser: a film at the desktop's quantizer is twice as large, and that pays for
 the key picture within half a second."""
 FAR_STEPS: Final = 4
-"""From here on it is far coarser."""
+"""So many steps of the quantizer are a great difference."""
 BITS_OF_DESKTOP: Final = 1 / 12
 """A pixel and picture, at the finest; what needs more is a film. Text that scrolls over half a
 screen needs 0.02, a film in a corner 0.09, a film over the whole screen 0.57."""
@@ -31,7 +31,7 @@ STEPS_PER_DOUBLING: Final = 6 * (1 - 0.6)
 """x264 doubles the quantizer with 6 steps, and lets it grow with complexity to the power of 1 less
 ``qcomp``, which is 0.6."""
 STEPS_PER_HALVING: Final = 8
-"""So many steps coarser halve the size of a picture of a film (measured)."""
+"""Steps of the quantizer that halve the size of a film's picture (measured)."""
 MOST_STEPS: Final = 8
 """Coarser than the finest; a film is at 7, where its SSIM is that of CRF 23."""
 
@@ -54,7 +54,7 @@ class Quantizer:
         self._bits: deque[float] = deque(maxlen=LOOK_BACK_PICTURES)
 
     def note(self, size_bytes: int, at_ns: int, *, is_key: bool) -> None:
-        """A picture was encoded, at that time of the file; key pictures say nothing of motion."""
+        """Note the size of an encoded picture at a time of the file; key pictures do not count."""
         if is_key:
             self._key_ns = at_ns
         else:
@@ -62,7 +62,7 @@ class Quantizer:
             self._bits.append(size_bytes * 8 / self._area_px * finer)
 
     def wants_key(self, at_ns: int) -> bool:
-        """Whether the content has changed so much that a key picture should come before its time.
+        """Whether the content has changed so much that a key picture should come early.
 
         One step is not worth it.
         """
@@ -71,7 +71,7 @@ class Quantizer:
         return abs(steps) > 1 and at_ns - self._key_ns >= settled_ns
 
     def renew(self) -> bool:
-        """At a key picture: set ``qp`` to what fits now; whether that is another one."""
+        """Choose ``qp`` anew, at a key picture; whether it has changed."""
         before, self.qp = self.qp, self._fitting()
         return self.qp != before
 

@@ -1,7 +1,7 @@
 """Files through libsndfile: WAV that stays valid while it grows, FLAC, Ogg Vorbis.
 
-Owns all use of ``soundfile``, and what it has no words for: RF64 past 4 GB, a header that is kept
-true, the system's reason when a disk fails; and the exact conversion between forms of samples.
+Owns all use of ``soundfile``, and the functions that it lacks: RF64 past 4 GB, a header that is
+kept valid, the system's reason when a disk fails; and the exact conversion between sample formats.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from capture.libraries import needed
 from capture.media.layouts import speakers
-from capture.media.output import errno_said
+from capture.media.output import errno_of
 from capture.media.read.cover import put_in_flac
 from capture.media.write.encode import pcm16
 from capture.media.write.sound_writer import SoundWriter
@@ -37,7 +37,7 @@ _FULL_SCALE_32 = 1 << 31
 
 
 def as_int16(samples: NDArray[Any]) -> NDArray[np.int16]:
-    """Samples as 16-bit integers, as FFmpeg makes them of the same.
+    """Samples as 16-bit integers, exactly as FFmpeg converts them.
 
     Args:
         samples: int16 (as it is), int32 (its upper half) or float of -1..1 (rounded, clipped).
@@ -70,7 +70,7 @@ def as_float32(samples: NDArray[Any]) -> NDArray[np.float32]:
 
 
 class SoundLibraryFile:
-    """A file being written through libsndfile; used from one thread.
+    """A file that is written through libsndfile; used from one thread.
 
     Args:
         path: Where; what is there is written over.
@@ -145,27 +145,27 @@ class SoundLibraryFile:
             setattr(self._file, name, value)
 
     def write(self, samples: NDArray[Any]) -> None:
-        """Append samples of shape (frames, channels), of a type that the subtype stands for."""
+        """Append samples, (frames, channels), of the dtype that the subtype takes."""
         try:
             self._file.write(samples)
         except self._library.LibsndfileError as error:
             raise self._system_error() from error
 
     def close(self) -> None:
-        """Write the end; idempotent.
+        """Write the end and close; idempotent.
 
-        Not by ``SoundFile.close``, which waits for the disk: that is the owner's to ask for.
+        Without ``SoundFile.close``, which waits for the disk: that is up to the owner.
         """
         handle, self._file._file = self._file._file, None  # noqa: SLF001 - as above
         if handle is not None and (code := self._library._snd.sf_close(handle)):  # noqa: SLF001
-            said = str(self._library.LibsndfileError(code))
-            raise OSError(errno_said(said), said)
+            text = str(self._library.LibsndfileError(code))
+            raise OSError(errno_of(text), text)
 
     def _system_error(self) -> OSError:
-        """What the system said; libsndfile keeps its words and drops the number."""
+        """The system's error; libsndfile keeps its text and drops the number."""
         words = self._library._snd.sf_strerror(self._file._file)  # noqa: SLF001 - as above
-        said = self._library._ffi.string(words).decode(errors="replace")  # noqa: SLF001
-        return OSError(errno_said(said), said)
+        text = self._library._ffi.string(words).decode(errors="replace")  # noqa: SLF001
+        return OSError(errno_of(text), text)
 
 
 _CONVERTERS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {

@@ -1,4 +1,4 @@
-"""What every writer of a sound file does: take sound, end, or let go of the file."""
+"""The base of all writers of sound files: write, finish, abandon."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -12,7 +12,7 @@ __all__ = ["SoundWriter"]
 
 
 class SoundWriter(ABC):
-    """A file of sound being written; used from one thread, as a context manager.
+    """A sound file that is being written; used from one thread, as a context manager.
 
     Left after an error it is closed as well as it can be, and ``is_finished`` stays false: the
     half-written file is the caller's.
@@ -42,7 +42,7 @@ class SoundWriter(ABC):
             OutputError: The disk is full, its folder is gone, ...
         """
         if samples.ndim != 2 or samples.shape[1] != self._channels:  # noqa: PLR2004 - (frames, channels)
-            raise ValueError(f"samples of shape {samples.shape}, not (frames, {self._channels})")
+            raise ValueError(f"samples have shape {samples.shape}, not (frames, {self._channels})")
         with as_output_error(self.path):
             # Second by second: what encoders and converters need meanwhile stays small.
             for first in range(0, len(samples), self._rate_hz):
@@ -51,7 +51,7 @@ class SoundWriter(ABC):
                 self.frames += len(block)
 
     def close(self) -> None:
-        """Write the end; idempotent. Whether the disk has it yet is for ``output.keep`` to ask.
+        """Write the end; idempotent. Use ``output.sync`` to wait until the disk has it.
 
         Raises:
             OutputError: It could not be written.
@@ -75,12 +75,12 @@ class SoundWriter(ABC):
 
     @abstractmethod
     def _write(self, samples: NDArray[Any]) -> None:
-        """Append at most a second."""
+        """Append at most a second of sound."""
 
     @abstractmethod
     def _finish(self) -> None:
-        """Write what is held back, and the end."""
+        """Write the held samples and the end of the file."""
 
     @abstractmethod
     def _abandon(self) -> None:
-        """Let go of the file; nothing more can be hoped for, so that no error is raised."""
+        """Close the file in whatever state it is; raises nothing."""

@@ -1,4 +1,4 @@
-"""The picture of a sound's waveform, as messengers draw it: rounded bars, and how long it is.
+"""Waveform pictures: rounded bars as messengers draw them, with the length beside them.
 
 Owns ``Peaks``, which reduces a sound of unknown length to a few amplitudes in bounded memory, and
 the drawing with OpenCV.
@@ -29,7 +29,7 @@ _TEXT = (125, 110, 100)
 _BAR_PX, _GAP_PX = 6, 4
 _MARGIN_PX = 20
 _TEXT_HEIGHT_PX = 16
-"""Of a digit."""
+"""Height of a digit."""
 _SMOOTH = 4
 """Drawn so many times as large and made smaller, which smooths every edge alike."""
 _CURVE = 0.75
@@ -41,9 +41,7 @@ _PARTS = 8
 
 
 class Peaks:
-    """The loudest sample of each part of a sound whose length is not known; used from one thread.
-
-    It holds ``_PARTS`` levels a column at most; where more come, each two become one.
+    """Peaks of a sound of unknown length, for a number of columns; used from one thread.
 
     Args:
         columns: How many amplitudes there will be at the end, 1 or more.
@@ -56,7 +54,7 @@ class Peaks:
         self.frames = 0
 
     def add(self, samples: NDArray[Any]) -> None:
-        """Add sound: float of -1..1, int16 or int32, shape (frames, channels) or (frames,)."""
+        """Add samples: float of -1..1, int16 or int32, shape (frames, channels) or (frames,)."""
         if samples.size == 0:
             return
         levels = np.abs(as_float32(samples).reshape(len(samples), -1)).max(axis=1)
@@ -88,7 +86,7 @@ class Peaks:
         """The amplitudes so far, 0..1, shape (columns,); zeros where there was no sound.
 
         Args:
-            columns: Fewer than said in the beginning; ``None``: as many.
+            columns: Fewer than in the constructor; ``None``: as many.
         """
         columns = self._columns if columns is None else columns
         if not self.frames:
@@ -97,7 +95,7 @@ class Peaks:
 
 
 def bar_count(width_px: int = WIDTH_PX, duration_s: float = 0.0) -> int:
-    """How many bars a picture of this width has room for, beside the text."""
+    """Number of bars in a picture of this width, beside the text."""
     room_px = width_px - 3 * _MARGIN_PX - _text_width_px(_clock(duration_s))
     return max(1, (room_px + _GAP_PX) // (_BAR_PX + _GAP_PX))
 
@@ -110,7 +108,7 @@ def draw_waveform(
     duration_s: float,
     played: float | None = None,
 ) -> NDArray[np.uint8]:
-    """The picture, uint8 BGR of shape ``(height_px, width_px, 3)``.
+    """Draw a waveform, uint8 BGR of shape ``(height_px, width_px, 3)``.
 
     Args:
         peaks: Amplitudes 0..1 of shape (columns,), or lowest and highest sample of shape
@@ -148,7 +146,7 @@ def draw_waveform(
 
 
 def save_waveform(path: Path, peaks: NDArray[np.float32], *, duration_s: float) -> None:
-    """Write the picture as PNG; see ``draw_waveform``. What has that name is written over.
+    """Write the picture as PNG; see ``draw_waveform``. An existing file is replaced.
 
     Raises:
         MediaError: OpenCV cannot make a PNG here.
@@ -178,7 +176,7 @@ def _heights(peaks: NDArray[np.float32], bars: int) -> NDArray[np.float32]:
 def _resized(
     levels: NDArray[np.float32], columns: int, frames: int, level_frames: int = 1
 ) -> NDArray[np.float32]:
-    """The highest level of each column; one that lies across an edge counts for both."""
+    """The peak of each column; a level across an edge counts for both."""
     edges = np.arange(columns + 1) * frames
     first = edges[:-1] // (columns * level_frames)
     last = -(-edges[1:] // (columns * level_frames))

@@ -1,4 +1,4 @@
-"""The test card: a screen whose pictures say their number, and the reader of that number."""
+"""The test card: a screen whose pictures carry their number, and the reader of that number."""
 
 import math
 from collections.abc import Callable
@@ -77,7 +77,7 @@ class SyntheticScreen(ScreenSource):
         self._lane_top = height_px - lane
 
     def grab(self) -> ScreenPicture:
-        """The card as it is now; see ``ScreenSource``."""
+        """The card at this moment; see ``ScreenSource``."""
         captured_ns = self._now()
         elapsed_s = (captured_ns - self._epoch_ns) / NS_PER_S
         if elapsed_s >= self._end_s:
@@ -101,21 +101,21 @@ class SyntheticScreen(ScreenSource):
         return ScreenPicture(self._pixels, tuple(changed), captured_ns)
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: there are no resources."""
 
     @property
     def _strip(self) -> Rect:
         return Rect(0, 0, self.size_px[0], self.size_px[1] // STRIP_PART)
 
     def _box(self, index: int) -> Rect:
-        """Where the box is: up and down its lane at the bottom."""
+        """The place of the moving box, up and down its lane at the bottom."""
         size = (self.size_px[1] - self._lane_top) // 2
         way = self.size_px[0] - size
         left = way - abs(index * BOX_SPEED_PX % (2 * way) - way)
         return Rect(left, self._lane_top + size // 2, size, size)
 
     def _show(self, name: str, value: int, rect: Rect) -> list[Rect]:
-        """Redraw one part; where the picture changed by it."""
+        """Redraw one part; gives where the picture changed."""
         before = self._shown.get(name)
         if before == (value, rect):
             return []

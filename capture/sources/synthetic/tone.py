@@ -1,4 +1,4 @@
-"""The test tone: sound whose seconds say their number, and the reader of those numbers."""
+"""The test tone: sound whose seconds carry their number, and the reader of those numbers."""
 
 import math
 import threading
@@ -19,7 +19,7 @@ from capture.units import NS_PER_S
 __all__ = ["Beep", "SyntheticTone", "ToneFaults", "read_tone", "tone_at"]
 
 TONE_HZ, TONE_AMPLITUDE = 1000.0, 0.1  # -20 dBFS
-# A second begins with a chirp, wide enough to be found to the sample, then says its number in bits
+# A second begins with a chirp, wide enough to be found to the sample, then has its number in bits
 # of 10 ms, long enough to survive AAC's windows of 21 ms.
 CHIRP_S, CHIRP_LOW_HZ, CHIRP_HIGH_HZ, CHIRP_AMPLITUDE = 0.020, 2000.0, 8000.0, 0.4
 BIT_S, BIT_HZ, BIT_AMPLITUDE = 0.010, (3000.0, 4500.0), 0.25
@@ -33,12 +33,12 @@ SEARCH_FRAMES = 1 << 20  # 22 s at a time, so that a recording of hours fits int
 
 
 class Beep(NamedTuple):
-    """A second that was found in a recording."""
+    """A numbered second that was found in a recording."""
 
     frame: int
-    """Where its first sample is."""
+    """Position of its first sample."""
     number: int
-    """Which second it is, modulo 65536."""
+    """Number of the second, modulo 65536."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class ToneFaults:
     lost_s: float = math.inf
     """When the device goes away, with an event."""
     back_s: float = math.inf
-    """When it is back."""
+    """When the device is back."""
     end_s: float = math.inf
     """When the stream ends for good, with an event."""
 
@@ -95,7 +95,7 @@ class SyntheticTone(AudioSource):
 
     @property
     def sound_state(self) -> SoundState:
-        """It plays all the time; see ``AudioSource``."""
+        """``PLAYING``, or ``LOST`` while the fault lasts; see ``AudioSource``."""
         return SoundState.LOST if self._is_lost else SoundState.PLAYING
 
     def start(self, put: Callable[[AudioBlock], None], on_event: Callable[[Event], None]) -> None:
@@ -165,8 +165,8 @@ def tone_at(seconds: NDArray[np.float64]) -> NDArray[np.float32]:
     if len(speaking):
         moment = within[speaking] - CHIRP_S
         bit = np.minimum(moment // BIT_S, NUMBER_BITS + SUM_BITS - 1).astype(np.int64)
-        seconds_said, which = np.unique(number[speaking], return_inverse=True)
-        words = np.array([_word(int(said)) for said in seconds_said])[which]
+        numbers, which = np.unique(number[speaking], return_inverse=True)
+        words = np.array([_word(int(each)) for each in numbers])[which]
         is_set = words >> (NUMBER_BITS + SUM_BITS - 1 - bit) & 1
         pitch = np.where(is_set, BIT_HZ[1], BIT_HZ[0])
         shape = np.sin(np.pi * np.clip(moment / BIT_S - bit, 0, 1)) ** 2
@@ -175,7 +175,7 @@ def tone_at(seconds: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def read_tone(samples: NDArray[np.float32], rate_hz: int) -> list[Beep]:
-    """All seconds that a recording of the test tone says, in order of their place.
+    """All numbered seconds in a recording of the test tone, in order of their place.
 
     Args:
         samples: Shape (frames, channels) or (frames,); the channels are averaged.
@@ -206,7 +206,7 @@ def _chirp(within: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _word(number: int) -> int:
-    """Number and checksum, as they are beeped."""
+    """Number and checksum as bits."""
     number %= 1 << NUMBER_BITS
     check = SUM_SEED
     for shift in range(0, NUMBER_BITS, SUM_BITS):
@@ -233,7 +233,7 @@ def _chirps_in(mono: NDArray[np.float32], rate_hz: int) -> list[int]:
 
 
 def _read_number(beep: NDArray[np.float32], rate_hz: int) -> int | None:
-    """What a beep says, or None if it is cut off or damaged."""
+    """The number in a beep; ``None`` if it is cut off or damaged."""
     frames = round(BIT_S * rate_hz)
     starts = np.round((CHIRP_S + np.arange(NUMBER_BITS + SUM_BITS) * BIT_S) * rate_hz)
     places = starts.astype(np.intp)[:, None] + np.arange(frames)

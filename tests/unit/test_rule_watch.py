@@ -10,7 +10,7 @@ import pytest
 
 from capture.cli.app import run
 from capture.errors import BackendUnavailableError, CaptureError
-from capture.live import lookout
+from capture.live import rule_watch
 from capture.live.event_log import EventLog
 from capture.model.recording import State
 from capture.recording.session import Session
@@ -64,7 +64,7 @@ def test_a_rule_that_cannot_be_asked_is_an_error_at_once(
     (rule,) = next(iter(rules.values()))
     with pytest.raises(BackendUnavailableError) as caught:
         make(tmp_path, **rules).start()
-    assert caught.value.message == f"{rule} cannot be looked for: nobody answers"
+    assert caught.value.message == f"the rule {rule} cannot be checked: nobody answers"
     assert caught.value.hint
     assert list(tmp_path.iterdir()) == []
 
@@ -88,16 +88,16 @@ def test_the_command_says_so_too(
         monkeypatch.delenv(name, raising=False)
     assert run([word.replace("OUT", str(tmp_path / "out")) for word in words]) == 1
     said = capsys.readouterr().err
-    assert said.startswith("error: window")
-    assert "cannot be looked for: there is no screen to read: DISPLAY is not set" in said
+    assert said.startswith("error: the rule window")
+    assert "cannot be checked: there is no screen to read: DISPLAY is not set" in said
     assert not [path for path in tmp_path.iterdir() if ".db" not in path.name]
 
 
 def test_a_screen_that_dies_while_it_is_waited_for_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lookout, "UNANSWERED_S", 0.1)
-    monkeypatch.setattr(lookout, "ASK_EVERY_NS", 1)
+    monkeypatch.setattr(rule_watch, "UNANSWERED_S", 0.1)
+    monkeypatch.setattr(rule_watch, "ASK_EVERY_NS", 1)
     asked: list[int] = []
 
     def windows(_environment: object = None) -> tuple[WindowInfo, ...]:
@@ -105,21 +105,21 @@ def test_a_screen_that_dies_while_it_is_waited_for_is_an_error(
         return unanswered() if len(asked) > 3 else ()
 
     monkeypatch.setattr("capture.sources.list_windows", windows)
-    with pytest.raises(CaptureError, match="window:Mail cannot be looked for: nobody answers"):
+    with pytest.raises(CaptureError, match="window:Mail cannot be checked: nobody answers"):
         recording(tmp_path, start_when=(Rule("window", "Mail"),)).start()
     assert len(asked) > 3
     assert list(tmp_path.iterdir()) == []
 
 
 def test_one_that_answers_again_in_time_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lookout, "ASK_EVERY_NS", 1)
+    monkeypatch.setattr(rule_watch, "ASK_EVERY_NS", 1)
     answers = [(), None, (), None]
 
     def windows(_environment: object = None) -> tuple[WindowInfo, ...]:
         return unanswered() if answers.pop() is None else ()
 
     monkeypatch.setattr("capture.sources.list_windows", windows)
-    watching = lookout.Lookout([Rule("window", "Mail")], None)
+    watching = rule_watch.RuleWatch([Rule("window", "Mail")], None)
     assert [watching.look().windows for _ in range(4)] == [None, (), None, ()]
     assert watching.unanswered() is None
 
@@ -127,11 +127,11 @@ def test_one_that_answers_again_in_time_is_no_error(monkeypatch: pytest.MonkeyPa
 def test_a_stop_rule_that_can_no_longer_be_asked_is_a_warning_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(lookout, "UNANSWERED_S", 0.0)
-    monkeypatch.setattr(lookout, "ASK_EVERY_NS", 1)
+    monkeypatch.setattr(rule_watch, "UNANSWERED_S", 0.0)
+    monkeypatch.setattr(rule_watch, "ASK_EVERY_NS", 1)
     monkeypatch.setattr("capture.sources.list_windows", unanswered)
-    told: list[Event] = []
-    events = EventLog(told.append)
+    published: list[Event] = []
+    events = EventLog(published.append)
 
     class Recording:
         state = State.RECORDING
@@ -147,10 +147,10 @@ def test_a_stop_rule_that_can_no_longer_be_asked_is_a_warning_once(
 
     running = Recording()
     spec = RecordingSpec(Path("a.mkv"), stop_when=(Rule("window-closed", "Mail"),))
-    lookout.watch_for_end(running, spec, None, 0, events)
+    rule_watch.watch_for_end(running, spec, None, 0, events)
     deadline = time.monotonic() + WITHIN_S
     while running.turns <= 5 and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert [event.message for event in told] == [
-        "window-closed:Mail cannot be looked for; the rule cannot end this now"
+    assert [event.message for event in published] == [
+        "the rule window-closed:Mail cannot be checked; it cannot end this now"
     ]

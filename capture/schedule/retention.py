@@ -1,4 +1,4 @@
-"""What a job's recordings take: how many stay, and whether the next one finds room."""
+"""Disk space of a job's recordings: deletes old ones, and forecasts the next one."""
 
 import contextlib
 import shutil
@@ -17,11 +17,11 @@ FORECAST_RUNS = 5
 """The largest of so many last runs is what the next one may be."""
 FORECAST_MARGIN = 1.2
 LEFT_FREE_BYTES = 200_000_000
-"""What a recording leaves free (``RecordingSpec.min_free_bytes``)."""
+"""Space that a recording leaves free (``RecordingSpec.min_free_bytes``)."""
 
 
 def remove_old(store: Store, job: Job) -> list[Path]:
-    """Delete the oldest recordings of a job beyond those that it keeps; gives what was deleted.
+    """Delete the oldest recordings of a job beyond its limit; gives their paths.
 
     All files of one run count as one recording. A run that did not go well does not count: its
     files go with those of the good run that came next. Only what the history knows is looked at; a
@@ -51,7 +51,7 @@ def remove_old(store: Store, job: Job) -> list[Path]:
 
 
 def _forget_messages(paths: list[Path]) -> None:
-    """Have nothing of voice messages whose files were deleted in the list of messages either."""
+    """Remove messages whose files were deleted from the library."""
     if not any((path.parent / JOURNAL).exists() for path in paths):
         return
     with contextlib.suppress(CaptureError), Library() as library:
@@ -61,7 +61,7 @@ def _forget_messages(paths: list[Path]) -> None:
 
 
 def forecast(store: Store, job: Job, length_s: float | None) -> str | None:
-    """Says that the next run will not find room, going by those before; ``None``: it will.
+    """A warning that the next run will not have enough disk space; ``None``: it will.
 
     Args:
         store: Knows the past.
@@ -87,7 +87,7 @@ def forecast(store: Store, job: Job, length_s: float | None) -> str | None:
 
 
 def forget_old_runs(store: Store, job: Job) -> None:
-    """Drop the oldest part of a long history, with its logs."""
+    """Delete the oldest runs of a long history, with their logs."""
     for run_id in store.prune(job):
         for path in log_paths(store.runs_folder, run_id):
             path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Opens files that end in the middle of something, as a crash leaves them."""
+"""Opens files that end too early, as after a crash."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from capture.errors import DamagedFileError
 from capture.media.read.input import open_container
 from capture.naming import ffmpeg_name
 
-__all__ = ["open_torn", "top_boxes"]
+__all__ = ["open_incomplete", "top_boxes"]
 
 BOX_HEADER_BYTES = 8
 FRAGMENTS_TRIED = 8
@@ -21,8 +21,8 @@ FRAGMENTS_TRIED = 8
 
 
 @contextlib.contextmanager
-def open_torn(path: Path) -> Iterator[Any]:
-    """A file to read from; an MP4 that ends within a box as if it ended before that.
+def open_incomplete(path: Path) -> Iterator[Any]:
+    """Open a file for reading, an incomplete MP4 up to its last complete part.
 
     Raises:
         DamagedFileError: Nothing of it can be read.
@@ -41,8 +41,8 @@ def open_torn(path: Path) -> Iterator[Any]:
 def _try_open(stack: contextlib.ExitStack, path: Path) -> Any:
     """Open the file, or as much of its beginning as the demuxer takes.
 
-    It gives a torn box up together with all that is whole before it, and a box whose header alone
-    reached the disk with all the fragments.
+    The demuxer refuses an incomplete box together with all complete ones before it, and a box of
+    which only the header reached the disk together with all fragments.
     """
     try:
         return stack.enter_context(open_container(path))
@@ -57,7 +57,7 @@ def _try_open(stack: contextlib.ExitStack, path: Path) -> Any:
 
 
 class _Head(Closing):
-    """The beginning of a file, as if it ended there; what ``av.open`` needs of a file."""
+    """The beginning of a file, as a file object for ``av.open``."""
 
     def __init__(self, path: Path, size_bytes: int) -> None:
         self.name = ffmpeg_name(path)
@@ -80,10 +80,9 @@ class _Head(Closing):
 
 
 def top_boxes(path: Path) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, beginning and end of the boxes of an MP4 or MOV; none where it is something else.
+    """Kind, start and end of the top-level boxes of an MP4 or MOV; empty for other formats.
 
-    They say how long they are, and together they are the file (ISO/IEC 14496-12, 4.2): the last one
-    may end beyond it.
+    Each box has its length (ISO/IEC 14496-12, 4.2); the last one may end beyond the file.
     """
     with path.open("rb") as file:
         size_bytes, at = file.seek(0, os.SEEK_END), 0
@@ -100,7 +99,7 @@ def top_boxes(path: Path) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _ends_of_whole_boxes(path: Path) -> list[int]:
-    """Where the last complete top-level box of an MP4 ends, then where its fragments begin.
+    """Ends of the last complete box of an MP4, then of the boxes before its fragments.
 
     The last one first; only the end, and that is 0, if this is no MP4.
     """

@@ -1,7 +1,7 @@
-"""Holds rules against the world: which windows are open, who plays, when sound was heard.
+"""Checks start and stop rules: which windows are open, what plays, when sound was heard.
 
-A recording and a keeper of messages wait for their start rules with a ``Patience``, and are ended
-by their stop rules on a thread of ``watch_for_end``.
+A recording and a ``VoiceKeeper`` wait for their start rules with a ``StartWait``, and are ended by
+their stop rules on a thread of ``watch_for_end``.
 """
 
 import os
@@ -17,7 +17,7 @@ from capture.errors import CaptureError, NothingRecordedError
 from capture.hints import Advice
 from capture.levels import gain_of
 from capture.live.event_log import EventLog
-from capture.live.rules import Ending, Facts, has_all
+from capture.live.rules import Facts, StopRules, has_all
 from capture.live.running import Stoppable
 from capture.model.events import EventKind
 from capture.model.recording import State
@@ -27,9 +27,9 @@ from capture.specs.voice import VoiceSpec
 from capture.units import NS_PER_S
 
 __all__ = [
-    "Ear",
-    "Lookout",
-    "Patience",
+    "RuleWatch",
+    "SoundDetector",
+    "StartWait",
     "check_rules",
     "name_players",
     "require_rules",
@@ -44,14 +44,14 @@ EPISODE_GAP_S = 0.5
 ASK_EVERY_NS = NS_PER_S // 2
 """Windows and applications are asked for this often: 3 ms of work each time."""
 RULES_TICK_S = 0.05
-"""How often rules are looked at."""
+"""Time between two checks of the rules."""
 UNANSWERED_S = 10.0
 """A screen or a sound server that has not answered for so long is gone: a sound server that
 crashed is back after 3 s at most."""
 
 
-class Ear:
-    """Hears in the blocks of all sources when there is sound; any thread may call its methods.
+class SoundDetector:
+    """Detects sound in the blocks of all sources; any thread may call its methods.
 
     Args:
         rate_hz: Of all sources.
@@ -62,12 +62,13 @@ class Ear:
         self._limit = gain_of(SOUND_DBFS)
         self._lock = threading.Lock()
         self.onset_ns: int | None = None
-        """Where the present sound, or the last one, began; ``None``: there was none."""
+        """Capture clock at which the present sound, or the last one, began; ``None``: there was
+        none."""
         self.heard_ns: int | None = None
-        """Where it has got to, or ended."""
+        """Capture clock up to which there was sound; ``None``: there was none."""
 
     def take(self, block: AudioBlock) -> None:
-        """Listen to a block."""
+        """Examine a block of any source; its samples are only read."""
         peak = max(float(block.samples.max()), -float(block.samples.min()))
         if peak < self._limit:
             return  # the RMS is never above the peak
@@ -91,34 +92,37 @@ class Ear:
         self.heard_ns = max(self.heard_ns or end_ns, end_ns)
 
 
-class Lookout:
-    """Facts for some rules; asks only for what they need. Used from one thread.
+class RuleWatch:
+    """Gathers the facts that some rules need. Used from one thread.
 
     Args:
-        rules: What they will be held against.
-        ear: Hears the sources; ``None`` where none is open.
+        rules: The rules that the facts are for.
+        sound_detector: Detects sound in the sources; ``None`` where none is open.
         environment: Of the desktop that is asked; ``None``: this process's own.
     """
 
     def __init__(
-        self, rules: Iterable[Rule], ear: Ear | None, environment: Mapping[str, str] | None = None
+        self,
+        rules: Iterable[Rule],
+        sound_detector: SoundDetector | None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._rules = tuple(rules)
         self._environment = environment
-        self._ear = ear
+        self._sound_detector = sound_detector
         self._asked_ns: int | None = None
         self._names: dict[str, tuple[str, ...] | None] = {"windows": (), "apps": ()}
         self._unanswered_ns: dict[str, int] = {}
-        """Since when each of them has not been answered."""
+        """Capture clock of the first unanswered question, for each of them."""
 
     def look(self) -> Facts:
-        """What is so now; windows and applications as they were half a second ago at most."""
+        """The facts of this moment; windows and applications are at most 0.5 s old."""
         at_ns = now_ns()
         if self._asked_ns is None or at_ns - self._asked_ns >= ASK_EVERY_NS:
             self._asked_ns = at_ns
             for what in {_ABOUT[rule.kind] for rule in self._rules if rule.kind in _ABOUT}:
                 self._ask(what, at_ns)
-        heard_ns = self._ear.heard_ns if self._ear is not None else None
+        heard_ns = self._sound_detector.heard_ns if self._sound_detector is not None else None
         return Facts(at_ns, heard_ns, self._names["windows"], self._names["apps"])
 
     def _ask(self, what: str, at_ns: int) -> None:
@@ -131,7 +135,7 @@ class Lookout:
             self._unanswered_ns.pop(what, None)
 
     def unanswered(self) -> Rule | None:
-        """A rule of which nothing has been known for ``UNANSWERED_S``; ``None``: there is none."""
+        """A rule that could not be checked for ``UNANSWERED_S``; ``None``: there is none."""
         at_ns = now_ns()
         gone = {
             what
@@ -142,12 +146,12 @@ class Lookout:
 
 
 @dataclass(slots=True, eq=False)
-class Patience:
-    """Waits for start rules, until it is stopped or has waited too long. Used from one thread.
+class StartWait:
+    """Waits for start rules until they hold, it is stopped, or time is up. Used from one thread.
 
     Args:
         spec: Whose rules, and how long they have.
-        events: Told what is waited for.
+        events: Gets an event with what is waited for.
         wait_for_stop: Sleeps so many seconds; true once it was stopped.
     """
 
@@ -157,13 +161,13 @@ class Patience:
     _deadline_ns: int | None = None
 
     def begin(self, rules: Sequence[Rule]) -> None:
-        """Tell what is waited for; the time that it has begins now."""
+        """Publish what is waited for; the time limit counts from now."""
         self.events.emit(EventKind.WAITING, f"waiting for {' and '.join(map(str, rules))}")
         within_s = self.spec.start_within_s
         self._deadline_ns = None if within_s is None else now_ns() + round(within_s * NS_PER_S)
 
     def rest(self, wait_s: float = RULES_TICK_S) -> None:
-        """Sleep.
+        """Sleep for so many seconds.
 
         Raises:
             NothingRecordedError: It was stopped meanwhile.
@@ -179,7 +183,7 @@ class Patience:
             )
 
     def check(self, wait_s: float = 0.0) -> None:
-        """Sleep, whatever the rules say.
+        """Sleep for so many seconds, without a look at the time limit.
 
         Raises:
             NothingRecordedError: It was stopped meanwhile, or before.
@@ -190,18 +194,18 @@ class Patience:
     def wait_for_others(
         self, rules: Sequence[Rule], environment: Mapping[str, str] | None = None
     ) -> None:
-        """Wait until these windows and applications are there.
+        """Wait until the windows and applications of the rules are there.
 
         Raises:
             NothingRecordedError: It was stopped meanwhile.
             CaptureError: They did not come in time, or can no longer be asked for.
         """
-        lookout = Lookout(rules, None, environment)
+        watch = RuleWatch(rules, None, environment)
         self.begin(rules)
-        while not has_all(rules, lookout.look()):
+        while not has_all(rules, watch.look()):
             self.rest()
-            if (rule := lookout.unanswered()) is not None:
-                check_rules([rule], environment)  # says why
+            if (rule := watch.unanswered()) is not None:
+                check_rules([rule], environment)  # raises with the reason
                 raise CaptureError(f"nothing was recorded: {_unknown(rule)}")
         self._deadline_ns = None
 
@@ -209,32 +213,32 @@ class Patience:
 def watch_for_end(
     running: Stoppable,
     spec: RecordingSpec | VoiceSpec,
-    ear: Ear | None,
+    sound_detector: SoundDetector | None,
     start_ns: int,
     events: EventLog,
     *,
     environment: Mapping[str, str] | None = None,
 ) -> None:
-    """Have a thread, capture-rules, stop it when a stop rule holds; without rules: nothing.
+    """Start a thread, capture-rules, that stops it when a stop rule holds; none without rules.
 
-    Nobody waits for the thread: a screen that does not answer must not hold up the end.
+    The thread is never joined: a screen that does not answer must not delay the end.
 
     Args:
         running: What is stopped; the rule's kind is the reason.
         spec: From ``with_rules``; its start rules have held.
-        ear: Hears the sources; ``None`` where no rule is about sound.
+        sound_detector: Detects sound in the sources; ``None`` where no rule is about sound.
         start_ns: Capture clock of the start.
-        events: Warned once of each rule that cannot be looked at any more.
+        events: Gets one warning for each rule that cannot be checked any more.
         environment: Of the desktop that is asked; ``None``: this process's own.
     """
 
     def watch() -> None:
-        lookout = Lookout(spec.stop_when, ear, environment)
-        ending = Ending(spec.stop_when, start_ns, spec.start_when)
+        watch = RuleWatch(spec.stop_when, sound_detector, environment)
+        ending = StopRules(spec.stop_when, start_ns, spec.start_when)
         while not running.wait_for_stop(RULES_TICK_S):
-            facts = lookout.look()
-            if (rule := lookout.unanswered()) is not None:
-                events.warn(f"{_unknown(rule)}; the rule cannot end this now")
+            facts = watch.look()
+            if (rule := watch.unanswered()) is not None:
+                events.warn(f"{_unknown(rule)}; it cannot end this now")
             if running.state == State.PAUSED:
                 ending.rest(facts.at_ns)
             elif (kind := ending.step(facts)) is not None:
@@ -245,17 +249,17 @@ def watch_for_end(
 
 
 def name_players() -> str:
-    """Which applications play now, in words: ``there are: A, B``, or ``nothing is playing``."""
+    """The applications that play now, in words: ``there are: A, B``, or ``nothing is playing``."""
     try:
         apps = [app for app in sources.list_audio_apps() if app.is_playing]
     except CaptureError:
-        return "the sound server does not say which are"
+        return "the applications that play cannot be listed"
     names = sorted({app.name for app in apps if app.pid != os.getpid()}, key=str.casefold)
     return f"there are: {', '.join(names)}" if names else "nothing is playing"
 
 
 def check_rules(rules: Iterable[Rule], environment: Mapping[str, str] | None = None) -> None:
-    """Whether this desktop says what these rules are about.
+    """Raise if this desktop cannot tell whether the rules hold.
 
     Raises:
         CaptureError: It does not: the class is that of the reason.
@@ -274,7 +278,7 @@ def check_rules(rules: Iterable[Rule], environment: Mapping[str, str] | None = N
 
 
 def require_rules(rules: Iterable[Rule]) -> None:
-    """Whether this system can ever say what rules are about; no device is asked.
+    """Raise if this system can never check some rules; asks no device.
 
     Raises:
         UnsupportedError: It cannot.
@@ -288,7 +292,7 @@ def require_rules(rules: Iterable[Rule]) -> None:
 
 
 def _unknown(rule: Rule) -> str:
-    return f"{rule} cannot be looked for"
+    return f"the rule {rule} cannot be checked"
 
 
 def _titles(environment: Mapping[str, str] | None) -> tuple[str, ...]:
@@ -296,13 +300,13 @@ def _titles(environment: Mapping[str, str] | None) -> tuple[str, ...]:
 
 
 def _players(environment: Mapping[str, str] | None) -> tuple[str, ...]:
-    """Names and programs of what plays."""
+    """Names and programs of the applications that play."""
     apps = sources.list_audio_apps(environment)
     return tuple(name for app in apps for name in (app.name, app.binary) if name)
 
 
 _ABOUT = {"window": "windows", "window-closed": "windows", "app": "apps", "app-ended": "apps"}
-"""What the rules of a kind are about; the others are about sound and numbers."""
+"""The facts that rules of a kind need; the others are about sound and numbers."""
 _ASK: dict[str, Callable[[Mapping[str, str] | None], tuple[str, ...]]] = {
     "windows": _titles,
     "apps": _players,

@@ -1,7 +1,7 @@
-"""A second hold on a growing file: has the disk keep it, and notices when it is taken away.
+"""A second descriptor of a growing file: syncs it to disk, and notices its deletion.
 
-A file that is deleted while it is open goes on growing, out of everybody's reach, until the last
-one who holds it lets go. The second descriptor is what such a recording is saved from.
+A file that is deleted while it is open goes on growing where nobody can reach it, until its last
+descriptor is closed. From the second descriptor such a recording is saved.
 """
 
 import contextlib
@@ -14,22 +14,22 @@ from pathlib import Path
 from capture.errors import OutputError
 from capture.naming import free_path
 
-__all__ = ["Anchor"]
+__all__ = ["FileWatch"]
 
 SYNC_EVERY_S = 2.0
-"""How often the disk is told to keep what it has; a power cut loses at most this much."""
+"""Time between two syncs to disk; a power cut loses at most this much."""
 SLOW_SYNC_S = 0.2
 """A disk that takes longer for it is not asked again right away."""
 LOOK_EVERY_S = 1.0
-"""How often it is made sure that the file is still where it was."""
+"""Time between two checks that the file is still at its path."""
 if sys.platform == "win32":  # it has the disk keep only what may be written
     _HOLDING = os.O_RDWR | os.O_BINARY
 else:
     _HOLDING = os.O_RDONLY
 
 
-class Anchor:
-    """Belongs to the thread that writes the file.
+class FileWatch:
+    """Syncs a growing file and watches its name; used by the thread that writes the file.
 
     Args:
         path: The file, which exists.
@@ -43,7 +43,7 @@ class Anchor:
         self._next_sync_s = now_s + SYNC_EVERY_S
 
     def tick(self) -> None:
-        """Called now and then while the file grows.
+        """Sync and check the file when it is time; call at least every second while it grows.
 
         Raises:
             OutputError: The file, or its folder, was deleted or moved away.
@@ -59,9 +59,9 @@ class Anchor:
             self._next_sync_s = now_s + SYNC_EVERY_S * (5 if took_s > SLOW_SYNC_S else 1)
 
     def release(self) -> Path:
-        """Have the disk keep the finished file, and let go of it; idempotent.
+        """Sync the finished file and close the descriptor; idempotent.
 
-        A file that was deleted is written anew from what is still held, its folder as well.
+        A file that was deleted is copied back from the descriptor, its folder as well.
 
         Returns:
             Where the file is.
@@ -94,19 +94,19 @@ class Anchor:
             )
 
     def _is_away(self, fd: int) -> bool:
-        """Whether the name no longer stands for the file."""
+        """Whether the path does not lead to the file any more."""
         try:
             there, held = self._path.stat(), os.fstat(fd)
         except (FileNotFoundError, NotADirectoryError):
             return True
         except OSError:
-            return False  # a disk that does not answer now: the writing itself will tell
+            return False  # a disk that does not answer now: writing will fail
         # The numbers alone are not enough: some network file systems change them.
         return held.st_nlink == 0 and not os.path.samestat(there, held)
 
 
 def _moved_to(fd: int) -> Path | None:
-    """The new place of a file that still has a name; ``None`` if it has none, or none is known."""
+    """The new path of a file that was moved; ``None`` if it was deleted, or it is not known."""
     if sys.platform != "linux" or os.fstat(fd).st_nlink == 0:
         return None
     with contextlib.suppress(OSError):
@@ -117,7 +117,7 @@ def _moved_to(fd: int) -> Path | None:
 
 
 def _save(fd: int, path: Path) -> Path:
-    """Copy what a descriptor holds to the name that it had; never over another file."""
+    """Copy the content of a descriptor back to its path; never over another file."""
     # A name cannot be given back to a deleted file (linkat(2) refuses), so its content is copied.
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -17,15 +17,15 @@ import av
 from capture.media.read.input import open_media
 from capture.media.read.mp3_info import MOST_SKIP
 from capture.media.read.packet_length import decoded_samples
-from capture.media.read.pcm import PcmTurn, pcm_in_wave
+from capture.media.read.pcm import PcmConverter, pcm_in_wave
 from capture.media.read.tracks import codec_of
 
-__all__ = ["SUFFIXES", "Holder", "holder_of"]
+__all__ = ["SUFFIXES", "CopyContainer", "copy_container_of"]
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
-    """The container that a codec is put in."""
+class CopyContainer:
+    """A container, and the codec that the sound has in it."""
 
     suffix: str
     format: str
@@ -33,11 +33,11 @@ class Holder:
     has_time: bool
     """It can state that sound begins late, or is missing in the middle."""
     codec: str
-    """What the samples are called in it."""
+    """FFmpeg's name of the codec in it."""
     most_skip: int = 0
-    """It can state that so many samples at its beginning are not heard."""
-    turn: PcmTurn | None = None
-    """What has to be done with packets of PCM; ``None``: they stay as they are."""
+    """Most samples at its beginning that it can mark as not heard."""
+    turn: PcmConverter | None = None
+    """Converts packets of PCM; ``None``: they are copied as they are."""
     options: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -63,18 +63,18 @@ _REST = (
     *((".mka", "matroska"), _WAV, (".au", "au"), (".aiff", "aiff"), (".caf", "caf")),
     *((".mov", "mov"), (".sbc", "sbc"), (".aptx", "aptx"), (".aptxhd", "aptx_hd")),
 )
-"""Who is asked, in this order, for what has no file of its own."""
+"""Containers that are tried, in this order, for codecs without one of their own."""
 SUFFIXES = frozenset(suffix for suffix, _ in (*_OWN.values(), *_REST))
 """All endings that copies get."""
 _TIMED = frozenset({"ipod", "mp4", "matroska", "asf"})
 _SKIPS = {"ipod": 1 << 31, "mp4": 1 << 31, "mov": 1 << 31, "opus": 0xFFFF, "mp3": MOST_SKIP}
-"""What they can state: an edit list has no end, a pre-skip 16 bits."""
+"""Most samples to skip that a container can state; an edit list has no limit."""
 _OPTIONS = {"wav": {"rf64": "auto"}, "mp3": {"write_xing": "0", "id3v2_version": "4"}}
 _ASKED_PACKETS = 20
 _REFUSALS = (ValueError, OSError, av.FFmpegError)  # ValueError: not this codec
 
 
-def holder_of(stream: Any, path: Path, *, is_late: bool = False) -> Holder | None:
+def copy_container_of(stream: Any, path: Path, *, is_late: bool = False) -> CopyContainer | None:
     """The container that fits a track; ``None``: there is none, it has to be transcoded.
 
     Args:
@@ -93,14 +93,14 @@ def holder_of(stream: Any, path: Path, *, is_late: bool = False) -> Holder | Non
         turned = pcm if pcm != codec else None
         is_trusted = muxer in _TIMED or (suffix, muxer) in own
         if _takes(muxer, stream, turned) and (is_trusted or _gives_back(muxer, stream.index, path)):
-            turn = PcmTurn(stream, turned) if turned is not None else None
+            turn = PcmConverter(stream, turned) if turned is not None else None
             options, skip = _OPTIONS.get(muxer, {}), _SKIPS.get(muxer, 0)
-            return Holder(suffix, muxer, muxer in _TIMED, pcm or codec, skip, turn, options)
+            return CopyContainer(suffix, muxer, muxer in _TIMED, pcm or codec, skip, turn, options)
     return None
 
 
 def _takes(muxer: str, stream: Any, turned: str | None) -> bool:
-    """Whether a muxer writes a header for a track, or for the PCM that it is turned to."""
+    """Whether a muxer writes a header for a track, or for the PCM that it is converted to."""
     with contextlib.suppress(*_REFUSALS), av.open(io.BytesIO(), "w", format=muxer) as container:
         if turned is None:
             container.add_stream_from_template(stream)
@@ -113,7 +113,7 @@ def _takes(muxer: str, stream: Any, turned: str | None) -> bool:
 
 
 def _gives_back(muxer: str, index: int, path: Path) -> bool:
-    """Whether the first packets decode the same after they went through a file."""
+    """Whether the first packets decode to the same samples after a copy."""
     with contextlib.suppress(*_REFUSALS):
         return _is_same(muxer, index, path)
     return False

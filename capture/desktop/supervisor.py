@@ -1,9 +1,10 @@
 """Runs one command and sees to it that nothing of it stays behind.
 
-A program of its own, standard library only, started by path (``python -I -S keeper.py``), so that
-it is there in 20 ms and is single-threaded: it may fork safely, and what it starts dies with it.
+A program of its own, standard library only, started by path (``python -I -S supervisor.py``), so
+that it is there in 20 ms and is single-threaded: it may fork safely, and what it starts dies with
+it.
 
-    keeper.py OWNER_PID GRACE_S REMOVE -- COMMAND ARGS...
+    supervisor.py OWNER_PID GRACE_S REMOVE -- COMMAND ARGS...
 
 * As a child subreaper it inherits every orphan of the command, also one that made itself a session
   of its own, so the tree can be found by walking parents in ``/proc``.
@@ -11,7 +12,7 @@ it is there in 20 ms and is single-threaded: it may fork safely, and what it sta
   SIGHUP comes, the whole tree gets SIGTERM and, after ``GRACE_S`` seconds, SIGKILL. One that was
   ignored at the start (``nohup``, ``trap ''``) ends nothing, unless the owner sends it.
 * The command's exit code is passed on; 128 + n where signal n ended it, as in a shell. If the owner
-  is dead, nobody else can delete the folder ``REMOVE`` (empty: none), so the keeper does.
+  is dead, nobody else can delete the folder ``REMOVE`` (empty: none), so the supervisor does.
 """
 
 import contextlib
@@ -26,9 +27,9 @@ assert sys.platform == "linux"  # for the type checker too: the rest exists on L
 OWNER_POLL_S = 0.5
 """How late the owner's death may be noticed; two wake-ups a second cost nothing measurable."""
 REAP_POLL_S = 0.02
-"""How often the tree is looked at while it is being taken down."""
+"""Time between two looks at the tree while it is taken down."""
 NOT_FOUND_EXIT = 127
-"""What a shell answers for a command that cannot be started."""
+"""Exit code of a shell for a command that cannot be started."""
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -37,8 +38,8 @@ _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _WATCHED = {signal.SIGCHLD, *_STOP_SIGNALS}
 
 
-class Keeper:
-    """One command and all that came of it."""
+class Supervisor:
+    """One command and all processes that it starts."""
 
     def __init__(self, owner_pid: int, command: list[str]) -> None:
         self._owner_pid = owner_pid
@@ -49,7 +50,7 @@ class Keeper:
         self.exit_code: int | None = None
         self._child_pid = os.fork()
         if self._child_pid == 0:
-            # Should the keeper itself be killed, at least the command goes with it.
+            # Should the supervisor itself be killed, at least the command goes with it.
             libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
             signal.pthread_sigmask(signal.SIG_SETMASK, set())
             # Python ignores these two; programs expect them as they were.
@@ -63,11 +64,11 @@ class Keeper:
 
     @property
     def is_owned(self) -> bool:
-        """False once the owner is dead: somebody else has inherited the keeper."""
+        """False once the owner is dead and another process has adopted the supervisor."""
         return os.getppid() == self._owner_pid
 
     def watch(self) -> None:
-        """Return when the command has ended or has to."""
+        """Wait until the command has ended, or is to be ended."""
         while self.exit_code is None and self.is_owned:
             got = signal.sigtimedwait(_WATCHED, OWNER_POLL_S)
             if got is not None and got.si_signo in _STOP_SIGNALS and self._counts(got):
@@ -75,12 +76,12 @@ class Keeper:
             self._reap()
 
     def _counts(self, got: signal.struct_siginfo) -> bool:
-        """Whether a signal is to end the command: blocked, it comes though it is ignored."""
+        """Whether a signal is to end the command; an ignored one counts if the owner sends it."""
         is_ignored = signal.getsignal(got.si_signo) is signal.SIG_IGN
         return not is_ignored or got.si_pid == self._owner_pid
 
     def take_down(self, grace_s: float) -> None:
-        """End the tree: ask first, then kill until nothing is left."""
+        """End all processes of the tree: SIGTERM first, then SIGKILL until none is left."""
         asked: set[int] = set()
         deadline = time.monotonic() + grace_s
         while True:
@@ -133,14 +134,14 @@ def _descendants(root_pid: int) -> set[int]:
 def main(arguments: list[str]) -> int:
     """Run the command to its end, and its tree to theirs."""
     owner_pid, grace_s, remove, _, *command = arguments
-    keeper = Keeper(int(owner_pid), command)
-    keeper.watch()
-    keeper.take_down(float(grace_s))
-    if remove and not keeper.is_owned:
+    supervisor = Supervisor(int(owner_pid), command)
+    supervisor.watch()
+    supervisor.take_down(float(grace_s))
+    if remove and not supervisor.is_owned:
         import shutil  # noqa: PLC0415 - after the work: it would cost 10 ms at the start
 
         shutil.rmtree(remove, ignore_errors=True)
-    return keeper.exit_code if keeper.exit_code is not None else NOT_FOUND_EXIT
+    return supervisor.exit_code if supervisor.exit_code is not None else NOT_FOUND_EXIT
 
 
 if __name__ == "__main__":
