@@ -34,8 +34,6 @@ from capture.schedule.store import Store
 from capture.specs.recording import RecordingSpec
 from capture.specs.voice import VoiceSpec
 
-__all__ = ["ON_TIME_S", "Clock", "Runner"]
-
 log = logging.getLogger(__name__)
 
 ON_TIME_S = 30.0
