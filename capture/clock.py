@@ -12,8 +12,6 @@ from datetime import UTC, datetime
 
 from capture.units import NS_PER_S
 
-__all__ = ["SessionClock", "local_time", "now_ns"]
-
 # On Linux and macOS both counters are one clock; on Windows monotonic() steps by 15.6 ms before
 # Python 3.13, while perf_counter is the QPC that the audio stack stamps with.
 now_ns = time.perf_counter_ns if sys.platform == "win32" else time.monotonic_ns

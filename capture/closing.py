@@ -3,8 +3,6 @@
 from abc import ABC, abstractmethod
 from typing import Self
 
-__all__ = ["Closing"]
-
 
 class Closing(ABC):
     """Whoever opens, closes: usable in ``with``; ``close()`` may be called twice."""

@@ -8,15 +8,6 @@ import platformdirs
 
 from capture.naming import free_path
 
-__all__ = [
-    "cache_folder",
-    "data_folder",
-    "default_folder",
-    "default_output",
-    "default_voice_folder",
-    "version",
-]
-
 
 def data_folder() -> Path:
     """The folder of the program's own data: ``CAPTURE_DATA_DIR``, or the user's data folder."""

@@ -10,15 +10,6 @@ if TYPE_CHECKING:
     from capture.specs.recording import RecordingSpec
     from capture.specs.voice import VoiceSpec
 
-__all__ = [
-    "EXIT_DEAD_SOURCE",
-    "EXIT_FAILED",
-    "EXIT_INTERRUPTED",
-    "EXIT_SOME_FAILED",
-    "EXIT_USAGE",
-    "of_listening",
-    "of_recording",
-]
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2

@@ -7,8 +7,6 @@ The text of a code names no option and no command; the command line has its own 
 import enum
 from typing import Any, Self
 
-__all__ = ["Advice", "Hint"]
-
 
 class Advice(enum.Enum):
     """The codes; each value is the text for a front that has no words of its own."""

@@ -23,18 +23,6 @@ from capture.errors import MediaError
 from capture.naming import NAME_BYTES, fitted
 from capture.process import boot_id, is_same_process, process_start
 
-__all__ = [
-    "MESSAGE_RECIPE",
-    "Entry",
-    "Journal",
-    "find_orphans",
-    "is_message",
-    "is_recording",
-    "journal_path",
-    "read_journal",
-    "require_ended",
-]
-
 _SUFFIX = ".journal"
 _PART = ".part"
 MESSAGE_RECIPE = "voice-message"

@@ -15,8 +15,6 @@ from typing import Any
 from capture.errors import CaptureError
 from capture.model.events import Event
 
-__all__ = ["VERSION", "json_line", "of_error", "of_event", "of_result", "of_snapshot"]
-
 VERSION = 1
 _NO_UNICODE = re.compile(r"[\ud800-\udfff]")
 """The code points that stand for bytes of a name that is no UTF-8."""

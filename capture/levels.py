@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from capture.model.signal import Level
 
-__all__ = ["LevelMeter", "Loudness", "QuietFinder", "QuietStretch", "dbfs_of", "gain_of"]
-
 CLIP_LEVEL = 0.9999  # 16-bit full scale is 0.99997; one such sample is a peak, a run is a clip
 CLIP_RUN_FRAMES = 3
 EDGE_S = 0.02

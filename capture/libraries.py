@@ -12,8 +12,6 @@ from typing import NamedTuple
 
 from capture.errors import LibraryMissingError
 
-__all__ = ["missing_library", "needed", "packages"]
-
 
 class _Library(NamedTuple):
     title: str

@@ -3,8 +3,6 @@
 import contextlib
 import ctypes
 
-__all__ = ["return_large_blocks"]
-
 MALLOC_MMAP_THRESHOLD = -3
 """M_MMAP_THRESHOLD of malloc.h: blocks from this size on are mapped one by one."""
 LARGE_BLOCK_BYTES = 1 << 20

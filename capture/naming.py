@@ -15,20 +15,6 @@ from pathlib import Path
 
 from capture.process import is_alive
 
-__all__ = [
-    "NAME_BYTES",
-    "clear_parts",
-    "ffmpeg_name",
-    "fitted",
-    "free_path",
-    "numbered",
-    "part_path",
-    "publish",
-    "safe_name",
-    "shortened",
-    "sndfile_name",
-]
-
 LONGEST_BYTES = 200
 """Of a name without its ending: file systems take 255 bytes, and numbers and endings follow."""
 NAME_BYTES = 255

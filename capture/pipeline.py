@@ -12,8 +12,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-__all__ = ["Mailbox", "MailboxClosedError", "Pipeline", "Stage", "StopFlag", "WhenFull"]
-
 T = TypeVar("T")
 
 

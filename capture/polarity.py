@@ -9,8 +9,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Aligner", "cancels", "signs_of"]
-
 OPPOSITE: Final = 0.8
 """Correlation below minus this, of channels about as loud: half the one against the other has 0.8,
 and adding them up costs 10 dB. What belongs together in a room or in music stays above."""

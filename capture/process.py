@@ -6,16 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-__all__ = [
-    "END_SIGNAL",
-    "ancestors",
-    "boot_id",
-    "detached",
-    "is_alive",
-    "is_same_process",
-    "process_start",
-]
-
 if sys.platform == "win32":
     END_SIGNAL: int = signal.CTRL_BREAK_EVENT
 else:

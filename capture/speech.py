@@ -16,8 +16,6 @@ from capture.errors import BackendUnavailableError
 from capture.hints import Advice
 from capture.polarity import cancels, signs_of
 
-__all__ = ["LOOKAHEAD_FRAMES", "RATE_HZ", "WINDOW_FRAMES", "SpeechDetector"]
-
 RATE_HZ = 48_000
 """Sample rate in Hz of the sound that ``push`` takes."""
 MODEL_HZ = 16_000

@@ -11,8 +11,6 @@ from typing import Any
 from capture.closing import Closing
 from capture.errors import CaptureError
 
-__all__ = ["LOCKED_AFTER_S", "Database", "connect", "is_locked"]
-
 LOCKED_AFTER_S = 10.0
 """Writing takes milliseconds: who waits this long waits for something that hangs."""
 

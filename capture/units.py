@@ -2,16 +2,6 @@
 
 import re
 
-__all__ = [
-    "NS_PER_S",
-    "format_clock",
-    "format_dbfs",
-    "format_duration",
-    "format_size",
-    "parse_duration",
-    "parse_size",
-]
-
 NS_PER_S = 1_000_000_000
 
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}

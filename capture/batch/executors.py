@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import ProcessPoolExecutor
 
-__all__ = ["Cluster", "Workers", "usable_processors"]
 
 R = TypeVar("R")
 

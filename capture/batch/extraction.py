@@ -6,8 +6,6 @@ from dataclasses import replace
 from capture.model.extraction import ExtractedPart, ExtractResult, Span
 from capture.specs.extraction import ExtractJob
 
-__all__ = ["extract_file", "wait_for_disk"]
-
 
 def extract_file(job: ExtractJob) -> ExtractResult:
     """Work: the sound out of one file, unless it has been taken out before, just so.

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from capture.errors import ConfigError, explain_system_error
 
-__all__ = ["FILM_ENDINGS", "SOUND_ENDINGS", "Input", "check_file", "find_inputs", "is_folder"]
-
 _FILMS = "3g2 3gp asf avi flv m2ts m4v mkv mov mp4 mpeg mpg mts mxf ogv rm rmvb ts vob webm wmv"
 _SOUNDS = (
     "aac ac3 aif aifc aiff amr ape au awb caf dts eac3 flac m4a m4b mka mp2 mp3 oga ogg opus spx"

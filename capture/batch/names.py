@@ -10,9 +10,6 @@ from capture.media.formats import FORMATS, suffix_of
 from capture.specs.extraction import ExtractJob
 from capture.specs.voice import SoundFileSpec
 
-__all__ = ["SOUND_FORMATS", "is_own_result", "name_job", "name_jobs"]
-
-
 SOUND_FORMATS = frozenset(FORMATS)
 """Which sound can be encoded in; each is also the ending of its files."""
 

@@ -29,8 +29,6 @@ from capture.batch.executors import Workers, usable_processors
 from capture.errors import BackendUnavailableError, CaptureError, explain_system_error
 from capture.hints import Advice
 
-__all__ = ["BatchReport", "JobError", "JobResult", "error_of", "run_batch"]
-
 J = TypeVar("J")
 R = TypeVar("R")
 

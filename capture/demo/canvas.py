@@ -16,8 +16,6 @@ from capture.closing import Closing
 from capture.errors import BackendUnavailableError
 from capture.hints import Advice
 
-__all__ = ["Canvas"]
-
 _DEPTH = 24
 
 

@@ -6,20 +6,6 @@ from capture.errors import UnsupportedError
 from capture.hints import Advice
 from capture.libraries import needed
 
-__all__ = [
-    "ACCENT",
-    "BARS",
-    "FAINT",
-    "PLAYER_NAME",
-    "SIZE_PX",
-    "TITLE",
-    "WAVE_BOX",
-    "bar_at_px",
-    "bar_due_s",
-    "is_played",
-    "require_window",
-]
-
 TITLE = "Voice message"
 SIZE_PX = (900, 500)
 PLAYER_NAME = "capture-demo"

@@ -11,8 +11,6 @@ from capture.demo.voice_sample import read_wav
 from capture.errors import CaptureError
 from capture.media.read.decode import read_pictures, read_sound
 
-__all__ = ["measure_offset"]
-
 AUDIBLE_DBFS = -35.0
 
 

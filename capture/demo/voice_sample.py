@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["make_voice_sample", "read_wav"]
-
 TEXT = (
     "Hi, this is your desktop speaking. What you see and what you hear end up in one file, in step."
 )

@@ -32,8 +32,6 @@ from capture.opencv import cv2
 from capture.sources.player_pulse import PulsePlayer
 from capture.units import NS_PER_S
 
-__all__ = ["draw_message", "main"]
-
 STEPS_PER_BAR = 2
 """Number of pictures while one bar is played; 24 a second here."""
 LEAD_S = 2.0

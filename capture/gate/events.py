@@ -8,8 +8,6 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LOOKBACK_S", "GateEvent", "GateEventKind", "GateState", "SpeechJudge", "Verdict"]
-
 LOOKBACK_S: Final = 1.5
 """OPENED of a first part never points farther back than this before the first frame of the block
 whose ``push`` returned it: the owner keeps so much sound. The first second is judged when it is

@@ -8,8 +8,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TICK_HZ", "Tally", "TickLevels", "power_dbfs"]
-
 TICK_HZ: Final = 100
 
 # The floor: the 5th percentile of a second. Of steady noise that is its level less 0.5 dB; of

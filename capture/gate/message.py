@@ -7,8 +7,6 @@ from capture.gate.loudness import TICK_HZ, Tally, TickLevels, power_dbfs
 from capture.gate.votes import SHORT_TICKS, Island
 from capture.specs.voice import GateSpec
 
-__all__ = ["Message", "MessageReporter"]
-
 
 @dataclass(slots=True)
 class Message:

@@ -14,8 +14,6 @@ from capture.gate.voices import RING_STEPS, STEP_TICKS, Voices
 from capture.gate.votes import NEAR_TICKS, SPEECH_SHARE, Island
 from capture.specs.voice import GateSpec
 
-__all__ = ["SoundGate", "find_messages"]
-
 ISLAND_GAP_TICKS: Final = 25
 """Silence that separates islands of sound; a long plosive in slow speech is 0.2 s."""
 

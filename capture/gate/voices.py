@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from capture.gate.events import SpeechJudge
 
-__all__ = ["RING_STEPS", "STEP_TICKS", "Voices"]
-
 STEP_TICKS: Final = 10
 RING_STEPS: Final = 16  # of sound kept for the judge: LOOKBACK_S and the step that is decided
 PREFEED_TICKS: Final = 50  # what the judge hears before the first sound, to settle

@@ -7,8 +7,6 @@ from pathlib import Path
 from capture.errors import OutputError
 from capture.specs.recording import RecordingSpec
 
-__all__ = ["DiskLook", "DiskWatch", "check_free_space"]
-
 MAX_SIZE_MARGIN_S = 2.0
 """Data that may still be in mailboxes when the size is checked."""
 MARGIN_S = 10

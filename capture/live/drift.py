@@ -11,8 +11,6 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DRIFT_OFF_S", "DRIFT_WINDOW_S", "TAPS", "DriftLoop", "Samples", "Stretcher", "clamp"]
-
 Samples: TypeAlias = NDArray[np.float32]
 
 # The dead band is scrcpy's (on at 4 ms, off at 1) a little tighter. With these figures, jitter of

@@ -8,8 +8,6 @@ from typing import Any, Self
 from capture.clock import now_ns
 from capture.model.events import Event, EventKind
 
-__all__ = ["EventLog", "EventStream"]
-
 
 class EventStream:
     """Iterates over the events from its creation on, up to the last one.

@@ -4,8 +4,6 @@ import numpy as np
 
 from capture.live.drift import Samples
 
-__all__ = ["faded_in", "faded_out", "silence"]
-
 
 def silence(frames: int, channels: int) -> Samples:
     """Silence, shape (frames, channels), that takes no memory however long; read-only."""

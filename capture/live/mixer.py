@@ -19,8 +19,6 @@ from capture.model.signal import AudioBlock, Level
 from capture.specs.recording import TrackMode
 from capture.units import NS_PER_S
 
-__all__ = ["Mixer", "SourceSetting", "Track"]
-
 MISSING_AFTER_S = 0.6
 """A source that gave nothing for so long gets silence, so that the file goes on."""
 HOLDBACK_S = 0.5

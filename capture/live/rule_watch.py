@@ -26,16 +26,6 @@ from capture.specs.recording import RecordingSpec, Rule
 from capture.specs.voice import VoiceSpec
 from capture.units import NS_PER_S
 
-__all__ = [
-    "RuleWatch",
-    "SoundDetector",
-    "StartWait",
-    "check_rules",
-    "name_players",
-    "require_rules",
-    "watch_for_end",
-]
-
 SOUND_DBFS = -50.0
 """RMS of 20 ms: above the noise of a microphone in a quiet room, below the quietest speech."""
 WINDOW_S = 0.02

@@ -19,8 +19,6 @@ from capture.specs.target import Window
 from capture.specs.voice import VoiceSpec
 from capture.units import NS_PER_S, parse_duration, parse_size
 
-__all__ = ["Facts", "StopRules", "has_all", "parse_start", "parse_stop", "with_rules"]
-
 APP_GONE_S = 2.0
 """Players close their stream and open another one between two titles."""
 

@@ -13,8 +13,6 @@ from capture.live.event_log import EventLog, EventStream
 from capture.model.events import Event
 from capture.pipeline import StopFlag
 
-__all__ = ["Running", "Stoppable"]
-
 SnapshotT = TypeVar("SnapshotT")
 ResultT = TypeVar("ResultT")
 

@@ -31,8 +31,6 @@ from capture.live.fades import faded_in, faded_out, silence
 from capture.model.signal import AudioBlock
 from capture.units import NS_PER_S
 
-__all__ = ["AudioTimeline", "TimelineStats"]
-
 # -------------------------------------------------------------------------------- thresholds
 # SSR steps at 50 ms, OBS at 70, FFmpeg at 100; 25 keeps a clear distance to the 45 ms at which
 # sound ahead of the picture is noticed (ITU-R BT.1359).

@@ -32,19 +32,6 @@ if TYPE_CHECKING:
     from capture.levels import QuietStretch
     from capture.model.recording import TrackReport
 
-__all__ = [
-    "Certificate",
-    "CertifiedTrack",
-    "QuietLog",
-    "certificate_text",
-    "certify",
-    "facts_of_file",
-    "parse",
-    "placeholder",
-    "seal",
-    "without_certificate",
-    "without_padding",
-]
 
 FORMAT_VERSION = 1
 QUIET_DBFS = -48.0

@@ -13,19 +13,6 @@ from typing import Any
 from capture.errors import ConfigError
 from capture.specs.voice import SoundFileSpec
 
-__all__ = [
-    "FORMATS",
-    "LIBRARY_TAGS",
-    "MESSENGERS",
-    "PAGES",
-    "QUALITIES",
-    "Messenger",
-    "SoundFormat",
-    "check_sound_spec",
-    "size_warning",
-    "suffix_of",
-]
-
 QUALITIES = ("low", "medium", "high")
 
 _OPUS_RATES_HZ = (8000, 12_000, 16_000, 24_000, 48_000)

@@ -2,8 +2,6 @@
 
 import av
 
-__all__ = ["default_layout", "file_layout", "known_layout", "speakers", "usual_layout"]
-
 _OF_FILES = ("", "mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1")
 """By the number of channels: what they are in FLAC (RFC 9639, table 8), Vorbis and Opus (RFC 7845,
 section 5.1.1.2), none of which can state another."""

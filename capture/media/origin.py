@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["identity_of", "names_source", "stream_number", "with_origin", "without_origin"]
-
 SAMPLE_BYTES = 64 * 1024
 """Read of each of three places; headers, indexes and tags lie at the ends."""
 _KEY = "source_id"

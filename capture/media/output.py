@@ -12,8 +12,6 @@ import av
 from capture.errors import SYSTEM_REASONS, OutputError
 from capture.model.extraction import ExtractedPart
 
-__all__ = ["as_output_error", "errno_of", "sync", "sync_all", "sync_names"]
-
 
 def errno_of(words: str) -> int:
     """The error number that belongs to a message of the system; EIO if none is known."""

@@ -13,8 +13,6 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Packet", "PacketSink", "StreamHeader", "pcm_packet"]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Packet:

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["ExtractResult", "ExtractedPart", "Span"]
-
 
 @dataclass(frozen=True, slots=True)
 class Span:

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from capture.geometry import Rect
 
-__all__ = ["AudioBlock", "Level", "Pointer", "ScreenPicture", "SoundState"]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pointer:

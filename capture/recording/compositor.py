@@ -12,8 +12,6 @@ from capture.media.write.picture import KeptPicture, pointed
 from capture.model.signal import Pointer, ScreenPicture
 from capture.opencv import cv2
 
-__all__ = ["Compositor"]
-
 
 class Compositor:
     """Copies pictures of any size into a kept picture. Used from one thread at a time.

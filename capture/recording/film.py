@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from capture.recording.lanes import PictureLane
     from capture.sources.base import ScreenSource
 
-__all__ = ["Film", "Picture"]
 
 PICTURES_WAITING = 6
 """Between screen and encoder, as OBS has it: enough for a hiccup, too few to hide an overload."""

@@ -6,8 +6,6 @@ from capture.model.events import Event, EventKind
 from capture.recording.inputs import Inputs
 from capture.recording.watchdog import GridWatch, PictureCounts, Watchdog
 
-__all__ = ["Health"]
-
 
 class Health:
     """Checks the inputs and publishes what is wrong. Used from one thread.

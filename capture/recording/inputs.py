@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from capture.recording.film import Film
     from capture.specs.recording import RecordingSpec
 
-__all__ = ["Inputs"]
-
 
 class Inputs:
     """The sources of a recording, with the film and the sound made of them.

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from capture.media.packets import Packet
     from capture.media.write.encode import VideoEncoder
 
-__all__ = ["PictureLane", "SoundLane"]
-
 
 class PictureLane:
     """Encodes pictures into the right file; used by the picture-encoding thread.

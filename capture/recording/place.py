@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from capture.specs.recording import RecordingSpec
 
-__all__ = ["Place", "check_command"]
 
 COMMAND_GRACE_S = 3.0
 """Time for the command to end by itself after the recording, before it is killed."""

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from av import VideoFrame
 
 
-__all__ = ["audio_codec_of", "check_recording", "check_spec", "find_doubled", "plan_segments"]
-
-
 def check_recording(spec: RecordingSpec) -> None:
     """Whether a spec makes sense on this machine, before its time has come.
 

@@ -17,8 +17,6 @@ from capture.naming import fitted
 from capture.recording.segments import Segment
 from capture.units import NS_PER_S
 
-__all__ = ["FilePlan", "SegmentFile"]
-
 
 @dataclass(frozen=True, slots=True)
 class FilePlan:

@@ -21,8 +21,6 @@ from capture.media.write.encode import AudioEncoder, VideoEncoder
 from capture.pipeline import Mailbox, MailboxClosedError
 from capture.units import NS_PER_S
 
-__all__ = ["KEY_PICTURE_EVERY_NS", "Segment", "Segments", "Written", "with_kept_length"]
-
 PACKETS_BYTES = 64 * 1024 * 1024
 """Size of the mailbox; beyond it pictures wait, and are dropped where they are taken."""
 GATHER_S = 0.02

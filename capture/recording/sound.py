@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from capture.sources.base import AudioSource
     from capture.specs.recording import AudioSpec, TrackMode
 
-__all__ = ["Sound"]
 
 READY_WITHIN_S = 0.3
 """Longest wait of the first picture for sound; later sound begins with silence."""

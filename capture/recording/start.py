@@ -9,8 +9,6 @@ from capture.live.rule_watch import SoundDetector, StartWait
 from capture.specs.recording import RecordingSpec
 from capture.units import NS_PER_S
 
-__all__ = ["Start"]
-
 WALL_LOOK_S = 1.0
 """How often the machine's clock is looked at while waiting for a time: somebody may set it."""
 PRE_ROLL_NS = NS_PER_S // 4

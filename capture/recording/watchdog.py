@@ -14,8 +14,6 @@ from capture.model.events import Event, EventKind
 from capture.model.signal import SoundState
 from capture.units import NS_PER_S
 
-__all__ = ["PICTURE", "GridWatch", "PictureCounts", "SoundFacts", "Watchdog"]
-
 PICTURE = "picture"
 """The picture track's name in events and results."""
 

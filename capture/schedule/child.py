@@ -26,20 +26,6 @@ from capture.specs.as_json import to_json
 from capture.specs.recording import RecordingSpec
 from capture.specs.voice import VoiceSpec
 
-__all__ = [
-    "ENDED_BEFORE",
-    "ENDED_EARLY",
-    "Adopted",
-    "Child",
-    "Outcome",
-    "Process",
-    "find_pid",
-    "log_paths",
-    "read_events",
-    "read_outcome",
-    "was_started",
-]
-
 ATTEMPT = "attempt"
 """The line before a recorder's events, with its spec: what is above it came of another try."""
 RUN_VARIABLE = "CAPTURE_RUN"

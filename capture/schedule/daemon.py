@@ -22,8 +22,6 @@ from capture.schedule.when import When
 from capture.specs.recording import RecordingSpec
 from capture.specs.voice import VoiceSpec
 
-__all__ = ["Daemon"]
-
 log = logging.getLogger(__name__)
 
 LEAD_S = 3.0

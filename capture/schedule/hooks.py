@@ -11,8 +11,6 @@ from typing import Any
 
 from capture.schedule.jobs import Job, Run
 
-__all__ = ["call_hook", "notify", "run_values"]
-
 HOOK_WITHIN_S = 600.0
 """A hook may upload a recording; one that hangs must not hold up its job for ever."""
 NOTIFY_WITHIN_S = 5.0

@@ -15,8 +15,6 @@ import platformdirs
 from capture.config import data_folder
 from capture.errors import CaptureError, OutputError
 
-__all__ = ["UNIT_NAME", "printed", "session_environment", "state", "systemd_unit", "write_unit"]
-
 UNIT_NAME = "capture-schedule.service"
 SESSION_VARIABLES = (
     *("DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "XDG_RUNTIME_DIR", "XDG_SESSION_TYPE"),

@@ -14,19 +14,6 @@ from capture.specs.recording import RecordingSpec
 from capture.specs.target import Window
 from capture.specs.voice import VoiceSpec
 
-__all__ = [
-    "FINAL",
-    "Job",
-    "Missed",
-    "Overlap",
-    "Place",
-    "Recording",
-    "Run",
-    "Status",
-    "place_of",
-    "utc",
-]
-
 
 class Missed(enum.StrEnum):
     """The policy for a due time at which the machine was off or asleep."""

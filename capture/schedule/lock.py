@@ -8,8 +8,6 @@ from typing import BinaryIO
 from capture.closing import Closing
 from capture.errors import OutputError
 
-__all__ = ["Lock", "serving_pid"]
-
 LONGEST_PID = 20
 """Most digits of a process number."""
 LOCKED_BYTE = 1 << 30

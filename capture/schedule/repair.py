@@ -8,8 +8,6 @@ from capture.journal import find_orphans, is_message
 from capture.schedule.child import Outcome
 from capture.schedule.jobs import Run, Status
 
-__all__ = ["repaired"]
-
 
 def repaired(run: Run, outcome: Outcome) -> Outcome:
     """The outcome of a run after recovery; unchanged where its recorder had ended in order."""

@@ -11,8 +11,6 @@ from capture.schedule.child import log_paths
 from capture.schedule.jobs import Job, Recording
 from capture.schedule.store import Store
 
-__all__ = ["forecast", "forget_old_runs", "remove_old"]
-
 FORECAST_RUNS = 5
 """The largest of so many last runs is what the next one may be."""
 FORECAST_MARGIN = 1.2

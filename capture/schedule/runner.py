@@ -34,8 +34,6 @@ from capture.schedule.store import Store
 from capture.specs.recording import RecordingSpec
 from capture.specs.voice import VoiceSpec
 
-__all__ = ["ON_TIME_S", "Clock", "Runner"]
-
 log = logging.getLogger(__name__)
 
 ON_TIME_S = 30.0
@@ -320,7 +318,7 @@ class Runner:
 
     def _leave(self, job: Job, run: Run) -> None:
         with self._changed:
-            del self._going[job.id][run.id]
+            self._going[job.id].pop(run.id, None)
             self._changed.notify_all()
 
     def _expect_end(self, job: Job, run: Run, begins: datetime, length_s: float | None) -> None:

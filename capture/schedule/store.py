@@ -22,8 +22,6 @@ from capture.specs.as_json import from_json, to_json
 from capture.specs.recording import RecordingSpec
 from capture.sqlite import LOCKED_AFTER_S, Database, connect, is_locked
 
-__all__ = ["EarlierVersionError", "Store", "default_path"]
-
 SCHEMA_VERSION = 2
 HISTORY_PER_JOB = 1000
 """Runs of one job that are remembered: a year of weekdays four times over, 40 days of hours."""

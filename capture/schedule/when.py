@@ -18,8 +18,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from capture.errors import ConfigError
 from capture.units import parse_duration
 
-__all__ = ["When", "local_zone", "oddity_of", "parse_moment", "parse_when", "zone_of"]
-
 DAY_NAMES = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 HOUR_S, DAY_S = 3600, 86_400

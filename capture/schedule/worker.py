@@ -35,8 +35,6 @@ from capture.specs.as_json import from_json
 from capture.specs.recording import RecordingSpec
 from capture.specs.voice import VoiceSpec
 
-__all__ = ["main"]
-
 LOOK_EVERY_S = 1.0
 """Time between two checks where a signal does not wake the waiting thread."""
 START_WITHIN_S = 5.0

@@ -26,34 +26,6 @@ from typing import Any
 
 from capture.libraries import needed
 
-__all__ = [
-    "ANY",
-    "CONTEXT_FAILED",
-    "CONTEXT_NO_AUTOSPAWN",
-    "CONTEXT_READY",
-    "CONTEXT_TERMINATED",
-    "EVENT_FACILITY_MASK",
-    "EVENT_NEW",
-    "EVENT_SINK_INPUT",
-    "EVENT_TYPE_MASK",
-    "FLOAT32",
-    "OPERATION_RUNNING",
-    "STREAM_ADJUST_LATENCY",
-    "STREAM_DONT_MOVE",
-    "STREAM_FAILED",
-    "STREAM_READY",
-    "STREAM_TERMINATED",
-    "SUBSCRIBE_SINK_INPUTS",
-    "BufferAttr",
-    "SampleSpec",
-    "SourceOutputCallback",
-    "StreamRequestCallback",
-    "StreamSuccessCallback",
-    "SubscriptionCallback",
-    "TimingInfo",
-    "load",
-]
-
 # Values of pulse/def.h and pulse/sample.h.
 ANY = 0xFFFFFFFF
 """(uint32_t) -1: the server chooses."""

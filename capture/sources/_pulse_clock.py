@@ -7,8 +7,6 @@ from collections import deque
 
 from capture.units import NS_PER_S
 
-__all__ = ["ENOUGH_NS", "OriginClock"]
-
 WINDOW_NS = 5 * NS_PER_S
 """A device's clock that is 100 ppm off moves by 0.5 ms in it. On PipeWire 0.3, with eight busy
 processes a core, 95 % of the estimates lie within 0.7 ms; those of one second, within 11 ms."""

@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from capture.model.signal import AudioBlock
 from capture.units import NS_PER_S
 
-__all__ = ["MixMemory", "comparable", "join"]
-
 MEMORY_S = 1.5
 """Covers the longest lead, and the time until enough is captured to compare."""
 SEARCH_S = 0.06

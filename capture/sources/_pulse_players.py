@@ -30,8 +30,6 @@ from capture.sources.base import MIX_STREAM, PlayerSource
 from capture.sources.matching import match
 from capture.units import NS_PER_S
 
-__all__ = ["PulseApp"]
-
 MAX_STREAMS = 16
 """Of applications, followed at once: a browser has one a playing tab."""
 MAX_MIXES = 3

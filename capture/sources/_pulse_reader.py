@@ -16,8 +16,6 @@ from capture.sources import _libpulse
 from capture.sources._pulse_stream import CATCH_UP_NS, Position, RecordStream, StreamRequest
 from capture.units import NS_PER_S
 
-__all__ = ["BACK_OFF_S", "PulseReader"]
-
 BACK_OFF_S = (0.5, 1.0, 2.0, 3.0)
 """Between attempts to open what was lost; the last one repeats (OBS retries every 3 s)."""
 GUESS_NS = NS_PER_S

@@ -15,18 +15,6 @@ from capture.libraries import needed
 from capture.model.devices import AudioApp, AudioDevice, DeviceKind
 from capture.sources.matching import AppStream
 
-__all__ = [
-    "View",
-    "app_name",
-    "connect",
-    "is_silenced",
-    "list_apps",
-    "list_devices",
-    "look",
-    "process_id",
-    "server_name",
-]
-
 CLIENT_NAME = "capture"
 
 _NAME_KEYS = ("application.name", "application.id", "application.process.binary")

@@ -25,8 +25,6 @@ from capture.sources._pulse_server import View, connect, is_silenced, look
 from capture.sources._pulse_stream import CHANNELS, StreamRequest
 from capture.sources.base import AudioSource
 
-__all__ = ["PulseSource"]
-
 LISTEN_S = 0.2
 """Longest sleep of the watch: it bounds ``close()`` and the reaction to a lost reader."""
 WARN_AFTER_S = 0.3

@@ -33,8 +33,6 @@ from capture.sources import _libpulse
 from capture.sources._pulse_clock import ENOUGH_NS, OriginClock
 from capture.units import NS_PER_S
 
-__all__ = ["CATCH_UP_NS", "CHANNELS", "Position", "RecordStream", "StreamRequest"]
-
 CHANNELS = 2
 FRAME_BYTES = 4 * CHANNELS
 FRAGMENT_S = 0.04

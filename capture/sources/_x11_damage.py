@@ -9,8 +9,6 @@ import xcffib.xfixes
 from capture.geometry import Rect
 from capture.sources._x11_display import X11Display
 
-__all__ = ["Damage", "merged"]
-
 # One more rectangle costs a round trip and a few calls, as long as reading and converting this
 # many pixels takes (0.08 ms against 1.3 ns a pixel, measured).
 _READ_COST_PX: Final = 64 * 1024

@@ -21,8 +21,6 @@ from capture.errors import AccessDeniedError, BackendUnavailableError, DeviceLos
 from capture.geometry import Rect
 from capture.hints import Advice
 
-__all__ = ["X11Display"]
-
 
 class X11Display(Closing):
     """A connection to an X server.

@@ -14,8 +14,6 @@ from capture.errors import DeviceLostError
 from capture.geometry import Rect
 from capture.sources._x11_display import X11Display
 
-__all__ = ["SharedMemory"]
-
 _ALL_PLANES: Final = 0xFFFFFFFF
 
 

@@ -16,8 +16,6 @@ from capture.model.signal import Pointer
 if TYPE_CHECKING:
     from capture.sources._x11_display import X11Display
 
-__all__ = ["PointerTracker"]
-
 
 class PointerTracker:
     """The pointer of a screen; its picture is fetched again only when it changes."""

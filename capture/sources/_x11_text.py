@@ -7,8 +7,6 @@ escape sequences that put another character set on either side.
 import re
 from typing import Final
 
-__all__ = ["decode_text"]
-
 _PARTS = "A=1 B=2 C=3 D=4 F=7 G=6 H=8 L=5 M=9 T=11 V=10 Y=13 _=14 b=15 f=16"
 _RIGHT: Final = {part[:1].encode(): f"iso8859_{part[2:]}" for part in _PARTS.split()}
 """Sets of 96 characters by the last byte of ESC - F."""

@@ -21,8 +21,6 @@ from capture.sources._x11_display import X11Display
 from capture.sources._x11_text import decode_text
 from capture.units import NS_PER_S
 
-__all__ = ["FollowedWindow", "find_window", "list_windows"]
-
 # As many 32-bit units of a property as are read: more than any title or window list.
 _PROPERTY_LENGTH: Final = 16 * 1024
 

@@ -21,8 +21,6 @@ from capture.model.signal import AudioBlock
 from capture.sources.base import AudioSource
 from capture.units import NS_PER_S
 
-__all__ = ["PortAudioMicrophone", "list_devices", "load_sounddevice"]
-
 BLOCK_FRAMES = 960
 """20 ms at 48 kHz; PortAudio's own choice was 1 to 9 frames on Linux."""
 LATENCY_S = 0.15

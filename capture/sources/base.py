@@ -7,8 +7,6 @@ from capture.closing import Closing
 from capture.model.events import Event
 from capture.model.signal import AudioBlock, ScreenPicture, SoundState
 
-__all__ = ["MIX_STREAM", "AudioSource", "PlayerSource", "ScreenSource"]
-
 MIX_STREAM = -1
 """``AudioBlock.stream`` of the default output's mix; ids of an application's stream are not below
 zero."""

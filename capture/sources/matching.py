@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 from capture.process import ancestors
 
-__all__ = ["AppStream", "match"]
-
 
 @dataclass(frozen=True, slots=True)
 class AppStream:

@@ -25,8 +25,6 @@ from capture.errors import (
 from capture.hints import Advice
 from capture.sources.player_pulse import PulseStream
 
-__all__ = ["Playback", "open_playback"]
-
 BUFFER_S = 0.5
 """Length of sound that is taken ahead: a short delay of the decoder is not heard."""
 LATENCY_S = 0.15

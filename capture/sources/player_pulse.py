@@ -23,8 +23,6 @@ from capture.hints import Advice
 from capture.sources import _libpulse as lp
 from capture.units import NS_PER_S
 
-__all__ = ["PulsePlayer", "PulseStream"]
-
 LATENCY_S = 0.1
 """Asked of the server: long enough for a busy machine, short enough to start soon."""
 CONNECT_TIMEOUT_S = 5.0

@@ -30,8 +30,6 @@ from capture.model.signal import Pointer, ScreenPicture
 from capture.sources.base import ScreenSource
 from capture.specs.target import Desktop, Region, Screen
 
-__all__ = ["Helper", "MssScreen", "differing", "find_area", "list_monitors"]
-
 # Changed rows this close to each other are one rectangle: closer to one text line than to two.
 _ROW_GAP: Final = 16
 

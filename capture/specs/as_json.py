@@ -17,8 +17,6 @@ from capture.specs.recording import AudioSpec, RecordingSpec, Rule, TrackMode, V
 from capture.specs.target import Desktop, Region, Screen, TestCard, Window
 from capture.specs.voice import GateSpec, SoundFileSpec, VoiceSpec
 
-__all__ = ["VERSION", "from_json", "to_json"]
-
 VERSION = 1
 _KINDS: dict[str, type[RecordingSpec | VoiceSpec]] = {
     "recording": RecordingSpec,

@@ -7,8 +7,6 @@ from typing import Any
 
 from capture.errors import ConfigError
 
-__all__ = ["as_path", "check_choice", "check_limits", "check_number", "is_number", "shown"]
-
 
 def as_path(what: str, value: object) -> Path:
     """A text or a path as ``Path``."""

@@ -9,8 +9,6 @@ from capture.errors import ConfigError
 from capture.specs.checks import as_path, check_choice, check_limits, check_number, is_number, shown
 from capture.specs.target import Screen, Target
 
-__all__ = ["AudioSpec", "RecordingSpec", "Rule", "TrackMode", "VideoSpec"]
-
 MIN_FPS, MAX_FPS = 1, 240
 MIN_SPLIT_S = 1.0
 QUALITIES = ("low", "medium", "high", "lossless")
@@ -22,6 +20,7 @@ STOP_RULES = ("silence", "window-closed", "app-ended", "size", "duration")
 
 
 def check_rules(start_when: "Iterable[Rule]", stop_when: "Iterable[Rule]") -> None:
+    """Raise ``ConfigError`` for a rule that cannot start, or cannot stop, anything."""
     for rule in start_when:
         check_choice("rule to start with", rule.kind, START_RULES)
     for rule in stop_when:

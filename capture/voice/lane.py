@@ -31,8 +31,6 @@ from capture.units import NS_PER_S
 from capture.voice.recent import Recent
 from capture.voice.saving import Heard, facts_of, recipe_of, wall_time
 
-__all__ = ["Finished", "Lane"]
-
 ON_DISK_AFTER_S = 0.25
 """An open message goes to disk when it is so long: a click in the loudspeaker writes nothing."""
 MOVED_S = 30.0

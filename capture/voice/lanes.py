@@ -21,8 +21,6 @@ from capture.units import NS_PER_S
 from capture.voice.lane import Finished, Lane
 from capture.voice.saving import app_label
 
-__all__ = ["AUTO", "RATE_HZ", "Lanes"]
-
 AUTO = "auto"
 """The source that is every application, each followed alone."""
 RATE_HZ = 48_000

@@ -12,8 +12,6 @@ from capture.messages import check_name
 from capture.naming import clear_parts
 from capture.specs.voice import VoiceSpec
 
-__all__ = ["check_folder", "check_listening", "check_spec"]
-
 MIN_HOLD_S, MIN_MAX_LENGTH_S = 0.3, 5.0
 
 

@@ -7,8 +7,6 @@ from capture.model.signal import SoundState
 from capture.sources.base import AudioSource
 from capture.units import NS_PER_S
 
-__all__ = ["QuietWatch"]
-
 NOT_THERE_AFTER_S = 5.0
 """The application that is listened to does not play by then: perhaps its name is another."""
 SILENT_AFTER_S = 10.0

@@ -6,8 +6,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-__all__ = ["Recent"]
-
 
 class Recent:
     """The last blocks of one stream, up to a length; used from one thread.

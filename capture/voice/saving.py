@@ -36,8 +36,6 @@ from capture.specs.voice import GateSpec, SoundFileSpec, VoiceSpec
 from capture.speech import SpeechDetector
 from capture.units import NS_PER_S
 
-__all__ = ["Heard", "app_label", "facts_of", "recipe_of", "recover_message", "save", "wall_time"]
-
 MESSENGERS = ("WhatsApp", "Telegram", "Signal", "Messenger", "Threema", "Viber", "Discord")
 """Looked for in an application's name, and in the page title of a browser."""
 BROWSERS = ("firefox", "librewolf", "chrom", "edge", "brave", "opera", "vivaldi", "safari", "web")

@@ -19,8 +19,6 @@ from capture.media.read.decode import read_packets
 from capture.media.read.input import open_media
 from capture.media.read.tracks import is_cover, stated_end_s, tick_s, track_title
 
-__all__ = ["HOLE_S", "Change", "FileMeasure", "TrackMeasure", "measure_file"]
-
 HOLE_S = 0.02
 """Missing time between two frames of sound: more than any container's rounding."""
 SILENT_DBFS = -60.0

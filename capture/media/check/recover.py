@@ -26,8 +26,6 @@ from capture.media.write.flac import write_flac_length
 from capture.media.write.mux import Container, container_of
 from capture.naming import ffmpeg_name, fitted
 
-__all__ = ["Measured", "Recovered", "length_of_all", "measure", "recover"]
-
 TAIL_S = 1.5
 """Tracks of one recording that end farther apart than this were meant to: nothing is evened out."""
 CHECK_S = 1.0

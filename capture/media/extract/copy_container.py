@@ -20,8 +20,6 @@ from capture.media.read.packet_length import decoded_samples
 from capture.media.read.pcm import PcmConverter, pcm_in_wave
 from capture.media.read.tracks import codec_of
 
-__all__ = ["SUFFIXES", "CopyContainer", "copy_container_of"]
-
 
 @dataclass(frozen=True, slots=True)
 class CopyContainer:

@@ -27,8 +27,6 @@ from capture.media.read.packet_length import (
 from capture.media.read.sample_clock import SampleClock
 from capture.media.read.tracks import codec_of, file_zero_s, tick_s, trims
 
-__all__ = ["TrackCopy", "copy_packets"]
-
 TRIED = 10
 """If none of the first so many packets can be decoded, the track is no sound."""
 SEEK_MARGIN_S = 5.0

@@ -15,8 +15,6 @@ from capture.media.read.input import open_media
 from capture.media.read.tracks import is_sound, track_duration_s
 from capture.specs.extraction import ExtractJob
 
-__all__ = ["choose_name", "find_extracted", "has_name_of_another"]
-
 _SUFFIXES = SUFFIXES | {form.suffix for form in FORMATS.values()}
 """All endings that we give."""
 SAME_LENGTH_S = 0.5

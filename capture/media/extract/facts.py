@@ -25,8 +25,6 @@ from capture.media.read.tracks import (
 )
 from capture.specs.extraction import ExtractJob
 
-__all__ = ["Facts", "Track", "Window", "chapter_names", "read_facts", "whole_name", "windows_of"]
-
 Window = tuple[float | None, float | None, Chapter | None]
 """Start, end in seconds, and the chapter that it is, of a file."""
 

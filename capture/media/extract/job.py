@@ -35,8 +35,6 @@ from capture.naming import part_path, publish
 from capture.specs.extraction import ExtractJob
 from capture.specs.voice import SoundFileSpec
 
-__all__ = ["check_job", "draw_waveform", "expected_targets", "extract"]
-
 _RANGE_LUFS = (-70.0, -5.0)
 """What FFmpeg's ``loudnorm`` brings sound to, too; below -70 nothing is measured (EBU R128)."""
 

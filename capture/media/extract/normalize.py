@@ -26,8 +26,6 @@ from capture.media.read.loudness import (
 from capture.specs.extraction import ExtractJob
 from capture.specs.voice import SoundFileSpec
 
-__all__ = ["Normalizer"]
-
 MOST_PASSES = 6
 """Most measurements of one loudness with the limiter."""
 MOST_REWRITES = 5

@@ -23,8 +23,6 @@ from capture.media.read.tracks import tick_s
 from capture.media.write.flac import write_flac_length
 from capture.naming import ffmpeg_name
 
-__all__ = ["PacketFile", "Placed", "Steady"]
-
 _PAGE_S = 1.0
 """An Ogg page holds so much sound; FFmpeg's own choice."""
 

@@ -14,8 +14,6 @@ from capture.media.read.convert import Conversion, SoundForm, frame_of
 from capture.media.read.sound_reader import DECODED, SoundReader, depth_of
 from capture.media.read.tracks import open_sound_file, sound_tracks
 
-__all__ = ["Cutter", "Piece", "PieceDone", "Rate", "Stretch", "TrackSource"]
-
 Stretch = tuple[float, float | None]
 """Start and end in seconds on the clock that a player shows; ``None``: to the end."""
 

@@ -15,8 +15,6 @@ from capture.naming import LONGEST_BYTES, part_path, publish, safe_name, shorten
 from capture.specs.extraction import ExtractJob
 from capture.specs.voice import GateSpec, SoundFileSpec
 
-__all__ = ["Outputs", "Wanted", "manner_of", "name_in_folder", "plan_targets"]
-
 MISSING_S = 0.5
 """A track that ends so much before its stated length was cut off."""
 _ALIASES = {

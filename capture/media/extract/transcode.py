@@ -25,8 +25,6 @@ from capture.media.write.export import open_sound
 from capture.specs.extraction import ExtractJob
 from capture.specs.voice import GateSpec, SoundFileSpec
 
-__all__ = ["default_spec", "find_spans", "write_pieces"]
-
 GATE_RATE_HZ = 48_000
 """Sample rate of the sound that the speech detector takes."""
 _SAME_KIND = {"aac": "m4a", "opus": "opus", "mp3": "mp3", "vorbis": "ogg", "flac": "flac"}

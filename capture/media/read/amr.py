@@ -12,8 +12,6 @@ import numpy as np
 
 from capture.media.read.tracks import codec_of, tick_s
 
-__all__ = ["decode_pause", "has_pause"]
-
 _FRAME_S = Fraction(1, 50)
 
 

@@ -18,16 +18,6 @@ from numpy.typing import NDArray
 from capture.media.layouts import default_layout
 from capture.polarity import Aligner
 
-__all__ = [
-    "DTYPES",
-    "Conversion",
-    "SoundConverter",
-    "SoundForm",
-    "filters_in_a_row",
-    "form_of",
-    "frame_of",
-]
-
 DTYPES: dict[str, Any] = {"s16": np.int16, "s32": np.int32, "flt": np.float32}
 """The packed sample formats that come out, and how NumPy calls their samples."""
 

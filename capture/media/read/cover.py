@@ -12,8 +12,6 @@ import av
 from capture.media.read.input import open_media
 from capture.media.read.tracks import is_cover
 
-__all__ = ["add_cover", "muxer_of", "put_in_flac", "read_cover"]
-
 _KINDS = {b"\xff\xd8\xff": ("image/jpeg", "cover.jpg"), b"\x89PNG": ("image/png", "cover.png")}
 """How a picture begins: its media type, and a name for it. All containers take these two."""
 _FRONT_COVER = 3

@@ -14,8 +14,6 @@ from capture.media.read.convert import SoundConverter, form_of
 from capture.media.read.input import open_media
 from capture.media.read.mp3_info import tag_bytes
 
-__all__ = ["decode_packet", "read_packets", "read_pictures", "read_sound"]
-
 
 def read_pictures(path: Path) -> Iterator[tuple[float, NDArray[np.uint8]]]:
     """Each picture with its time in seconds; BGR, uint8, ``(height, width, 3)``.

@@ -13,8 +13,6 @@ from capture.errors import DamagedFileError
 from capture.media.read.input import open_container
 from capture.naming import ffmpeg_name
 
-__all__ = ["open_incomplete", "top_boxes"]
-
 BOX_HEADER_BYTES = 8
 FRAGMENTS_TRIED = 8
 """A power cut tears what was written in the last seconds, a fragment a second, in any order."""

@@ -16,8 +16,6 @@ from capture.media.read.stated import stated_bytes
 from capture.media.read.tag_text import repair_tags
 from capture.naming import ffmpeg_name
 
-__all__ = ["open_container", "open_media"]
-
 _KEEPS_BYTES: dict[str, Any] = (
     {"metadata_errors": "surrogateescape"} if int(av.__version__.split(".")[0]) < 19 else {}  # noqa: PLR2004
 )

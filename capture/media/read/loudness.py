@@ -18,18 +18,6 @@ from numpy.typing import NDArray
 
 from capture.media.read.convert import SoundForm, filters_in_a_row, frame_of
 
-__all__ = [
-    "CEILING_DBTP",
-    "CLOSE_LU",
-    "LOSSY_CEILING_DBTP",
-    "PROMISED_DBTP",
-    "Gain",
-    "Leveller",
-    "Loudness",
-    "LoudnessMeter",
-    "next_gain",
-]
-
 PROMISED_DBTP = -1.0
 """No file's true peak is higher."""
 CEILING_DBTP = -1.2

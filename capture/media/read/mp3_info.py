@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["MOST_SKIP", "Mp3Info", "stated_length_s", "tag_bytes"]
-
 DECODER_DELAY = 529
 """Samples that every decoder adds, and every reader of this header takes off."""
 MOST = 4095

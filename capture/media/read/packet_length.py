@@ -7,17 +7,6 @@ import av
 
 from capture.media.read.tracks import codec_of, tick_s, trims
 
-__all__ = [
-    "PacketLength",
-    "adts_form",
-    "cut_packet",
-    "decoded_samples",
-    "opus_preskip",
-    "opus_samples",
-    "vorbis_setup",
-    "wavpack_samples",
-]
-
 _OPUS_RATE_HZ = 48_000
 _OPUS_UNIT = 120
 _OPUS_MOST = 5760

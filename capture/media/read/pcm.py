@@ -11,8 +11,6 @@ import av
 from capture.media.read.packet_length import cut_packet
 from capture.media.read.tracks import codec_of
 
-__all__ = ["PcmConverter", "pcm_in_wave"]
-
 _IN_WAVE = {"u8": "u8", "s16": "s16le", "s32": "s32le", "s64": "s64le", "flt": "f32le"}
 _IN_WAVE |= {"dbl": "f64le"}
 """FFmpeg's sample format: how it is called as a codec."""

@@ -8,8 +8,6 @@ whole packets as it is near to, so that what follows lies where it did, to the s
 
 from fractions import Fraction
 
-__all__ = ["HOLE_S", "SampleClock"]
-
 HOLE_S = 0.02
 """Missing time between two packets: more than any container's rounding."""
 JUMP_S = 600.0

@@ -22,8 +22,6 @@ from capture.media.read.packet_length import PacketLength
 from capture.media.read.sample_clock import SampleClock
 from capture.media.read.tracks import codec_of, file_zero_s, tick_s
 
-__all__ = ["DECODED", "SoundReader", "depth_of"]
-
 DECODED = {"s16": "s16", "s24": "s32", "s32": "s32", "f32": "flt"}
 """The depth that is wanted, and FFmpeg's format that holds it."""
 _BLOCK_S = 0.5

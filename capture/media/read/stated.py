@@ -10,8 +10,6 @@ import struct
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["HEADED", "stated_bytes"]
-
 HEADED = ("wav", "w64", "aiff", "caf")
 """FFmpeg's names of the containers that are read here."""
 _UNFINISHED = (0x7F00_0000, 0x7FFF_F000, 0x8000_0000, 0x1_0000_0000)

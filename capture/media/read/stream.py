@@ -14,8 +14,6 @@ from capture.media.read.convert import SoundConverter, SoundForm
 from capture.media.read.decode import read_packets
 from capture.media.read.tracks import file_zero_s, open_sound_file, rate_of, sound_tracks
 
-__all__ = ["SoundStream"]
-
 PREROLL_S = 0.5
 """Decoding begins so much earlier after a jump: Opus needs 80 ms, MP3 some frames."""
 

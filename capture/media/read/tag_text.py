@@ -8,8 +8,6 @@ cost the whole file.
 import codecs
 from typing import Any
 
-__all__ = ["as_meant", "chapters_of", "repair_tags"]
-
 _AS_MEANT = "capture-as-meant"
 """The name of an error handler for ``bytes.decode``: what is not UTF-8 is taken for the code page
 that was usual where it was written."""

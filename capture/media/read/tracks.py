@@ -24,27 +24,6 @@ from capture.media.read.mp3_info import stated_length_s
 from capture.media.read.stated import HEADED, stated_bytes
 from capture.media.read.tag_text import chapters_of
 
-__all__ = [
-    "Chapter",
-    "codec_of",
-    "file_zero_s",
-    "is_cover",
-    "is_sound",
-    "open_sound_file",
-    "pick_tracks",
-    "rate_of",
-    "read_chapters",
-    "read_tags",
-    "sound_tracks",
-    "source_tags",
-    "stated_end_s",
-    "tick_s",
-    "track_duration_s",
-    "track_language",
-    "track_title",
-    "trims",
-]
-
 _MUXERS_OWN = {"VideoHandler", "SoundHandler", "Core Media Audio", "Core Media Video"}
 """Titles that muxers write by themselves."""
 _QUICK = {"analyzeduration": "0"}

@@ -27,8 +27,6 @@ from capture.media.packets import Packet, StreamHeader
 from capture.media.write.quantizer import Quantizer
 from capture.units import NS_PER_S
 
-__all__ = ["AudioEncoder", "VideoEncoder", "choose_video_encoder", "list_video_encoders", "pcm16"]
-
 PICTURE_TIME_BASE = Fraction(1, 90_000)
 """The clock of MPEG; a variable frame rate keeps every grab time to 11 us."""
 

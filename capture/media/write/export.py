@@ -31,8 +31,6 @@ from capture.media.write.sndfile import LibraryWriter, SoundLibraryFile
 from capture.media.write.sound_writer import SoundWriter
 from capture.specs.voice import SoundFileSpec
 
-__all__ = ["open_sound"]
-
 _OPUS_FRAME_MS = 20
 """The longest frame that every mode of Opus has; longer packets hold several."""
 _VORBIS_COMPRESSION = {"low": 0.8, "medium": 0.6, "high": 0.3}

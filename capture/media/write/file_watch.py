@@ -14,8 +14,6 @@ from pathlib import Path
 from capture.errors import OutputError
 from capture.naming import free_path
 
-__all__ = ["FileWatch"]
-
 SYNC_EVERY_S = 2.0
 """Time between two syncs to disk; a power cut loses at most this much."""
 SLOW_SYNC_S = 0.2

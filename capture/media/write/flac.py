@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-__all__ = ["write_flac_length"]
-
 
 def write_flac_length(path: Path, samples: int, *, is_whole: bool = True) -> None:
     """Write the number of samples into STREAMINFO (RFC 9639, section 8.2).

@@ -22,8 +22,6 @@ from capture.media.write.mux import open_wav
 from capture.media.write.sndfile import as_int16
 from capture.naming import free_path, sndfile_name
 
-__all__ = ["GROWING_SUFFIX", "GrowingSound", "discard_growing", "rate_of", "read_growing"]
-
 GROWING_SUFFIX = ".part.wav"
 BLOCK_FRAMES = 48_000
 """Read back in pieces of a second: as much memory for a message of hours as for one of seconds."""

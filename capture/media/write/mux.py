@@ -29,17 +29,6 @@ from capture.media.write.sndfile import SoundLibraryFile
 from capture.naming import ffmpeg_name
 from capture.units import NS_PER_S
 
-__all__ = [
-    "CODEC_NAMES",
-    "CONTAINERS",
-    "Container",
-    "FileSink",
-    "check_tracks",
-    "container_of",
-    "open_file",
-    "open_wav",
-]
-
 _COMMON = {"flush_packets": "1", "max_interleave_delta": "1000000"}
 _FRAGMENTED = _COMMON | {
     # delay_moov: the header waits for the first fragment, when the encoders' delays are known.

@@ -22,8 +22,6 @@ from capture.media.write.sound_writer import SoundWriter
 from capture.naming import ffmpeg_name
 from capture.polarity import Aligner
 
-__all__ = ["PacketWriter", "Recipe", "merge_opus"]
-
 _FRAME_CODE = 0b11
 """The bits of an Opus packet's first byte for the number of frames; 3: any number."""
 _VARIABLE = 0x80

@@ -23,8 +23,6 @@ from capture.geometry import Rect
 from capture.model.signal import Pointer
 from capture.opencv import cv2
 
-__all__ = ["KeptPicture", "PackedPicture", "PlanarPicture", "kept_picture", "pointed"]
-
 # The values of H.273, which codec contexts and frames of av share by attribute name. A screen is
 # sRGB: its primaries are BT.709's and its curve has a number of its own. The matrix is free, and
 # BT.601's is the one that OpenCV computes; players read it from the file.

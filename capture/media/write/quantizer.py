@@ -13,8 +13,6 @@ from typing import Final
 
 from capture.units import NS_PER_S
 
-__all__ = ["Quantizer"]
-
 LOOK_BACK_PICTURES: Final = 16
 """Half a second of a film. The median of so many: one new slide is not a film."""
 SETTLED_NS: Final = 2 * NS_PER_S

@@ -20,8 +20,6 @@ from capture.media.write.encode import pcm16
 from capture.media.write.sound_writer import SoundWriter
 from capture.naming import sndfile_name
 
-__all__ = ["LibraryWriter", "SoundLibraryFile", "as_float32", "as_int16", "as_int32"]
-
 _UPDATE_HEADER_AUTO = 0x1061
 """SFC_SET_UPDATE_HEADER_AUTO of sndfile.h: rewrite the header after each write."""
 _RF64_AUTO_DOWNGRADE = 0x1210

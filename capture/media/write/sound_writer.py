@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 
 from capture.media.output import as_output_error
 
-__all__ = ["SoundWriter"]
-
 
 class SoundWriter(ABC):
     """A sound file that is being written; used from one thread, as a context manager.

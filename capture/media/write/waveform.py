@@ -15,8 +15,6 @@ from capture.errors import MediaError
 from capture.media.output import as_output_error
 from capture.media.write.sndfile import as_float32
 
-__all__ = ["Peaks", "bar_count", "draw_waveform", "save_waveform"]
-
 WIDTH_PX, HEIGHT_PX = 800, 160
 """Sharp on a screen of two pixels a point, where a message's bubble is 400 points wide."""
 

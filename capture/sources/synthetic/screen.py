@@ -14,8 +14,6 @@ from capture.sources.base import ScreenSource
 from capture.sources.synthetic import EPOCH_NS
 from capture.units import NS_PER_S
 
-__all__ = ["SyntheticScreen", "read_counter"]
-
 COUNTER_BITS = 24  # 6 days at 30 per second
 CHECK_BITS = 8
 CELLS = COUNTER_BITS + CHECK_BITS

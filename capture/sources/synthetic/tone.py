@@ -16,8 +16,6 @@ from capture.sources.base import AudioSource
 from capture.sources.synthetic import EPOCH_NS
 from capture.units import NS_PER_S
 
-__all__ = ["Beep", "SyntheticTone", "ToneFaults", "read_tone", "tone_at"]
-
 TONE_HZ, TONE_AMPLITUDE = 1000.0, 0.1  # -20 dBFS
 # A second begins with a chirp, wide enough to be found to the sample, then has its number in bits
 # of 10 ms, long enough to survive AAC's windows of 21 ms.
