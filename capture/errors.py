@@ -28,6 +28,24 @@ from typing import Any
 
 from capture.hints import Advice
 
+__all__ = [
+    "AccessDeniedError",
+    "BackendUnavailableError",
+    "CaptureError",
+    "ConfigError",
+    "DamagedFileError",
+    "DeviceError",
+    "DeviceLostError",
+    "DeviceNotFoundError",
+    "EncoderUnavailableError",
+    "LibraryMissingError",
+    "MediaError",
+    "NothingRecordedError",
+    "OutputError",
+    "SourceEndedError",
+    "UnsupportedError",
+]
+
 SYSTEM_REASONS: Mapping[int, tuple[str, str]] = {
     errno.ENOSPC: ("the disk is full", "free some space, or write elsewhere"),
     errno.EDQUOT: ("your disk quota is used up", "free some space, or write elsewhere"),

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+__all__ = ["Rect"]
+
 
 @dataclass(frozen=True, slots=True)
 class Rect:

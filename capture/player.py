@@ -12,6 +12,8 @@ from capture.media.write.waveform import Peaks
 from capture.pipeline import Pipeline
 from capture.sources.playback import open_playback
 
+__all__ = ["Player"]
+
 WAVE_PARTS = 1024
 """Kept of the waveform, however long the file is; more than a terminal has columns."""
 

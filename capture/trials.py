@@ -20,6 +20,8 @@ from capture.specs.target import TestCard, Window
 from capture.specs.voice import VoiceSpec
 from capture.units import format_dbfs, format_size
 
+__all__ = ["Trial", "has_desktop", "missing_devices", "try_machine"]
+
 TRIAL_S = 1.0
 TRIAL_PX, TRIAL_FPS = (1280, 720), 30.0
 BLACK_LEVEL = 4

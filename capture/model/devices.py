@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from capture.geometry import Rect
 
+__all__ = ["AudioApp", "AudioDevice", "DeviceKind", "Monitor", "WindowInfo"]
+
 
 @dataclass(frozen=True, slots=True)
 class Monitor:

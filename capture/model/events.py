@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+__all__ = ["Event", "EventKind"]
+
 
 class EventKind(enum.StrEnum):
     """The kinds of events of recordings, listenings and devices."""

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+__all__ = ["ExtractResult", "ExtractedPart", "Span"]
+
 
 @dataclass(frozen=True, slots=True)
 class Span:

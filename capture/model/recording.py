@@ -7,6 +7,8 @@ from pathlib import Path
 
 from capture.model.signal import Level
 
+__all__ = ["RecordingResult", "Snapshot", "State", "TrackReport"]
+
 
 class State(enum.StrEnum):
     """The states of a session. Any state may turn to FAILED."""

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from capture.model.signal import Level
 
+__all__ = ["VoiceMessage", "VoiceResult", "VoiceSnapshot", "VoiceState"]
+
 
 @dataclass(frozen=True, slots=True)
 class VoiceMessage:

@@ -40,6 +40,8 @@ from capture.recording.start import Start
 from capture.specs.recording import RecordingSpec
 from capture.units import NS_PER_S
 
+__all__ = ["Session"]
+
 WATCH_TICK_S = 0.1
 DISK_EVERY_NS = NS_PER_S
 DRAIN_WITHIN_S = 20.0

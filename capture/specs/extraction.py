@@ -7,6 +7,8 @@ from capture.errors import ConfigError
 from capture.specs.checks import as_path, is_number, shown
 from capture.specs.voice import GateSpec, SoundFileSpec
 
+__all__ = ["ExtractJob"]
+
 
 @dataclass(frozen=True, slots=True)
 class ExtractJob:

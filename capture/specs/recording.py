@@ -9,6 +9,8 @@ from capture.errors import ConfigError
 from capture.specs.checks import as_path, check_choice, check_limits, check_number, is_number, shown
 from capture.specs.target import Screen, Target
 
+__all__ = ["AudioSpec", "RecordingSpec", "Rule", "TrackMode", "VideoSpec"]
+
 MIN_FPS, MAX_FPS = 1, 240
 MIN_SPLIT_S = 1.0
 QUALITIES = ("low", "medium", "high", "lossless")

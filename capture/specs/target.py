@@ -10,6 +10,8 @@ from capture.errors import ConfigError
 from capture.geometry import Rect
 from capture.specs.checks import shown
 
+__all__ = ["Desktop", "Region", "Screen", "Target", "TestCard", "Window"]
+
 
 @dataclass(frozen=True, slots=True)
 class Screen:

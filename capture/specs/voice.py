@@ -8,6 +8,8 @@ from capture.errors import ConfigError
 from capture.specs.checks import as_path, check_limits, check_number, is_number, shown
 from capture.specs.recording import Rule, check_rules
 
+__all__ = ["GateSpec", "SoundFileSpec", "VoiceSpec"]
+
 HOLD_S, OWN_VOICE_HOLD_S = 1.5, 3.0
 """Who speaks into a microphone thinks longer between two sentences than a message that was sent
 lets one wait."""

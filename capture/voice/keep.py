@@ -7,6 +7,8 @@ from capture.model.voice import VoiceResult
 from capture.specs.voice import VoiceSpec
 from capture.voice.keeper import VoiceKeeper
 
+__all__ = ["keep_messages"]
+
 
 def keep_messages(spec: VoiceSpec, on_event: Callable[[Event], None] | None = None) -> VoiceResult:
     """Keep messages until the spec's count or time is over, or ^C; gives the result.

@@ -8,6 +8,8 @@ from capture.model.voice import VoiceState
 from capture.player import Player
 from capture.voice.keeper import VoiceKeeper
 
+__all__ = ["preview"]
+
 
 @contextlib.contextmanager
 def preview(keeper: VoiceKeeper, path: Path) -> Iterator[Player]:

@@ -29,6 +29,8 @@ from capture.media.read.tracks import (
     track_title,
 )
 
+__all__ = ["Probe", "ProbedTrack", "probe"]
+
 TIME_BASE_HZ = 1_000_000
 """FFmpeg's unit of a container's times."""
 

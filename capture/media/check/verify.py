@@ -18,6 +18,8 @@ from capture.media.check.measure import FileMeasure, TrackMeasure, measure_file
 from capture.media.read.convert import SoundForm
 from capture.media.read.incomplete import top_boxes
 
+__all__ = ["Finding", "Severity", "VerifyReport", "verify"]
+
 TOLERANCE_S = 0.02
 LONG_S = 5.0
 """Silence or black for so long is worth a note."""
