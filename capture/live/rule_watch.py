@@ -249,7 +249,7 @@ def name_players() -> str:
 
 
 def check_rules(rules: Iterable[Rule], environment: Mapping[str, str] | None = None) -> None:
-    """Raise if this desktop cannot tell whether the rules hold.
+    """Raise if some of the rules cannot be checked on this desktop.
 
     Raises:
         CaptureError: It does not: the class is that of the reason.

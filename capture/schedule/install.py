@@ -104,7 +104,7 @@ def state() -> str:
     pid = serving_pid(database)
     if jobs and pid is None:
         raise CaptureError(
-            f"{count}, and nothing serves them",
+            f"no daemon serves the schedule, which has {count}",
             hint="run `capture schedule serve`, or `capture schedule install`",
         )
     for name, value in session_environment().items():

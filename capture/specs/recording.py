@@ -178,6 +178,7 @@ class RecordingSpec:
             check_number("a side of the private desktop", side, least=1)
         if self.private_desktop is not None and self.environment is not None:
             raise ConfigError(
-                "a private desktop is not where the environment says", hint="leave one of them out"
+                "a private desktop and an environment cannot both be set",
+                hint="leave one of them out",
             )
         check_rules(self.start_when, self.stop_when)

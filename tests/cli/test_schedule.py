@@ -460,7 +460,7 @@ def test_doctor_knows_whether_the_schedule_can_run(
     monkeypatch.setenv("DISPLAY", ":7")
     assert state() == "no jobs"
     assert schedule("add", "daily 09:00") == 0
-    with pytest.raises(CaptureError, match="1 job, and nothing serves them"):
+    with pytest.raises(CaptureError, match="no daemon serves the schedule, which has 1 job"):
         state()
     with Store() as store:
         place = store.path

@@ -43,8 +43,8 @@ def test_a_file_that_disagrees_fails_and_says_where(
     assert run(["verify", str(talk)]) == 1
     shown = " ".join(capsys.readouterr().out.split())
     assert f"{talk.name}: recorded by capture 0.1.0" in shown
-    assert "fault: system at 1.00 s: ends 1.0" in shown
-    assert "note: warned while recording: it rained" in shown
+    assert "fault: system at 1.00 s: it ends 1.0" in shown
+    assert "note: the recorder warned: it rained" in shown
     assert shown.endswith("faulty")
 
 

@@ -265,7 +265,9 @@ def test_a_shifted_track_is_named(
 
     remux(films[suffix], shifted, shift)
     (fault,) = faults(verify(shifted))
-    told = re.fullmatch(rf"{name}: shifted by about ([+-]\d+) ms against its certificate", fault)
+    told = re.fullmatch(
+        rf"{name}: it is shifted by about ([+-]\d+) ms against its certificate", fault
+    )
     assert told, fault
     assert int(told[1]) == pytest.approx(80, abs=12)
 

@@ -307,7 +307,7 @@ def test_what_makes_no_sense_is_refused(options: dict[str, Any]) -> None:
 
 
 def test_a_judge_is_needed_and_has_to_fit() -> None:
-    with pytest.raises(ConfigError, match="needs a detector"):
+    with pytest.raises(ConfigError, match="has no speech detector"):
         SoundGate(SPEC, LOW_HZ)
     with pytest.raises(ConfigError, match="4800 Hz"):
         SoundGate(SPEC, 48_000, Oracle())

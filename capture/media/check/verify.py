@@ -282,7 +282,7 @@ def _compare_ends(
         # Sound that was copied may begin with a packet that its decoder would have left out, and
         # end with one that is padded: the truth lies between. Pictures begin when they begin.
         moved_s = start_s if track.kind == "video" else (start_s + end_s) / 2
-        message = f"shifted by about {moved_s * 1000:+.0f} ms against its certificate"
+        message = f"it is shifted by about {moved_s * 1000:+.0f} ms against its certificate"
         yield Finding(Severity.FAULT, message, track.name, track.start_s)
         return
     if track.kind == "video" and track.end_s - track.frame_s <= expected.end_s + end_slack_s:
@@ -294,7 +294,7 @@ def _compare_ends(
     ):
         if is_off:
             side = "after" if off_s > 0 else "before"
-            message = f"{what} {abs(off_s):.3f} s {side} the time in its certificate"
+            message = f"it {what} {abs(off_s):.3f} s {side} the time in its certificate"
             yield Finding(Severity.FAULT, message, track.name, at_s)
 
 
@@ -310,7 +310,9 @@ def _compare_silence(track: TrackMeasure, expected: CertifiedTrack) -> Iterator[
         )
         is_known = is_certified or is_a_gap
         if not is_known and quiet.length_s > expected.quiet_floor_s + 2 * QUIET_EDGE_S:
-            message = f"a hole: {quiet.length_s:.3f} s are silent that were not when recorded"
+            message = (
+                f"it has a hole: {quiet.length_s:.3f} s are silent that were not when recorded"
+            )
             yield Finding(Severity.FAULT, message, track.name, quiet.start_s)
 
 
@@ -318,20 +320,20 @@ def _recorded_losses(facts: Mapping[str, Any]) -> Iterator[Finding]:
     """Findings from the certificate's own list of losses and warnings."""
     pictures = facts.get("pictures") or {}
     if pictures.get("dropped"):
-        message = f"{_count(pictures['dropped'], 'picture')} dropped while recording"
+        message = f"the recorder dropped {_count(pictures['dropped'], 'picture')}"
         yield Finding(Severity.NOTE, message)
     if facts.get("device_changes"):
-        message = f"{_count(facts['device_changes'], 'change')} of device while recording"
+        message = f"the recorder noticed {_count(facts['device_changes'], 'change')} of device"
         yield Finding(Severity.NOTE, message)
     for track in facts["tracks"]:
         for key, what in (
-            ("silence_inserted_s", "silence put in where its source gave none"),
-            ("sound_dropped_s", "sound left out"),
+            ("silence_inserted_s", "it has {:.3f} s of silence where its source gave no sound"),
+            ("sound_dropped_s", "it lacks {:.3f} s of sound that was left out"),
         ):
             if track.get(key):
-                yield Finding(Severity.NOTE, f"{track[key]:.3f} s of {what}", track["name"])
+                yield Finding(Severity.NOTE, what.format(track[key]), track["name"])
     for warning in facts.get("warnings", ()):
-        yield Finding(Severity.NOTE, f"warned while recording: {warning}")
+        yield Finding(Severity.NOTE, f"the recorder warned: {warning}")
 
 
 # -------------------------------------------------------------------------------------- small
@@ -339,7 +341,7 @@ def _recorded_losses(facts: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _cut_short(missing_bytes: int, end_s: float | None = None) -> Finding:
     count = _count(missing_bytes, "byte")
-    return Finding(Severity.FAULT, f"cut short: {count} missing at its end", at_s=end_s)
+    return Finding(Severity.FAULT, f"it is cut short, and lacks {count} at its end", at_s=end_s)
 
 
 def _missing_bytes(path: Path) -> int | None:
