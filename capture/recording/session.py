@@ -425,7 +425,6 @@ class Session(Running[Snapshot, RecordingResult]):
         return self._clock.moment_of(round(self.spec.duration_s * NS_PER_S))
 
     def _recorded_until_ns(self) -> int:
-        """Media time of the end."""
         return self._clock.recorded_ns(self._planned_end() or now_ns())
 
     def _next_slot_ns(self) -> int:
