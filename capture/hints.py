@@ -4,11 +4,10 @@ The text of a code names no option and no command; the command line has its own 
 ``capture.cli.hints``. A hint that is the same everywhere is plain text and needs no code.
 """
 
-import enum
-from typing import Any, Self
+from capture.coded import Code
 
 
-class Advice(enum.Enum):
+class Advice(Code):
     """The codes; each value is the text for a front that has no words of its own."""
 
     REPLACE_RECORDING = "choose another name, or have the file replaced"
@@ -42,31 +41,3 @@ class Advice(enum.Enum):
     PRIVATE_DISPLAY = "set DISPLAY to the running one, or record a private desktop"
     RECORD_REGION = "record the part of the screen where it is"
     REGION_INSIDE = "the part inside is {region}"
-
-    def with_(self, **parameters: Any) -> "Hint":
-        """The hint of this code, with values for the names in braces."""
-        return Hint(self, parameters)
-
-
-class Hint(str):
-    """The text of a code; the code itself is an attribute, for fronts with better words.
-
-    Args:
-        advice: The code.
-        parameters: What its text, and that of every front, names in braces.
-    """
-
-    __slots__ = ("advice", "parameters")
-
-    def __new__(cls, advice: Advice, parameters: dict[str, Any] | None = None) -> Self:
-        """Make the text from the code and its parameters."""
-        hint = super().__new__(cls, advice.value.format(**(parameters or {})))
-        hint.advice = advice
-        hint.parameters = parameters or {}
-        return hint
-
-    advice: Advice
-    parameters: dict[str, Any]
-
-    def __reduce__(self) -> "tuple[type[Hint], tuple[Advice, dict[str, Any]]]":
-        return Hint, (self.advice, self.parameters)  # it goes through worker processes

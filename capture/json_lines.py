@@ -12,6 +12,7 @@ import json
 import re
 from typing import Any
 
+from capture.coded import Coded
 from capture.errors import CaptureError
 from capture.model.events import Event
 
@@ -22,7 +23,10 @@ _NO_UNICODE = re.compile(r"[\ud800-\udfff]")
 
 def of_event(event: Event) -> dict[str, Any]:
     """An event as an object; its details are keys beside ``message`` and ``source``."""
-    values = {"event": event.kind.value, "message": event.message}
+    values: dict[str, Any] = {"event": event.kind.value, "message": event.message}
+    if isinstance(event.message, Coded):
+        name = event.message.code.name.lower().replace("_", "-")
+        values |= {"code": name, "parameters": event.message.parameters}
     source = {"source": event.source} if event.source is not None else {}
     return {**values, "source": None, **event.details, **values, **source}
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
+from capture.cautions import Caution
 from capture.model.extraction import ExtractedPart, ExtractResult, Span
 from capture.specs.extraction import ExtractJob
 
@@ -44,5 +45,5 @@ def _noted(result: ExtractResult, asked: ExtractJob, done: ExtractJob) -> Extrac
     if done.number == asked.number or not result.parts:
         return result
     name = result.parts[0].path.name
-    note = f"it becomes {name}: the sound of another file has its name"
+    note = Caution.NAME_TAKEN.with_(name=name)
     return replace(result, warnings=(note, *result.warnings))

@@ -1,10 +1,11 @@
 """The command line's words for what can be done about an error."""
 
-from capture.hints import Advice, Hint
+from capture.coded import Code, Coded
+from capture.hints import Advice
 
 __all__ = ["in_options"]
 
-_WORDS = {
+_WORDS: dict[Code, str] = {
     Advice.REPLACE_RECORDING: "choose another name, or add --overwrite",
     Advice.REPLACE_EXTRACTED: "--force replaces it, --output names another",
     Advice.SPLIT_FILES: "use --split-every or another disk",
@@ -42,9 +43,9 @@ _WORDS = {
 
 def in_options(hint: str | None) -> str | None:
     """A hint as the user of the command line reads it."""
-    if not isinstance(hint, Hint):
+    if not isinstance(hint, Coded):
         return hint
-    words = _WORDS.get(hint.advice, hint.advice.value)
+    words: str = _WORDS.get(hint.code, hint.code.value)
     inner = {
         name: in_options(v) if isinstance(v, str) else v for name, v in hint.parameters.items()
     }

@@ -19,6 +19,7 @@ from capture.cli.signals import StopSignals
 from capture.cli.streams import detached_output
 from capture.cli.values import Dimensions, Duration, Moment, RectOption, Size, as_target
 from capture.cli.views import View, choose_view
+from capture.coded import Coded
 from capture.config import default_output
 from capture.errors import (
     BackendUnavailableError,
@@ -27,7 +28,7 @@ from capture.errors import (
     LibraryMissingError,
 )
 from capture.exit_codes import EXIT_DEAD_SOURCE, EXIT_INTERRUPTED, of_recording
-from capture.hints import Advice, Hint
+from capture.hints import Advice
 from capture.memory import return_large_blocks
 from capture.specs.recording import AudioSpec, RecordingSpec, TrackMode, VideoSpec
 
@@ -203,7 +204,7 @@ def _helps_desktop(error: BaseException) -> TypeGuard[BackendUnavailableError]:
     if not isinstance(error, BackendUnavailableError) or isinstance(error, LibraryMissingError):
         return False
     desktops = {Advice.PRIVATE_DESKTOP, Advice.PRIVATE_DISPLAY}
-    is_named = isinstance(error.hint, Hint) and error.hint.advice in desktops
+    is_named = isinstance(error.hint, Coded) and error.hint.code in desktops
     return sys.platform == "linux" and not is_named
 
 

@@ -4,6 +4,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from capture.cautions import Caution
 from capture.errors import OutputError
 from capture.specs.recording import RecordingSpec
 
@@ -61,7 +62,7 @@ class DiskWatch:
             return DiskLook(None, reason)
         floor = max(self._spec.min_free_bytes, MARGIN_S * per_s)
         if free < floor:
-            warning = f"the disk is almost full: {_megabytes(free)} left"
+            warning = Caution.DISK_ALMOST_FULL.with_(free=_megabytes(free))
             return DiskLook(free, "disk", warning)
         return DiskLook(free, reason, self._forecast(free - floor, per_s, recorded_s))
 
@@ -77,10 +78,7 @@ class DiskWatch:
             return None
         self._has_forecast = True
         fits_min = (recorded_s + room_bytes / per_s) / 60
-        return (
-            f"the disk will be full before the recording is over: there is room for about "
-            f"{fits_min:.1f} of {spec.duration_s / 60:.1f} minutes"
-        )
+        return Caution.DISK_TOO_SMALL.with_(fits_min=fits_min, wanted_min=spec.duration_s / 60)
 
 
 def check_free_space(folder: Path, min_free_bytes: int) -> None:

@@ -5,6 +5,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Self
 
+from capture.cautions import Caution
 from capture.clock import now_ns
 from capture.model.events import Event, EventKind
 
@@ -109,4 +110,4 @@ class EventLog:
             self._on_event(event)
         except Exception as error:  # noqa: BLE001 - it is the owner's code
             self._on_event = None
-            self.add_warning(f"on_event failed, and gets no more events: {error}")
+            self.add_warning(Caution.CALLBACK_FAILED.with_(error=str(error)))

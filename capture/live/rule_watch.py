@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from capture import sources
+from capture.cautions import Caution
 from capture.clock import now_ns
 from capture.errors import CaptureError, NothingRecordedError
 from capture.hints import Advice
@@ -228,7 +229,7 @@ def watch_for_end(
         while not running.wait_for_stop(RULES_TICK_S):
             facts = watch.look()
             if (rule := watch.unanswered()) is not None:
-                events.warn(f"{_unknown(rule)}; it cannot end this now")
+                events.warn(Caution.RULE_UNANSWERED.with_(reason=_unknown(rule)))
             if running.state == State.PAUSED:
                 ending.rest(facts.at_ns)
             elif (kind := ending.step(facts)) is not None:

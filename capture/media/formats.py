@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from capture.cautions import Caution
 from capture.errors import ConfigError
 from capture.specs.voice import SoundFileSpec
 
@@ -189,13 +190,17 @@ def size_warning(path: Path, spec: SoundFileSpec) -> str | None:
     messenger = MESSENGERS[spec.messenger]
     size_bytes = path.stat().st_size
     if size_bytes > messenger.max_bytes:
-        return (
-            f"{path.name} has {size_bytes / 1e6:.1f} MB; "
-            f"{messenger.name} takes {messenger.max_bytes / 1e6:.0f} MB at most"
+        return Caution.TOO_LARGE_TO_SEND.with_(
+            name=path.name,
+            size_mb=size_bytes / 1e6,
+            messenger=messenger.name,
+            most_mb=messenger.max_bytes / 1e6,
         )
     if messenger.inline_bytes is not None and size_bytes > messenger.inline_bytes:
-        return (
-            f"{path.name} has {size_bytes / 1e3:.0f} kB; above {messenger.inline_bytes / 1e3:.0f} "
-            f"kB {messenger.name} may show a download arrow instead of playing it in place"
+        return Caution.SHOWN_AS_DOWNLOAD.with_(
+            name=path.name,
+            size_kb=size_bytes / 1e3,
+            messenger=messenger.name,
+            most_kb=messenger.inline_bytes / 1e3,
         )
     return None

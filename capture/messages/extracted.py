@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from capture.cautions import Caution
 from capture.errors import CaptureError
 from capture.messages.library import describe, is_enabled, record
 from capture.messages.message import Facts, Origin
@@ -38,6 +39,6 @@ def record_extracted(job: ExtractJob, result: ExtractResult) -> ExtractResult:
             for part in result.parts
         )
     except CaptureError as error:
-        warning = f"not in the list of messages: {error.message}"
+        warning = Caution.NOT_LISTED.with_(error=error.message)
         return replace(result, warnings=(*result.warnings, warning))
     return result

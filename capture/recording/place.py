@@ -7,6 +7,7 @@ import subprocess
 import threading
 from typing import TYPE_CHECKING
 
+from capture.cautions import Caution
 from capture.desktop import PrivateDesktop, inherited_variables
 from capture.errors import DeviceNotFoundError
 from capture.process import detached
@@ -54,6 +55,11 @@ class Place:
         self._lock = threading.Lock()  # a recording may end while its command is being started
         self.environment: Mapping[str, str] | None = spec.environment
         self.exit_code: int | None = None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """A warning where the command has failed."""
+        return (Caution.COMMAND_FAILED.with_(exit_code=self.exit_code),) if self.exit_code else ()
 
     @property
     def is_private(self) -> bool:

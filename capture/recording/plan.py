@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from capture.cautions import Caution
 from capture.errors import ConfigError, OutputError
 from capture.hints import Advice
 from capture.live.mixer import SourceSetting, Track, plan_tracks
@@ -82,14 +83,13 @@ def find_doubled(spec: RecordingSpec) -> list[str]:
     """
     if spec.tracks is TrackMode.SEPARATE:
         return []
-    doubled = []
+    doubled: list[str] = []
     for one in spec.audio:
         within = next((each for each in spec.audio if _may_hold(each, one)), None)
         if within is not None:
-            sure = "is" if within.source == "system" and one.kind == "app" else "may be"
+            is_in = "is" if within.source == "system" and one.kind == "app" else "may be"
             doubled.append(
-                f"{one.source} {sure} in {within.source} too: it will be twice as loud in the mix; "
-                "record separate tracks instead"
+                Caution.SOURCE_TWICE.with_(source=one.source, is_in=is_in, other=within.source)
             )
     return doubled
 

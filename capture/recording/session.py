@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from capture.cautions import Caution
 from capture.clock import SessionClock, now_ns
 from capture.errors import (
     CaptureError,
@@ -269,7 +270,7 @@ class Session(Running[Snapshot, RecordingResult]):
             return False
         if self._inputs.sound is not None and not self.spec.is_strict:
             # What can still be kept is kept: the sound goes on over the last picture.
-            self._events.warn(f"{error.message}; the sound is still recorded")
+            self._events.warn(Caution.SCREEN_LOST.with_(error=error.message))
             return True
         self._fail(error)
         self.stop("device-lost")
@@ -382,17 +383,13 @@ class Session(Running[Snapshot, RecordingResult]):
             unchanged_pictures=self._inputs.film.unchanged if self._inputs.film else 0,
             dropped_pictures=self._inputs.film.dropped if self._inputs.film else 0,
             tracks=self._track_reports(),
-            warnings=(*self._events.warnings, *self._command_warnings()),
+            warnings=(*self._events.warnings, *self._place.warnings),
             stopped_by=self._stopped_by,
             pauses_s=self._clock.pauses_s,
             markers_s=tuple(m / NS_PER_S for m in self._segments.markers_ns),
             dead=tuple(health.dead),
             command_exit_code=self._place.exit_code,
         )
-
-    def _command_warnings(self) -> list[str]:
-        code = self._place.exit_code
-        return [f"the command ended with exit code {code}"] if code else []
 
     def _certify(self) -> dict[str, Any]:
         """capture-mux: the certificate so far, for a file that ends now."""
@@ -443,7 +440,7 @@ class Session(Running[Snapshot, RecordingResult]):
     def _on_overflow(self) -> None:
         """Warn of lost blocks, except while waiting: those are older than any pre-roll."""
         if self._state is not State.WAITING:
-            self._events.warn("sound was lost: this machine is too busy to keep up")
+            self._events.warn(Caution.SOUND_LOST.with_())
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from capture.cautions import Caution
 from capture.levels import Loudness
 from capture.model.events import Event, EventKind
 from capture.model.signal import SoundState
@@ -88,7 +89,7 @@ class Watchdog:
         awake_s = passed_s if passed_s < ASLEEP_S else 0.0
         events = []
         if awake_s == 0:
-            message = f"this program was stopped for {passed_s:.1f} s: the picture stood still"
+            message = Caution.STOPPED.with_(length_s=passed_s)
             if pictures is not None:
                 events.append(Event(EventKind.WARNING, message, at_ns))
         self._last_ns = at_ns

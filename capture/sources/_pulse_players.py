@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from capture.cautions import Caution
 from capture.clock import now_ns
 from capture.model.events import EventKind
 from capture.model.signal import AudioBlock
@@ -136,7 +137,7 @@ class PulseApp(PulseSource, PlayerSource):
             self._is_crowded = True
             self._emit(
                 EventKind.WARNING,
-                f"{len(streams)} streams play at once: only {MAX_STREAMS} are followed",
+                Caution.TOO_MANY_STREAMS.with_(streams=len(streams), followed=MAX_STREAMS),
             )
         return streams[:MAX_STREAMS]
 
@@ -172,7 +173,7 @@ class PulseApp(PulseSource, PlayerSource):
     def _silenced(self, view: View) -> str | None:
         streams = self._matching(view)
         if self._name is not None and streams and all(is_silenced(stream) for stream in streams):
-            return f"{self._name} is muted: it records silence"
+            return Caution.MUTED.with_(name=self._name)
         return None
 
     def _connected(self) -> None:
@@ -228,9 +229,8 @@ class PulseApp(PulseSource, PlayerSource):
             if each.index in streams
         }
         if not streams and not self._is_waiting and self._name is not None:
-            self._emit(
-                EventKind.WARNING, f"{self._name} plays nothing yet: waiting for it", waiting=True
-            )
+            warning = Caution.APP_WAITED_FOR.with_(name=self._name)
+            self._emit(EventKind.WARNING, warning, waiting=True)
         self._is_waiting = True
         return is_news
 

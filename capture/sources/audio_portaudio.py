@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from capture.cautions import Caution
 from capture.clock import now_ns
 from capture.errors import DeviceError, DeviceNotFoundError
 from capture.libraries import needed
@@ -169,7 +170,8 @@ class PortAudioMicrophone(AudioSource):
             self._end_ns = captured_ns + frames * NS_PER_S // self.rate_hz
             self._put(block)
         except Exception as error:  # noqa: BLE001 - an exception in here ends the stream silently
-            self._emit(EventKind.WARNING, f"{self.label}: {error}")
+            warning = Caution.SOURCE_FAILED.with_(name=self.label, error=str(error))
+            self._emit(EventKind.WARNING, warning)
 
     def _watch(self) -> None:
         """Open the device again whenever it stops to deliver."""

@@ -7,6 +7,7 @@ Owns the choice of a device by its name, and the stream that records it. Watchin
 from abc import abstractmethod
 from typing import Any
 
+from capture.cautions import Caution
 from capture.errors import DeviceNotFoundError
 from capture.model.events import EventKind
 from capture.sources._pulse_players import PulseApp
@@ -81,7 +82,7 @@ class _PulseDevice(PulseSource):
         device = self._device(view)
         if device is None or not is_silenced(device):
             return None
-        return f"{device.description} is muted: it records silence"
+        return Caution.MUTED.with_(name=device.description)
 
     def _looked(self, view: View, wanted: frozenset[StreamRequest]) -> None:
         if not wanted:

@@ -15,6 +15,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from capture.cautions import Caution
 from capture.clock import now_ns
 from capture.errors import ConfigError, OutputError
 from capture.gate import GateEvent, GateEventKind, GateState, Verdict
@@ -254,7 +255,7 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
             self._sound_detector.take(block)
         with contextlib.suppress(MailboxClosedError):
             if not self._box.put(block):
-                self._events.warn("sound was lost: this machine is too busy to keep up")
+                self._events.warn(Caution.SOUND_LOST.with_())
 
     def _on_source_event(self, event: Event) -> None:
         if event.kind in {EventKind.STREAM_STARTED, EventKind.STREAM_ENDED}:
@@ -378,7 +379,7 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
     def _save_replay(self) -> None:
         blocks = list(self._replay.between(self._replay.start_frame, self._replay.end_frame))
         if not blocks:
-            self._events.warn("no recent sound is in memory to be saved")
+            self._events.warn(Caution.NO_RECENT_SOUND.with_())
             return
         assert self._source is not None
         label = self._source.label
@@ -422,7 +423,7 @@ class VoiceKeeper(Running[VoiceSnapshot, VoiceResult]):
         if limit is not None and sum(each.size_bytes for each in self._kept) >= limit:
             self.stop("size")
         for warning in message.warnings:
-            self._events.warn(f"{message.path.name}: {warning}")
+            self._events.warn(Caution.OF_FILE.with_(name=message.path.name, warning=warning))
 
     def _conclude(self) -> None:
         """Compute the result; the last step of the last thread."""

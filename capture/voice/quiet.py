@@ -1,5 +1,6 @@
 """Finds why no sound comes: the application does not play, or plays silence."""
 
+from capture.cautions import Caution
 from capture.live.event_log import EventLog
 from capture.live.rule_watch import name_players
 from capture.model.events import EventKind
@@ -45,10 +46,10 @@ class QuietWatch:
             # An event, but no warning of the result: the sound may come yet.
             self._events.emit(
                 EventKind.WARNING,
-                f"no application named {self._awaited} is playing; {name_players()}; still waiting",
+                Caution.APP_ABSENT.with_(name=self._awaited, players=name_players()),
             )
             self._awaited = None
         if source.sound_state is not SoundState.PLAYING or self._has_heard:
             self._silent_ns = at_ns
         elif at_ns - self._silent_ns >= SILENT_AFTER_S * NS_PER_S:
-            self._events.warn(f"{source.label} plays, but gives only silence")
+            self._events.warn(Caution.PLAYS_SILENCE.with_(name=source.label))

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from capture.cautions import Caution
 from capture.clock import local_time, now_ns
 from capture.config import version
 from capture.errors import CaptureError, MediaError
@@ -144,9 +145,9 @@ class _Analysis:
     def warnings(self) -> tuple[str, ...]:
         """Warnings about its level."""
         if self.loudness.clipped_s >= CLIPPED_S:
-            return ("it is clipped: turn the player down and play it again",)
+            return (Caution.CLIPPED.with_(),)
         if self.loudness.peak_dbfs < FAINT_DBFS:
-            return (f"it is faint ({self.loudness.peak_dbfs:.0f} dBFS): turn the player up",)
+            return (Caution.FAINT.with_(peak_dbfs=self.loudness.peak_dbfs),)
         return ()
 
 
@@ -215,7 +216,7 @@ def _record(message: VoiceMessage, facts: Facts, look: _Analysis) -> VoiceMessag
         kept = describe(message.path, facts, peaks=pack(look.peaks.take()), picture=message.picture)
         record([kept])
     except CaptureError as error:
-        warning = f"it is kept, but not in the list of messages: {error.message}"
+        warning = Caution.NOT_LISTED.with_(error=error.message)
         return replace(message, warnings=(*message.warnings, warning))
     return replace(message, id=kept.id)
 

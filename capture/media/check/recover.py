@@ -15,6 +15,7 @@ from typing import Any
 
 import av
 
+from capture.cautions import Caution
 from capture.errors import DamagedFileError, MediaError
 from capture.hints import Advice
 from capture.journal import journal_path, read_journal, require_ended
@@ -195,16 +196,14 @@ def _target(path: Path) -> Path:
 def _warnings(source: Measured, kept: Measured, journal_s: float | None) -> tuple[str, ...]:
     # Of the source: in the copy the packet before a hole lasts as long as that.
     found = [
-        f"{length_s:.1f} s are missing at {at_s:.1f} s"
+        Caution.HOLE.with_(length_s=length_s, at_s=at_s)
         for at_s, length_s in source.holes_s
         if at_s < kept.length_s
     ]
     if journal_s is not None and kept.length_s < journal_s - JUDGE_S:
-        found.append(f"{journal_s - kept.length_s:.1f} s that were written are missing")
+        found.append(Caution.WRITTEN_MISSING.with_(length_s=journal_s - kept.length_s))
     if source.length_s - kept.length_s > TAIL_S:
-        found.append(
-            f"the last {source.length_s - kept.length_s:.1f} s were damaged and are left out"
-        )
+        found.append(Caution.END_DAMAGED.with_(length_s=source.length_s - kept.length_s))
     return tuple(found)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import av
 
+from capture.cautions import Caution
 from capture.errors import DamagedFileError, MediaError
 from capture.hints import Advice
 from capture.media.extract.packet_file import PacketFile, Placed, Steady
@@ -257,25 +258,17 @@ class TrackCopy:
         for file in self.files:
             file.close()
 
-    def notes(self, number: int) -> list[str]:
+    def notes(self, number: int) -> Sequence[str]:
         """One sentence for each difference between the copy and its source, track ``number``."""
         notes, file = [], self.files[0]
         suffix = file.copy_container.suffix
         if self.clock.holes and not file.copy_container.has_time:
-            notes.append(
-                f"a {suffix} file has no timestamps: sound after a hole comes that much too early"
-            )
+            notes.append(Caution.NO_TIMESTAMPS.with_(suffix=suffix))
         if self.joins and not codec_of(self.stream).startswith(_ALONE):
             places = "one place" if self.joins == 1 else f"{self.joins} places"
-            notes.append(
-                f"sound track {number} is cut in {places} by the edit list of its file: right "
-                "after a cut a copy may sound different for up to half a second"
-            )
+            notes.append(Caution.CUT_BY_EDIT_LIST.with_(track=number, places=places))
         if file.unstated:
-            notes.append(
-                f"a {suffix} file cannot mark its first {file.unstated} samples, which should not "
-                "be heard"
-            )
+            notes.append(Caution.START_UNMARKED.with_(suffix=suffix, samples=file.unstated))
         return notes
 
 

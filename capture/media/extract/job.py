@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from capture.cautions import Caution
 from capture.errors import ConfigError, DamagedFileError, MediaError
 from capture.hints import Advice
 from capture.media.extract.copy_container import CopyContainer
@@ -221,7 +222,7 @@ def _report_copy(
     _refuse_nothing(any(file.packets for file in copy.files), track, copy.clock, work)
     for file, (target, (_, _, chapter)) in zip(copy.files, named, strict=True):
         if not file.packets:
-            work.warnings.append(f"{target.name} would be empty and was left out")
+            work.warnings.append(Caution.EMPTY_LEFT_OUT.with_(name=target.name))
             continue
         lead = file.begins - (file.begins if file.origin is None else file.origin)
         span = Span(max(0, file.begins) / rate_hz, file.ends / rate_hz)
@@ -280,7 +281,7 @@ def _transcode(track: Track, facts: Facts, work: Outputs) -> None:
         if not found:
             is_any = job.is_trim or (job.gate is not None and job.gate.is_any_sound)
             what = "sound" if is_any and not job.is_speech_only else "speech"
-            work.warnings.append(f"no {what} was found in sound track {track.number}")
+            work.warnings.append(Caution.NOTHING_FOUND.with_(what=what, track=track.number))
             return
         stretches = [(one,) for one in found] if job.is_split else [tuple(found)]
         windows = [(None, None, None)] * len(stretches)
@@ -311,10 +312,7 @@ def _transcode(track: Track, facts: Facts, work: Outputs) -> None:
     work.report(track.number, stated_s, reader.clock, reader.broken, reader.read_error)
     if reader.changes:
         times = "once" if reader.changes == 1 else f"{reader.changes} times"
-        work.warnings.append(
-            f"sound track {track.number} changes its rate or channels {times}; "
-            "all of it was brought to those that it begins with"
-        )
+        work.warnings.append(Caution.FORM_CHANGES.with_(track=track.number, times=times))
 
 
 def _codec_written(spec: SoundFileSpec) -> str:

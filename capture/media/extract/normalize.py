@@ -10,6 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from capture.cautions import Caution
 from capture.media.extract.pieces import Cutter, Piece, TrackSource
 from capture.media.formats import FORMATS
 from capture.media.read.loudness import (
@@ -130,16 +131,13 @@ class Normalizer:
         for number, (plain, came) in enumerate(zip(self._plain, self._came, strict=True), 1):
             name = "the sound" if len(self._pieces) == 1 else f"part {number}"
             if plain.integrated_lufs is None:
-                yield f"{name} is too soft or too short to be measured; it is left as it is"
+                yield Caution.LOUDNESS_UNKNOWN.with_(part=name)
             elif came.integrated_lufs is not None:
-                if (came.true_peak_dbtp or PROMISED_DBTP) > PROMISED_DBTP:
-                    yield f"the encoder lets peaks of {name} grow to {came.true_peak_dbtp:.1f} dBTP"
+                if (peak_dbtp := came.true_peak_dbtp or PROMISED_DBTP) > PROMISED_DBTP:
+                    yield Caution.PEAKS_GROW.with_(part=name, peak_dbtp=peak_dbtp)
                 missing = self._wanted_lufs - came.integrated_lufs
                 if missing > MISSING_LU:
-                    yield (
-                        f"{name} is {missing:.1f} LU softer than wanted: "
-                        "its peaks could not be taken down farther without harm"
-                    )
+                    yield Caution.SOFTER_THAN_WANTED.with_(part=name, missing_lu=missing)
 
     def _measure(self, numbers: Sequence[int], gains: Sequence[Gain]) -> list[Loudness]:
         """Loudness of some pieces with these gains."""

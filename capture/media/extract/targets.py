@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from capture.cautions import Caution
 from capture.errors import ConfigError, OutputError
 from capture.hints import Advice
 from capture.media.formats import FORMATS, size_warning
@@ -244,16 +245,23 @@ class Outputs:
         if broken:
             self.is_partial = True
             packets = "one packet" if broken == 1 else f"{broken} packets"
-            self.warnings.append(f"{packets} of {name} could not be read and left out")
+            self.warnings.append(Caution.PACKETS_UNREADABLE.with_(packets=packets, track=name))
         if clock.holes:
             places = "one place" if clock.holes == 1 else f"{clock.holes} places"
-            self.warnings.append(f"{name} lacks {clock.missing_s:.2f} s of sound in {places}")
+            missing_s = clock.missing_s
+            self.warnings.append(
+                Caution.SOUND_MISSING.with_(track=name, missing_s=missing_s, places=places)
+            )
         if clock.jumps:
             times = "once" if clock.jumps == 1 else f"{clock.jumps} times"
-            self.warnings.append(f"the clock of {name} jumps {times}; it was evened out")
+            self.warnings.append(Caution.CLOCK_JUMPS.with_(track=name, times=times))
         if read_error is not None:
             self.is_partial = True
-            self.warnings.append(f"{name} cannot be read past {ends_s:.1f} s: {read_error}")
+            self.warnings.append(
+                Caution.READ_ENDS.with_(track=name, ends_s=ends_s, error=read_error)
+            )
         elif stated_s is not None and ends_s < stated_s - (0.0 if is_incomplete else MISSING_S):
             self.is_partial = True
-            self.warnings.append(f"{name} is cut off: {ends_s:.1f} s of {stated_s:.1f} s are there")
+            self.warnings.append(
+                Caution.CUT_OFF.with_(track=name, ends_s=ends_s, stated_s=stated_s)
+            )
