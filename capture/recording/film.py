@@ -143,12 +143,12 @@ class Film:
         was_paused = False
         while True:
             stride = self.divisor
-            missed = self._slots_between(slot, now_ns(), clock) // stride
+            missed = self._slots_between(slot, _until_end(planned_end), clock) // stride
             slot += missed * stride
             if not was_paused:
                 quiet = self._slots_between(slot, self._rest(clock, planned_end()), clock) // stride
                 slot += quiet * stride
-                late = self._slots_between(slot, now_ns(), clock) // stride
+                late = self._slots_between(slot, _until_end(planned_end), clock) // stride
                 slot += late * stride
                 self.unchanged += quiet
                 self.dropped += missed + late
@@ -244,6 +244,12 @@ class Film:
         self._recent.append(at_ns)
         while at_ns - self._recent[0] > NS_PER_S:
             self._recent.popleft()
+
+
+def _until_end(planned_end: Callable[[], int | None]) -> int:
+    """The present, at most the end: a busy machine may come to it late, and no slot follows it."""
+    end_ns = planned_end()
+    return now_ns() if end_ns is None else min(now_ns(), end_ns - 1)
 
 
 def _sleep_until(due_ns: int, planned_end: Callable[[], int | None], stop_asked: StopFlag) -> bool:

@@ -105,3 +105,10 @@ def test_what_was_missed_is_counted_and_the_phase_is_kept(
     assert (slots % divisor == 0).all()
     assert machine.film.dropped == 9
     assert machine.film.captured + machine.film.dropped == 3 * FPS // divisor
+
+
+@pytest.mark.parametrize("look", [25, 29])
+def test_no_slot_is_counted_after_the_end(look: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = record(Plan(busy_slots={look: 40.0}), 1.0, monkeypatch)
+    assert machine.film.captured == look + 1
+    assert machine.film.captured + machine.film.dropped == FPS
