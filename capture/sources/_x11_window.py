@@ -114,7 +114,9 @@ class FollowedWindow:
                 self._composite = None
         self.has_own_pixels = self._composite is not None
         if not self.has_own_pixels:
-            self.notes.append("without Composite, windows over the filmed one are recorded, too")
+            self.notes.append(
+                "the display has no Composite: windows over the filmed one are recorded, too"
+            )
         try:
             with display.guarded():
                 area, _ = self.locate()

@@ -468,7 +468,7 @@ def test_a_bare_server_is_filmed_all_the_same() -> None:
             assert colours(picture.pixels[20:60, 10:40]) == {RED}
         painter.window(Rect(30, 40, 200, 100), RED, "Plain")
         with opened(display, Window("plain")) as source:
-            assert [note for note in source.notes if "lies over" in note]
+            assert [note for note in source.notes if "no Composite" in note]
             assert colours(source.grab().pixels) == {RED}
 
 
@@ -476,7 +476,7 @@ def test_without_composite_the_screen_is_filmed_at_the_windows_place() -> None:
     with x_server("-extension", "Composite") as (display, _), Painter(display) as painter:
         id_ = painter.window(Rect(30, 40, 200, 100), RED, "Plain")
         with opened(display, Window("plain")) as source:
-            assert [note for note in source.notes if "lies over" in note]
+            assert [note for note in source.notes if "no Composite" in note]
             assert colours(source.grab().pixels) == {RED}
             assert source.grab().changed == ()
             painter.place(id_, x=WIDTH - 100, y=HEIGHT - 50)
