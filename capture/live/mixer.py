@@ -67,8 +67,9 @@ class _Source:
     setting: SourceSetting
     streams: dict[int, _Stream] = field(default_factory=dict)
     """Those that still come or are not played out; nobody else's than the thread's that mixes."""
-    timelines: list[AudioTimeline] = field(default_factory=list)
-    """Of all streams that ever were; it only grows, so any thread may copy it."""
+    past_and_present: tuple[TimelineStats, tuple[AudioTimeline, ...]] = (TimelineStats(), ())
+    """The sum of all streams that are over, and the timelines of the others. It is replaced as a
+    whole, so that any thread may read it."""
     ready_frame: int = 0
     idle_s: float = 0.0
     """For how long it has not moved, counted while this process was awake."""
@@ -132,7 +133,8 @@ class Mixer:
                 corrects_drift=self._corrects_drift,
             )
             timeline.is_still = self._is_still
-            self._sources[source].timelines.append(timeline)
+            past, present = self._sources[source].past_and_present
+            self._sources[source].past_and_present = past, (*present, timeline)
             stream = streams[block.stream] = _Stream(timeline, self._horizon)
         stream.timeline.push(block)
 
@@ -237,14 +239,13 @@ class Mixer:
 
     def report(self, source: int) -> TimelineStats:
         """The corrections that were made to a source so far."""
-        stats = [timeline.stats for timeline in list(self._sources[source].timelines)]
-        return TimelineStats(
-            inserted_frames=sum(s.inserted_frames for s in stats),
-            dropped_frames=sum(s.dropped_frames for s in stats),
-            gaps=sum(s.gaps for s in stats),
-            drift_ppm=max((s.drift_ppm for s in stats), key=abs, default=0.0),
-            max_error_ns=max((s.max_error_ns for s in stats), default=0),
-        )
+        past, present = self._sources[source].past_and_present
+        return _sum([past, *(timeline.stats for timeline in present)])
+
+    def drift_ppm(self, source: int) -> float:
+        """The drift of a source so far, in ppm: that of its stream that has most."""
+        past, present = self._sources[source].past_and_present
+        return max((past.drift_ppm, *(each.stats.drift_ppm for each in present)), key=abs)
 
     def _reach(self, source: _Source, limit: int, awake_s: float, now_ns: int) -> int:
         """Session frame up to which a source can be handed out now."""
@@ -282,6 +283,9 @@ class Mixer:
             total = samples if total is None else total + samples
             if stream.has_ended and stream.timeline.available_frames <= until:
                 del source.streams[key]
+                past, present = source.past_and_present
+                present = tuple(each for each in present if each is not stream.timeline)
+                source.past_and_present = _sum([past, stream.timeline.stats]), present
         if total is None:
             return np.zeros((horizon - self._horizon, source.setting.channels), np.float32)
         if source.setting.gain != 1.0:
@@ -314,3 +318,13 @@ class Mixer:
 
     def _frame_of(self, at_ns: int) -> int:
         return round((at_ns - self._clock.start_ns) * self._rate_hz / NS_PER_S)
+
+
+def _sum(stats: Sequence[TimelineStats]) -> TimelineStats:
+    return TimelineStats(
+        inserted_frames=sum(s.inserted_frames for s in stats),
+        dropped_frames=sum(s.dropped_frames for s in stats),
+        gaps=sum(s.gaps for s in stats),
+        drift_ppm=max((s.drift_ppm for s in stats), key=abs),
+        max_error_ns=max(s.max_error_ns for s in stats),
+    )

@@ -99,11 +99,6 @@ class SegmentFile(Segment):
         """The file as it is called while it grows, also where it was renamed meanwhile."""
         return self.file.path
 
-    @property
-    def written_bytes(self) -> int:
-        """Size so far, in bytes."""
-        return self.file.written_bytes
-
     def push(self, packet: Packet) -> None:
         """Write a packet.
 
@@ -116,7 +111,8 @@ class SegmentFile(Segment):
     def tick(self) -> None:
         """Have the file and its journal say how far it is."""
         self.file.tick()
-        self.journal.update(self.file.written_s, self.file.written_bytes)
+        self.written_bytes = self.file.written_bytes
+        self.journal.update(self.file.written_s, self.written_bytes)
 
     def finish(self, markers_ns: Sequence[int]) -> None:
         """Write index, chapters and certificate; without them the journal says what to recover.

@@ -42,6 +42,7 @@ class Segment(ABC):
         quiet: The quiet stretches of each sound track.
         end_ns: Media time at its end, once a lane has left it.
         ends_s: Ends of its video and its audio tracks, on the time of the file.
+        written_bytes: Size when it was last looked after; any thread may read it at no cost.
     """
 
     start_ns: int
@@ -49,16 +50,12 @@ class Segment(ABC):
     quiet: Sequence[QuietLog]
     end_ns: int | None = field(default=None, kw_only=True)
     ends_s: dict[str, float] = field(default_factory=dict, kw_only=True)
+    written_bytes: int = field(default=0, kw_only=True)
 
     @property
     @abstractmethod
     def path(self) -> Path | None:
         """The file as it is called while it grows; ``None``: there is none yet."""
-
-    @property
-    @abstractmethod
-    def written_bytes(self) -> int:
-        """Size so far, in bytes."""
 
     @abstractmethod
     def push(self, packet: Packet) -> None:
@@ -66,7 +63,7 @@ class Segment(ABC):
 
     @abstractmethod
     def tick(self) -> None:
-        """Called about once a second while it is open."""
+        """Called by the writing thread after every batch, and once a second without one."""
 
     @abstractmethod
     def finish(self, markers_ns: Sequence[int]) -> None:

@@ -172,8 +172,7 @@ class Sound:
         if self._mixer is None:
             return {}
         return {
-            source.label: self._mixer.report(index).drift_ppm
-            for index, source in enumerate(self._sources)
+            source.label: self._mixer.drift_ppm(index) for index, source in enumerate(self._sources)
         }
 
     def facts(self) -> list[SoundFacts]:

@@ -212,3 +212,21 @@ def test_reports_are_asked_for_by_many_while_streams_come_and_go() -> None:
             thread.join()
     assert not wrong, wrong[:3]
     assert mixer.report(0).gaps > 0
+
+
+def test_streams_that_are_over_cost_nothing_and_stay_in_the_report() -> None:
+    mixer = Mixer([SourceSetting("app", 2)], TrackMode.BOTH, SessionClock(0), RATE)
+    samples = np.zeros((BLOCK, 2), np.float32)
+    all_of_them = []
+    for number in range(100):
+        at_ns = number * S // 5
+        for position, later in ((0, 0), (2 * BLOCK, 2)):  # with a hole of a block
+            mixer.push(0, AudioBlock(samples, at_ns + later * S // 50, position, number))
+        all_of_them.append(mixer._sources[0].past_and_present[1][-1])
+        mixer.end_stream(0, number)
+        mixer.advance(at_ns + S // 5)
+    assert len(mixer._sources[0].past_and_present[1]) <= 5
+    stats, report = [each.stats for each in all_of_them], mixer.report(0)
+    assert len(set(map(id, all_of_them))) == 100
+    assert report.gaps == sum(each.gaps for each in stats) >= 100
+    assert report.inserted_frames == sum(each.inserted_frames for each in stats)
