@@ -14,6 +14,7 @@ import platformdirs
 
 from capture.config import data_folder
 from capture.errors import CaptureError, OutputError
+from capture.hints import Advice
 
 UNIT_NAME = "capture-schedule.service"
 SESSION_VARIABLES = (
@@ -105,14 +106,14 @@ def state() -> str:
     if jobs and pid is None:
         raise CaptureError(
             f"no daemon serves the schedule, which has {count}",
-            hint="run `capture schedule serve`, or `capture schedule install`",
+            hint=Advice.SERVE_SCHEDULE.with_(),
         )
     for name, value in session_environment().items():
         line = f"Environment={_quoted(f'{name}={value}')}"
         if name in PLACES and _unit_path().exists() and line not in _unit_path().read_text("utf-8"):
             raise CaptureError(
                 f"the installed daemon knows another {name} than this session",
-                hint="call `capture schedule install` again, on this desktop",
+                hint=Advice.INSTALL_AGAIN.with_(),
             )
     return count + (f", served by process {pid}" if pid is not None else "")
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from capture.config import data_folder, default_output
 from capture.errors import CaptureError, ConfigError, DamagedFileError, OutputError
+from capture.hints import Advice
 from capture.schedule.jobs import FINAL, Job, Missed, Overlap, Recording, Run, Status
 from capture.specs.as_json import from_json, to_json
 from capture.specs.recording import RecordingSpec
@@ -134,9 +135,7 @@ class Store(Database):
         by_id, by_name = "SELECT * FROM jobs WHERE id = ?", "SELECT * FROM jobs WHERE name = ?"
         rows = self._read(by_id if isinstance(name, int) else by_name, *_kept([name]))
         if not rows:
-            raise ConfigError(
-                f"there is no job {name!r}", hint="`capture schedule list` shows them all"
-            )
+            raise ConfigError(f"there is no job {name!r}", hint=Advice.SHOW_JOBS.with_())
         return _job_of(rows[0])
 
     def add(self, job: Job) -> Job:
@@ -278,7 +277,7 @@ class Store(Database):
         if 0 < version < SCHEMA_VERSION:
             raise EarlierVersionError(
                 f"{self.path} was made by an earlier version of this program",
-                hint="`capture schedule list` carries it over",
+                hint=Advice.CARRY_OVER.with_(),
             )
         if version > SCHEMA_VERSION:
             raise ConfigError(
