@@ -31,6 +31,8 @@ from tests.device.servers import PipeWireServer, PulseServer, serving, talking
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from numpy.typing import NDArray
+
     from capture.model.signal import AudioBlock
     from capture.sources.base import AudioSource
 
@@ -231,6 +233,16 @@ def test_beside_music_little_is_lost_and_nothing_of_it_is_heard(start: Any) -> N
     assert tone_db(samples[: RATE_HZ // 2], 1000) < -70
 
 
+def unbroken(sound: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The longest part without silence: a player that a busy machine holds up begins anew."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], np.abs(sound) > 0, [0]))))
+    starts, ends = edges[::2], edges[1::2]
+    joined = np.flatnonzero(np.concatenate(([True], starts[1:] - ends[:-1] > RATE_HZ // 500)))
+    spans = [(starts[i], ends[j - 1]) for i, j in itertools.pairwise([*joined, len(starts)])]
+    first, last = max(spans, key=lambda span: span[1] - span[0])
+    return sound[first:last]
+
+
 @pytest.mark.usefixtures("pulse_either")
 def test_two_applications_at_once_come_out_apart(start: Any) -> None:
     with open_players(with_mix=True) as source:
@@ -247,6 +259,7 @@ def test_two_applications_at_once_come_out_apart(start: Any) -> None:
         (sounding,) = np.nonzero(sound)
         sound = sound[sounding[0] : sounding[-1]]
         assert len(sound) / RATE_HZ > 0.95 - event.details["missing_ms"] / 1000
+        sound = unbroken(sound)
         assert tone_db(sound, own) > -14
         assert tone_db(sound, foreign) < tone_db(sound, own) - 60
         assert event.details["pid"] == process.pid
