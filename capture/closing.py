@@ -1,11 +1,11 @@
-"""Whoever opens, closes."""
+"""``Closing``: the base of everything that is opened and has to be closed."""
 
 from abc import ABC, abstractmethod
 from typing import Self
 
 
 class Closing(ABC):
-    """Whoever opens, closes: usable in ``with``; ``close()`` may be called twice."""
+    """Has ``close()``, which may be called twice, and calls it at the end of ``with``."""
 
     def __enter__(self) -> Self:
         return self

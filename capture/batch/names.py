@@ -1,4 +1,4 @@
-"""The jobs of a batch, each with names that no other job of it has; or of a file."""
+"""Makes the jobs of a batch, no two with the same names, and the job of a single file."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["app", "main", "run"]
 
 READ_WITHIN_MS = 2000
-"""Whoever reads stderr and takes nothing for so long does not read any more."""
+"""A reader of stderr that takes nothing for so long does not read any more."""
 
 
 def __getattr__(name: str) -> Any:
@@ -110,13 +110,13 @@ def main() -> None:
     try:
         code = run(sys.argv[1:])
         code = _flush() or code
-    except KeyboardInterrupt:  # a second one, while the first was told
+    except KeyboardInterrupt:  # a second one, while the first was reported
         code = EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone; there is nobody left to tell.
+        # The reader of our output has gone: nobody is left to read a message.
         sys.stdout = None
         code = EXIT_FAILED
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is over: Python's own end is not told of
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is over: Python's own end is not interrupted
     try:
         sys.stderr.flush()
         if drain := getattr(sys.stderr, "drain", None):  # ^C came while it was being detached

@@ -53,7 +53,7 @@ class Tally:
 
     @property
     def left_s(self) -> float | None:
-        """About how long it will take; ``None`` before it can be told."""
+        """About how many seconds it will take; ``None`` before the first file has ended."""
         if not self.ended:
             return None
         return (now_ns() - self.begun_ns) / NS_PER_S * (self.files - self.ended) / self.ended

@@ -135,7 +135,7 @@ class StopSignals:
             raise KeyboardInterrupt
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        """The handler; Python has told the thread already."""
+        """Raise on the second one, if asked to; the thread has the signal already."""
         self._raised += _is_deliberate(number)
         if self._raises_again and self._raised >= SECOND:
             on_interrupt(number, frame)

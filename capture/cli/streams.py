@@ -1,4 +1,4 @@
-"""stdout and stderr while something is recorded: whoever reads them can neither end nor hold it up.
+"""stdout and stderr while something is recorded: their readers can neither end nor delay it.
 
 A log viewer ends (EPIPE), the disk of a log is full (ENOSPC), a terminal is closed (EIO), a reader
 stops reading and the pipe is full: a recording goes on all the same, and so does a batch.
@@ -35,7 +35,7 @@ class DetachedStream(io.TextIOBase):
     """A text stream whose ``write`` never fails and never waits: another thread does the writing.
 
     Any thread may write. A line that cannot be written is dropped; the next one is tried again. It
-    has no ``fileno()``: whoever wrote past it would fail or wait.
+    has no ``fileno()``: a write past it would fail or wait.
 
     Args:
         stream: Where the text goes in the end.

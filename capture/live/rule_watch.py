@@ -268,6 +268,11 @@ def check_rules(rules: Iterable[Rule], environment: Mapping[str, str] | None = N
             ) from error
 
 
+def check_window_rules(spec: RecordingSpec | VoiceSpec) -> None:
+    """Check those rules of a spec that are about windows, as ``check_rules``, on this desktop."""
+    check_rules(rule for rule in (*spec.start_when, *spec.stop_when) if rule.is_of_windows)
+
+
 def require_rules(rules: Iterable[Rule]) -> None:
     """Raise if this system can never check some rules; asks no device.
 

@@ -9,7 +9,7 @@ from capture.cautions import Caution
 from capture.errors import ConfigError, OutputError
 from capture.hints import Advice
 from capture.live.mixer import SourceSetting, Track, plan_tracks
-from capture.live.rule_watch import check_rules, require_rules
+from capture.live.rule_watch import check_window_rules, require_rules
 from capture.live.rules import with_rules
 from capture.media.output import as_output_error
 from capture.media.write.encode import AudioEncoder, VideoEncoder, choose_video_encoder
@@ -37,7 +37,7 @@ def check_recording(spec: RecordingSpec) -> None:
     """
     check_spec(spec)
     if spec.private_desktop is None:
-        check_rules(rule for rule in (*spec.start_when, *spec.stop_when) if rule.is_of_windows)
+        check_window_rules(spec)
 
 
 def check_spec(spec: RecordingSpec) -> None:

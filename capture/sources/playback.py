@@ -67,7 +67,7 @@ class Playback(Closing):
         rate_hz: Of what is written.
         channels: Of what is written.
         notes: What there is to say about the way that was taken.
-        is_paused: Whether it was told to be silent.
+        is_paused: Whether it is silent until ``resume``.
     """
 
     def __init__(self, rate_hz: int, channels: int) -> None:

@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 from capture.errors import ConfigError, OutputError
-from capture.live.rule_watch import check_rules, require_rules
+from capture.live.rule_watch import check_window_rules, require_rules
 from capture.live.rules import with_rules
 from capture.media.formats import check_sound_spec
 from capture.media.output import as_output_error
@@ -22,7 +22,7 @@ def check_listening(spec: VoiceSpec) -> None:
         CaptureError: As ``VoiceKeeper.start`` would for what can be known now.
     """
     check_spec(spec)
-    check_rules(rule for rule in (*spec.start_when, *spec.stop_when) if rule.is_of_windows)
+    check_window_rules(spec)
 
 
 def check_spec(spec: VoiceSpec) -> None:
